@@ -1,0 +1,130 @@
+/* Growable struct-of-arrays tables, shared by the compiled scanners.
+ *
+ * A table is declared once, as an X-macro list of (kind, name, doc). From that list come the C struct with one typed
+ * pointer per column and the descriptor that Python reads, so a column's name, type and meaning stand in one place.
+ * The caller reserves rows for a whole block ahead, so that writing a row needs no check.
+ */
+#ifndef REASSOC_COLUMNS_H
+#define REASSOC_COLUMNS_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
+/* Text is never copied: where it lies in the source buffer. */
+typedef struct {
+    uint32_t offset;
+    uint32_t length;
+} text_ref;
+
+/* Column kinds. The token is what Python sees (columns.py maps it to a dtype). */
+typedef int32_t kind_row;     /* row number in another table, -1 for none */
+typedef int32_t kind_date;    /* days since 1970-01-01, DATE_NONE for none */
+typedef int64_t kind_cents;   /* money */
+typedef int64_t kind_int64;
+typedef int32_t kind_int32;
+typedef int16_t kind_int16;
+typedef uint64_t kind_uint64;
+typedef uint32_t kind_uint32;
+typedef uint16_t kind_uint16;
+typedef uint8_t kind_uint8;
+typedef uint8_t kind_flag;    /* bool */
+typedef uint16_t kind_code2;  /* up to 2 ASCII bytes, NUL filled */
+typedef uint32_t kind_code4;
+typedef uint64_t kind_code8;
+typedef text_ref kind_text;
+
+#define DATE_NONE INT32_MIN
+
+typedef struct {
+    const char *name;
+    const char *kind;
+    const char *doc;
+    uint32_t field;      /* offset of the column's pointer in the table struct */
+    uint32_t item_size;
+} column_spec;
+
+/* Every table struct starts with this head. */
+typedef struct {
+    size_t rows;
+    size_t capacity;
+} table_head;
+
+#define COLUMN_POINTER(kind, name, doc) kind_##kind *name;
+#define DECLARE_TABLE(type, COLUMNS)                                                                                   \
+    typedef struct {                                                                                                   \
+        size_t rows;                                                                                                   \
+        size_t capacity;                                                                                               \
+        COLUMNS(COLUMN_POINTER)                                                                                        \
+    } type;
+
+/* Use inside `static const column_spec X[] = { ... }` with TABLE_TYPE defined to the struct. */
+#define COLUMN_DESCRIPTION(kind, name, doc) {#name, #kind, doc, offsetof(TABLE_TYPE, name), sizeof(kind_##kind)},
+
+#define HUGE_PAGE_BYTES ((size_t)2 << 20)
+
+static inline void **column_slot(void *table, const column_spec *spec) {
+    return (void **)((char *)table + spec->field);
+}
+
+/* Ask for huge pages: faulting a fresh column in 4 KiB steps costs as much as filling it (bench_x12_scan). */
+static inline void column_advise(void *memory, size_t size) {
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+    if (size >= 2 * HUGE_PAGE_BYTES) {
+        uintptr_t start = ((uintptr_t)memory + 4095) & ~(uintptr_t)4095;
+        uintptr_t stop = ((uintptr_t)memory + size) & ~(uintptr_t)4095;
+        if (stop > start) (void)madvise((void *)start, stop - start, MADV_HUGEPAGE);
+    }
+#else
+    (void)memory;
+    (void)size;
+#endif
+}
+
+/* Make room for `wanted` rows in all. Returns 0, or -1 when memory is short (the table stays as it was). */
+static inline int table_reserve(void *table, const column_spec *specs, size_t spec_count, size_t wanted) {
+    table_head *head = (table_head *)table;
+    if (wanted <= head->capacity) return 0;
+    size_t capacity = head->capacity + head->capacity / 2;
+    if (capacity < wanted) capacity = wanted;
+    for (size_t i = 0; i < spec_count; i++) {
+        void **slot = column_slot(table, &specs[i]);
+        size_t size = capacity * specs[i].item_size;
+        void *grown = realloc(*slot, size);
+        if (grown == NULL) return -1;
+        column_advise(grown, size);
+        *slot = grown;
+    }
+    head->capacity = capacity;
+    return 0;
+}
+
+static inline void table_free(void *table, const column_spec *specs, size_t spec_count) {
+    for (size_t i = 0; i < spec_count; i++) {
+        void **slot = column_slot(table, &specs[i]);
+        free(*slot);
+        *slot = NULL;
+    }
+    ((table_head *)table)->rows = 0;
+    ((table_head *)table)->capacity = 0;
+}
+
+/* Take a column out of its table, cut to its rows; the caller frees it. An empty column is NULL. */
+static inline void *column_take(void *table, const column_spec *spec) {
+    void **slot = column_slot(table, spec);
+    size_t size = ((table_head *)table)->rows * spec->item_size;
+    void *memory = *slot;
+    *slot = NULL;
+    if (size == 0) {
+        free(memory);
+        return NULL;
+    }
+    void *shrunk = realloc(memory, size);
+    return shrunk != NULL ? shrunk : memory;
+}
+
+#endif

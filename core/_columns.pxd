@@ -1,0 +1,45 @@
+# The shared table mechanics of _columns.h, and the one way a finished table becomes Python objects.
+from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_New
+from libc.stdint cimport uint32_t, uintptr_t
+from libc.stdlib cimport free
+
+
+cdef extern from "_columns.h" nogil:
+    ctypedef struct text_ref:
+        uint32_t offset
+        uint32_t length
+
+    ctypedef struct column_spec:
+        const char *name
+        const char *kind
+        const char *doc
+        uint32_t field
+        uint32_t item_size
+
+    ctypedef struct table_head:
+        size_t rows
+        size_t capacity
+
+    int table_reserve(void *table, const column_spec *specs, size_t spec_count, size_t wanted) noexcept
+    void table_free(void *table, const column_spec *specs, size_t spec_count) noexcept
+    void *column_take(void *table, const column_spec *spec) noexcept
+
+
+cdef inline void free_capsule(object capsule) noexcept:
+    free(PyCapsule_GetPointer(capsule, NULL))
+
+
+cdef inline list take_columns(void *table, const column_spec *specs, size_t spec_count):
+    """Move a table's columns to Python: a list of (name, kind, doc, address, rows, owner), see columns.build_table."""
+    cdef list columns = []
+    cdef size_t i
+    cdef size_t rows = (<table_head *>table).rows
+    cdef void *memory
+    for i in range(spec_count):
+        memory = column_take(table, &specs[i])
+        owner = PyCapsule_New(memory, NULL, free_capsule) if memory != NULL else None
+        columns.append((
+            specs[i].name.decode(), specs[i].kind.decode(), specs[i].doc.decode(),
+            <uintptr_t>memory, rows, owner,
+        ))
+    return columns

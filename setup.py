@@ -1,0 +1,66 @@
+"""Builds the Cython extensions. Everything else about the package stands in pyproject.toml.
+
+REASSOC_DEBUG=1 turns Cython's own checks on; REASSOC_SANITIZE=1 builds with ASan and UBSan (see `make sanitize`).
+Neither uses -march: the kernels choose at run time, so one wheel runs everywhere.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+DEBUG = os.environ.get("REASSOC_DEBUG") == "1"
+SANITIZE = os.environ.get("REASSOC_SANITIZE") == "1"
+MODE = "sanitize" if SANITIZE else "debug" if DEBUG else "release"
+
+CFLAGS = ["-std=c11", "-O3", "-g1", "-fvisibility=hidden", "-Wall", "-Wextra", "-Wno-unused-parameter"]
+LDFLAGS: list[str] = []
+if DEBUG:
+    CFLAGS += ["-Werror", "-O1", "-g"]
+if SANITIZE:
+    sanitizers = "-fsanitize=address,undefined"
+    CFLAGS += [sanitizers, "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer", "-O1", "-g"]
+    LDFLAGS += [sanitizers]
+
+
+def package_view() -> str:
+    """Lay `reassoc/` out in build/ as links: Cython, mypy and pyright map package names to folders."""
+    root = Path("build/pkgroot")
+    (root / "reassoc").mkdir(parents=True, exist_ok=True)
+    for name in ("core", "stream", "loadtest"):
+        link = root / "reassoc" / name
+        if not link.is_symlink():
+            link.symlink_to(Path("../../..") / name, target_is_directory=True)
+    return str(root)
+
+
+def extension(name: str) -> Extension:
+    return Extension(
+        f"reassoc.core.{name}",
+        [f"core/{name}.pyx"],
+        include_dirs=["core"],
+        depends=sorted(str(header) for header in Path("core").glob("*.h")),
+        extra_compile_args=CFLAGS,
+        extra_link_args=LDFLAGS,
+    )
+
+
+setup(
+    ext_modules=cythonize(
+        [extension(name) for name in ("_x12scan", "_nacha", "_keys") if Path(f"core/{name}.pyx").exists()],
+        include_path=[package_view()],
+        build_dir=f"build/cython-{MODE}",
+        compiler_directives={
+            "language_level": 3,
+            "boundscheck": DEBUG,
+            "initializedcheck": DEBUG,
+            "wraparound": False,
+            "cdivision": True,
+            "embedsignature": True,
+            "freethreading_compatible": False,
+        },
+    )
+)
