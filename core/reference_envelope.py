@@ -20,7 +20,7 @@ COMPONENT_DEFAULT = ord(":")
 BETWEEN = frozenset(b"\0\t\n\r \xef\xbb\xbf")
 """Bytes that may stand between segments and count as nothing (the last three are the UTF-8 byte order mark)."""
 _WRAP = b"\r\n"
-_BLANK = b" \t"
+_BLANK = b" "
 _ALNUM = frozenset(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
 
 
@@ -89,7 +89,7 @@ class Segment:
 
 def is_mark(byte: int) -> bool:
     """Whether a byte may be a separator: no letter, digit, blank, line end or NUL."""
-    return byte not in _ALNUM and byte not in b" \t\r\n\0"
+    return byte not in _ALNUM and byte not in b" \r\n\0"
 
 
 def starts_isa(data: bytes, offset: int) -> bool:
@@ -118,7 +118,7 @@ def read_isa(data: bytes, offset: int) -> Isa | None:
         return None
     elements = [(offset, data[offset:place])]
     elements += [(a + 1, data[a + 1 : b]) for a, b in zip(marks, marks[1:], strict=False)]
-    if any(re.search(rb"[^A-Za-z0-9 \t][ \t\r\n]*GS\Z", value) for _, value in elements[1:]):
+    if any(re.search(rb"[^A-Za-z0-9 ][ \t\r\n]*GS\Z", value) for _, value in elements[1:]):
         return None
     return _close_isa(data, offset, separator, marks[15] + 1, elements)
 
@@ -178,25 +178,28 @@ _LAST_ELEMENT = {b"GS": 8, b"TA1": 5, b"ST": 2}
 
 
 def _header_end(data: bytes, offset: int, separator: int, fallback: int) -> int:
-    """The byte that ends the header segment here: what stands before the ST behind it, or behind its last element."""
+    """The byte that ends the header segment here: what stands behind its last element.
+
+    A GS of another length than the standard's would give a separator there: then it is what
+    stands before the next ST.
+    """
     name = _names(data, offset, separator)
     window = data[offset : offset + HEADER_BYTES_MAX]
-    mark = re.escape(bytes([separator]))
-    if name != b"ST":
-        before = re.search(rb"([^A-Za-z0-9 \t%b])[ \t\r\n]*(?:ST%b[0-9]{3}|GS)%b" % (mark, mark, mark), window[2:])
-        if before:
-            return before[1][0]
     place = -1
     for _ in range(_LAST_ELEMENT[name]):
         place = window.find(separator, place + 1)
         if place < 0:
-            return fallback
-    for byte in window[place + 1 :]:
-        if byte not in _ALNUM and byte not in _BLANK:
-            if byte == separator and name == b"ST":
+            break
+    else:
+        for byte in window[place + 1 :]:
+            if byte in _ALNUM or byte in _BLANK or (byte == separator and name == b"ST"):
                 continue
-            return byte if byte != separator else fallback
-    return fallback
+            if byte != separator:
+                return byte
+            break
+    mark = re.escape(bytes([separator]))
+    before = re.search(rb"([^A-Za-z0-9 %b])[ \t\r\n]*ST%b[0-9]{3}%b" % (mark, mark, mark), window[2:])
+    return before[1][0] if before else fallback
 
 
 def bare_delimiters(data: bytes, offset: int) -> Delimiters:
@@ -207,8 +210,8 @@ def bare_delimiters(data: bytes, offset: int) -> Delimiters:
 
 
 _HEADER = re.compile(
-    rb"(?<![A-Za-z0-9])(?:ISA[ \t]*[^A-Za-z0-9 \t\r\n\0]"
-    rb"|GS([^A-Za-z0-9 \t\r\n\0])[A-Za-z0-9]{1,4}\1|ST([^A-Za-z0-9 \t\r\n\0])[0-9]{3}\2)"
+    rb"(?<![A-Za-z0-9])(?:ISA[ ]*[^A-Za-z0-9 \r\n\0]"
+    rb"|GS([^A-Za-z0-9 \r\n\0])[A-Za-z0-9]{1,4}\1|ST([^A-Za-z0-9 \r\n\0])[0-9]{3}\2)"
 )
 
 
