@@ -1,4 +1,5 @@
 """Load for reassoc: feeds of synthetic remittances and payments, with the truth beside them.
 
-Everything made here is invented: payers, payees, patients, routing numbers and identifiers belong to nobody.
+Everything made here is invented: payers, payees, patients, routing numbers and identifiers belong
+to nobody.
 """

@@ -59,7 +59,8 @@ class OpenFile:
 
 
 class PaymentFiles:
-    """Writes the payments of chunk after chunk: a file per receiving bank and chunk, or all into one file.
+    """Writes the payments of chunk after chunk: a file per receiving bank and chunk, or all into
+    one file.
 
     put(name, data) appends bytes to the named file of the feed.
     """
@@ -121,7 +122,8 @@ class PaymentFiles:
         blocks = -(-records // BLOCK_RECORDS)
         totals = opened.totals
         control = (
-            f"9{opened.batches:06d}{blocks:06d}{totals.entries_and_addenda:08d}{totals.routing_sum % 10**10:010d}"
+            f"9{opened.batches:06d}{blocks:06d}{totals.entries_and_addenda:08d}"
+            f"{totals.routing_sum % 10**10:010d}"
             f"{totals.debit_cents:012d}{totals.credit_cents:012d}{'':39}"
         )
         self._put_records(opened, [control] + [_NINES] * (blocks * BLOCK_RECORDS - records))
@@ -167,7 +169,8 @@ class PaymentFiles:
                 totals.credit_cents += payment.amount_cents
         totals.entries_and_addenda = len(records) - 1
         records.append(
-            f"8{first.service_class}{totals.entries_and_addenda:06d}{totals.routing_sum % 10**10:010d}"
+            f"8{first.service_class}{totals.entries_and_addenda:06d}"
+            f"{totals.routing_sum % 10**10:010d}"
             f"{totals.debit_cents:012d}{totals.credit_cents:012d}{first.company_id:10.10}{'':25}{tail}"
         )
         opened.totals.add(totals)
@@ -216,13 +219,22 @@ class PaymentFiles:
 
 
 def _batches(payments: list[Payment], draws: Draws) -> list[list[Payment]]:
-    """Cut a bank's payments into batches of what must be equal in a batch, of mixed sizes; copies go last."""
+    """Cut a bank's payments into batches of what must be equal in a batch, of mixed sizes; copies
+    go last.
+    """
     by_header: dict[tuple[object, ...], list[Payment]] = {}
     for payment in payments:
         key = (
-            payment.copy_of is not None, payment.odfi, payment.company_id, payment.company_name, payment.sec,
-            payment.service_class, payment.entry_description, payment.effective_day, payment.settlement_day,
-        )  # fmt: skip
+            payment.copy_of is not None,
+            payment.odfi,
+            payment.company_id,
+            payment.company_name,
+            payment.sec,
+            payment.service_class,
+            payment.entry_description,
+            payment.effective_day,
+            payment.settlement_day,
+        )
         by_header.setdefault(key, []).append(payment)
     batches: list[list[Payment]] = []
     for group in by_header.values():
@@ -232,7 +244,8 @@ def _batches(payments: list[Payment], draws: Draws) -> list[list[Payment]]:
             size = min(size, _CTX_BATCH_SIZE) if group[0].sec == "CTX" else size
             batches.append(group[start : start + size])
             start += size
-    # Batches of many originators come mixed from an operator, but an original stands before its copy.
+    # Batches of many originators come mixed from an operator, but an original stands before its
+    # copy.
     keyed = [
         (batch[0].copy_of is not None, draws.one(1 << 30), number)
         for number, batch in enumerate(batches)

@@ -73,7 +73,9 @@ class Kind(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class ClaimText:
-    """A pool entry: text, cents, and the bytes where numbers and amounts are filled in (see `claims`)."""
+    """A pool entry: text, cents, and the bytes where numbers and amounts are filled in (see
+    `claims`).
+    """
 
     data: bytes
     claims: int
@@ -105,7 +107,9 @@ class Line:
 
 @dataclass(slots=True)
 class Claim:
-    """A claim before it is written. `outside` is adjusted at claim level (CO*144), `sign` is -1 in a reversal."""
+    """A claim before it is written. `outside` is adjusted at claim level (CO*144), `sign` is -1 in
+    a reversal.
+    """
 
     status: int
     lines: list[Line]
@@ -175,7 +179,9 @@ class Writer:
 
 
 def amount(cents: int, short: bool = False) -> str:
-    """An X12 amount: 1200.00, or 1200, 1200.5, .5 where `short` says to leave out what may be left out."""
+    """An X12 amount: 1200.00, or 1200, 1200.5, .5 where `short` says to leave out what may be left
+    out.
+    """
     whole, part = divmod(abs(cents), 100)
     sign = "-" if cents < 0 else ""
     if not short:
@@ -216,7 +222,9 @@ def write_claim(draws: Draws, kind: Kind, short: bool, first_day: int) -> ClaimT
 
 
 def _can_shift(claim: Claim) -> bool:
-    """Whether 0.00 to 49.99 can move from the first line's CO*45 to the payment with no carry into the hundreds."""
+    """Whether 0.00 to 49.99 can move from the first line's CO*45 to the payment with no carry into
+    the hundreds.
+    """
     first = claim.lines[0]
     return (
         claim.detailed
@@ -244,7 +252,8 @@ def _person(draws: Draws, first_day: int) -> Person:
     if draws.chance(30):
         person.segment += f"NM1*74*1*{last}*{first}****C*{member}~"
     if draws.chance(880):
-        person.rendering = f"NM1*82*1*{draws.pick(_LAST)}*{draws.pick(_FIRST)}****XX*{npi(500_000 + draws.one(3000))}~"
+        doctor = f"{draws.pick(_LAST)}*{draws.pick(_FIRST)}"
+        person.rendering = f"NM1*82*1*{doctor}****XX*{npi(500_000 + draws.one(3000))}~"
     if draws.chance(40):
         person.rendering += f"NM1*TT*2*EXAMPLE OTHER PLAN*****PI*EXOTH{draws.one(90):02d}~"
     if draws.chance(700):
@@ -270,7 +279,9 @@ def _paid(draws: Draws) -> Claim:
 
 
 def _make_room(claim: Claim) -> None:
-    """Move the first line's contract and charge a little where that lets its payment vary (see `_can_shift`)."""
+    """Move the first line's contract and charge a little where that lets its payment vary (see
+    `_can_shift`).
+    """
     first = claim.lines[0]
     if first.contract < 1_000 or first.paid < 6_000:
         return

@@ -1,8 +1,11 @@
-"""Claims by the hundred thousand: a pool of balanced claim texts whose numbers and amounts are filled in per claim.
+"""Claims by the hundred thousand: a pool of balanced claim texts whose numbers and amounts are
+filled in per claim.
 
-A pool entry is the text of one claim (or of a reversal and its correction) written with * : ^ ~. What differs from
-claim to claim has a fixed width and a known place: patient control number, payer claim number, and, in most entries,
-cents that move from the contractual adjustment to the payment, so that amounts vary and every rule still balances.
+A pool entry is the text of one claim (or of a reversal and its correction), written with
+* : ^ and ~. What differs from
+claim to claim has a fixed width and a known place: patient control number, payer claim number, and,
+in most entries, cents that move from the contractual adjustment to the payment, so that amounts
+vary and every rule still balances.
 """
 
 from __future__ import annotations
@@ -21,7 +24,9 @@ STREAM_POOL = 2
 POOL_ENTRIES_MAX = 4096
 POOL_ENTRIES_MIN = 256
 SHIFT_CENTS_MAX = 5000
-"""Cents that may move from adjustment to payment: below this, so that no digit above the tens changes."""
+"""Cents that may move from adjustment to payment: below this, so that no digit above the tens
+changes.
+"""
 
 _SLOTS = 4
 _CONTROL_FACTOR = 387_420_489
@@ -46,7 +51,8 @@ class Region:
 class ClaimPool:
     """Claim texts and what is in them, one row per entry.
 
-    texts : list of bytes; paid_cents, charge_cents, segments, claims : int64[n]; shiftable : bool[n];
+    texts : list of bytes; shiftable : bool[n];
+    lengths, paid_cents, charge_cents, segments, claims : int64[n];
     *_places : int64[n, 4], byte in the text, -1 where there is none.
     """
 
@@ -78,7 +84,9 @@ class ClaimPool:
 
 
 def build_pool(seed: int, claims_total: int, first_day: int) -> ClaimPool:
-    """The pool of a feed of about `claims_total` claims whose payments start on `first_day`. O(pool)."""
+    """The pool of a feed of about `claims_total` claims whose payments start on `first_day`.
+    O(pool).
+    """
     draws = Draws(seed, STREAM_POOL)
     count = max(POOL_ENTRIES_MIN, min(POOL_ENTRIES_MAX, claims_total // 4))
     short_count, paid_count, denied_count = count // 4, count // 8, count // 32 + 4

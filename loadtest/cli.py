@@ -10,7 +10,8 @@ from typing import Annotated
 
 import typer
 from reassoc.loadtest.defects import RATE_UNIT
-from reassoc.loadtest.feed import START_DATE, FeedError, FeedOptions, FeedSummary, generate_feed
+from reassoc.loadtest.feed import START_DATE, FeedOptions, FeedSummary, generate_feed
+from reassoc.loadtest.write import FeedError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -46,7 +47,7 @@ def generate(
     ] = "many",
     json_: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
-    """Make a feed of synthetic 835s and ACH files, and truth.csv, which says what belongs together."""
+    """Make a feed of synthetic 835s and ACH files, and truth.csv: what belongs together."""
     errors = Console(stderr=True)
     try:
         if files not in ("many", "one"):
@@ -63,7 +64,7 @@ def generate(
         )
         summary = _run(out, options, errors)
     except (FeedError, OSError) as fault:
-        errors.print(f"reassoc generate: {fault}", style="red", highlight=False, markup=False)
+        errors.print(f"reassoc generate: {fault}", highlight=False, markup=False, soft_wrap=True)
         raise typer.Exit(EXIT_USAGE) from None
     if json_:
         typer.echo(json.dumps(summary.to_dict()))

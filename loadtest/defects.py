@@ -1,7 +1,8 @@
 """What goes wrong in real feeds, one function per case, and the table of them.
 
-A case gets a remittance that is clean, balanced and not yet in the feed, and adds to the chunk what the case consists
-of: altered pairs, one side only, or several rows. The truth that it adds is what a perfect matcher may find.
+A case gets a remittance that is clean, balanced and not yet in the feed, and adds to the chunk what
+the case consists of: altered pairs, one side only, or several rows. The truth that it adds is what
+a perfect matcher may find.
 """
 
 from __future__ import annotations
@@ -262,10 +263,12 @@ RATE_UNIT = 1_000_000
 def plan_rates(defects_on: bool, named: Mapping[str, int]) -> tuple[int, ...]:
     """Rates in parts per million, one per row of DEFECTS, adding up to at most RATE_UNIT.
 
-    named : case -> ppm    kept as they are; with `defects_on` the other cases keep their own rates, scaled down where
-                           there is no room left for them; without it the other cases do not occur
+    named : case -> ppm    kept as they are; with `defects_on` the other cases keep their own
+                           rates, scaled down where there is no room left for them; without it
+                           the other cases do not occur
 
-    Raises ValueError for an unknown case, a rate outside 0 .. RATE_UNIT, or rates that add up to more.
+    Raises ValueError for an unknown case, a rate outside 0 .. RATE_UNIT, or rates that add up to
+    more.
     """
     known = {defect.name for defect in DEFECTS}
     for name, rate_ppm in named.items():

@@ -1,7 +1,7 @@
 """Random draws that are the same on every machine, for every numpy.
 
-Only the raw output of PCG64 is used (numpy promises never to change it); everything above it is integer arithmetic, so
-no floating point library can make two machines differ.
+Only the raw output of PCG64 is used (numpy promises never to change it); everything above it is
+integer arithmetic, so no floating point library can make two machines differ.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ class Draws:
         return (raw >> np.uint64(32)).astype(np.int64)
 
     def below(self, limit: int | Ints, count: int) -> Ints:
-        """int64[count]: uniform in 0 .. limit - 1; limit is one number or one per draw, each 1 .. LIMIT_MAX."""
+        """int64[count]: uniform in 0 .. limit - 1; limit is one number or one per draw, each 1 ..
+        LIMIT_MAX.
+        """
         return (self.words(count) * limit) >> 32
 
     def among(self, weights: Sequence[int], count: int) -> Ints:

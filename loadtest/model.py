@@ -12,7 +12,8 @@ SETTLEMENT_BLANK = -1
 
 @dataclass(slots=True)
 class Remittance:
-    """One 835 to be written. Claims are bytes [body_start, body_stop) of the chunk's body; days since 1970-01-01.
+    """One 835 to be written. Claims are bytes [body_start, body_stop) of the chunk's body; days
+    since 1970-01-01.
 
     `file` and `ordinal` are known once it is written.
     """
@@ -39,7 +40,8 @@ class Remittance:
 
 @dataclass(slots=True)
 class Payment:
-    """One ACH entry to be written. `addenda` is the text of its one addenda, `embedded` the 835 that a CTX carries.
+    """One ACH entry to be written. `addenda` is the text of its one addenda, `embedded` the 835
+    that a CTX carries.
 
     `file`, `ordinal` and `trace` are known once it is written.
     """

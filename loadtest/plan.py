@@ -1,4 +1,6 @@
-"""Plans a chunk of the feed: who pays whom how much, for which claims, and which case each payment shows."""
+"""Plans a chunk of the feed: who pays whom how much, for which claims, and which case each payment
+shows.
+"""
 
 from __future__ import annotations
 
@@ -22,12 +24,13 @@ PLB_PER_MILLE = 120
 PAID_CENTS_MIN = 500
 RATE_UNIT = 1_000_000
 
-# How much larger or smaller than the mean a remittance is, in thousandths: a log-normal shape (sigma 1), mean 1000.
+# How much larger or smaller than the mean a remittance is, in thousandths: a log-normal shape
+# (sigma 1), mean 1000.
 _SIZES = (
-    55, 85, 106, 125, 142, 158, 173, 188, 203, 218, 233, 247, 262, 277, 292, 307, 323, 339, 355, 371, 388, 405,
-    422, 440, 459, 478, 498, 518, 539, 561, 583, 606, 631, 656, 682, 710, 738, 768, 800, 833, 868, 905, 945, 986,
-    1031, 1078, 1130, 1185, 1244, 1309, 1381, 1459, 1546, 1644, 1755, 1882, 2031, 2208, 2424, 2699, 3066, 3600,
-    4512, 6937,
+    55, 85, 106, 125, 142, 158, 173, 188, 203, 218, 233, 247, 262, 277, 292, 307, 323, 339, 355,
+    371, 388, 405, 422, 440, 459, 478, 498, 518, 539, 561, 583, 606, 631, 656, 682, 710, 738, 768,
+    800, 833, 868, 905, 945, 986, 1031, 1078, 1130, 1185, 1244, 1309, 1381, 1459, 1546, 1644, 1755,
+    1882, 2031, 2208, 2424, 2699, 3066, 3600, 4512, 6937,
 )  # fmt: skip
 
 
@@ -86,7 +89,9 @@ class Planner:
     def _draw(
         self, draws: Draws, day: int, denied: np.ndarray, counters: Counters
     ) -> tuple[Chunk, list[Remittance]]:
-        """Draw one balanced remittance per element of `denied` (bool[n]: nothing is paid), and the claims of all."""
+        """Draw one balanced remittance per element of `denied` (bool[n]: nothing is paid), and the
+        claims of all.
+        """
         count = len(denied)
         payer_count = len(self.world.payers)
         payers = draws.among(
@@ -150,7 +155,9 @@ class Planner:
         return chunk, base
 
     def _entries(self, draws: Draws, payers: Ints, denied: np.ndarray) -> Ints:
-        """int64[n]: a pool entry for each claim, from the region that its payer's way of writing amounts asks for."""
+        """int64[n]: a pool entry for each claim, from the region that its payer's way of writing
+        amounts asks for.
+        """
         short = np.array([payer.short_amounts for payer in self.world.payers], np.bool_)[payers]
         regions = (self.pool.mixed, self.pool.mixed_short, self.pool.denied)
         which = np.where(denied, 2, short.astype(np.int64))

@@ -30,7 +30,8 @@ def transaction(remittance: Remittance, control: str) -> tuple[bytes, bytes]:
     totals = ""
     if payer.provider_totals:
         year_end = f"{date_text[:4]}1231"
-        totals = f"TS3*{payee.npi}*11*{year_end}*{remittance.claims}*{amount(remittance.charge_cents, short)}~"
+        charge = amount(remittance.charge_cents, short)
+        totals = f"TS3*{payee.npi}*11*{year_end}*{remittance.claims}*{charge}~"
     supplement = f"*{payer.supplement}" if payer.supplement else ""
     head = (
         f"ST*835*{control}~{_payment(remittance, amount(remittance.paid_cents, short), date_text)}"
@@ -53,7 +54,7 @@ def transaction(remittance: Remittance, control: str) -> tuple[bytes, bytes]:
 
 
 def _payment(remittance: Remittance, paid: str, date_text: str) -> str:
-    """BPR: with both accounts when the money goes by ACH, else with the payer's identifier alone."""
+    """BPR: both accounts when the money goes by ACH, else the payer's identifier alone."""
     payer, payee = remittance.payer, remittance.payee
     start = f"BPR*{remittance.handling}*{paid}*C*{remittance.method}*"
     if remittance.method != _CLEARED_BY_ACH:
@@ -92,8 +93,8 @@ def interchange(
             groups += 1
             parts.append(
                 (
-                    f"GS*HP*EXPAY{payer_number + 1:03d}*{receiver}*{date_text}*0615*{group_control + groups}"
-                    f"*X*{_VERSION}~"
+                    f"GS*HP*EXPAY{payer_number + 1:03d}*{receiver}*{date_text}*0615"
+                    f"*{group_control + groups}*X*{_VERSION}~"
                 ).encode("ascii")
             )
         sets += 1
@@ -147,7 +148,8 @@ class RemittanceFiles:
         for run in _runs(group, draws):
             control = self._counters.interchanges.get(sender.isa_id, 0) + 1
             self._counters.interchanges[sender.isa_id] = control
-            # Groups count up within an interchange: a hundred of them fit between two control numbers.
+            # Groups count up within an interchange: a hundred of them fit between two control
+            # numbers.
             made, _ = interchange(run, chunk.body, chunk.day - 1, control, control * 100 % 10**9)
             parts += made
             for remittance in run:
@@ -171,7 +173,9 @@ def _order(remittance: Remittance) -> tuple[bool, str, int]:
 
 
 def _runs(group: list[Remittance], draws: Draws) -> Iterable[list[Remittance]]:
-    """Cut a sender's remittances into interchanges: at each change of receiver, before copies, and now and then."""
+    """Cut a sender's remittances into interchanges: at each change of receiver, before copies, and
+    now and then.
+    """
     run: list[Remittance] = []
     limit = draws.pick(_INTERCHANGE_SIZES)
     for remittance in group:

@@ -1,7 +1,7 @@
 """Who sends, who is paid and through which banks. Every name and number is invented and looks it.
 
-Routing numbers start with 99, which no bank has; payers' tax numbers with 97 and payees' with 96, which the tax office
-never gave out as employer prefixes of these kinds; all check digits are right.
+Routing numbers start with 99, which no bank has; payers' tax numbers with 97 and payees' with 96,
+which the tax office never gave out as employer prefixes of these kinds; all check digits are right.
 """
 
 from __future__ import annotations
@@ -103,7 +103,9 @@ class Sender:
 
 @dataclass(frozen=True, slots=True)
 class Payer:
-    """A payer. `block` is its loop 1000A, ready to be written, `trace_style` an index into the forms of `trace`."""
+    """A payer. `block` is its loop 1000A, ready to be written, `trace_style` an index into the
+    forms of `trace`.
+    """
 
     number: int
     name: str
@@ -139,7 +141,9 @@ class Payer:
 
 @dataclass(frozen=True, slots=True)
 class Payee:
-    """Who is paid. `block` is loop 1000B, ready to be written; `destination` says whose ACH file it is paid in."""
+    """Who is paid. `block` is loop 1000B, ready to be written; `destination` says whose ACH file it
+    is paid in.
+    """
 
     number: int
     name: str
@@ -171,7 +175,7 @@ def routing_number(serial: int) -> str:
 
 
 def npi(serial: int) -> str:
-    """Ten digits, 199 first, with the Luhn digit of an NPI (counted as if 80840 stood before it)."""
+    """Ten digits, 199 first, with the Luhn digit of an NPI (as if 80840 stood before it)."""
     digits = f"199{serial:06d}"
     total = 24
     for place, digit in enumerate(reversed(digits)):
@@ -181,7 +185,9 @@ def npi(serial: int) -> str:
 
 
 def build_world(seed: int, payments: int) -> World:
-    """The world of a feed of about `payments` payments: few people for a small feed. O(payers + payees)."""
+    """The world of a feed of about `payments` payments: few people for a small feed. O(payers +
+    payees).
+    """
     draws = Draws(seed, STREAM_WORLD)
     payer_count = min(PAYERS_MAX, 3 + payments // 40)
     sender_count = max(2, payer_count * 2 // 3)
@@ -189,7 +195,8 @@ def build_world(seed: int, payments: int) -> World:
         Sender(number, f"EXSENDER{number + 1:03d}", STYLES[number % len(STYLES)])
         for number in range(sender_count)
     ]
-    # A payer sends for itself while senders last; the rest share the first ones, as clients of a clearinghouse do.
+    # A payer sends for itself while senders last; the rest share the first ones, as clients of a
+    # clearinghouse do.
     payers = tuple(
         _payer(
             number, senders[number if number < sender_count else number % 3 % sender_count], draws
