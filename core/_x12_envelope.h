@@ -1,0 +1,189 @@
+/* Which bytes delimit an interchange: read from its ISA by counting separators, never from a fixed offset.
+ *
+ * Real files leave ISA fields unpadded, forget the terminator behind ISA16, or put a line end in its place. What follows
+ * (a GS nearly always) then tells: the byte that ends it is the terminator.
+ */
+#ifndef REASSOC_X12_ENVELOPE_H
+#define REASSOC_X12_ENVELOPE_H
+
+#include "_simd.h"
+
+enum {
+    ISA_ELEMENTS = 16,
+    ISA_BYTES = 106,          /* with every element padded and the terminator */
+    ISA_BYTES_MAX = 1024,     /* an ISA whose sixteenth separator lies further off is none */
+    ISA_ELEMENT_BYTES_MAX = 64, /* nor is one with an element longer than this (the widest should have 15) */
+    SEGMENT_PROBE_BYTES = 512 /* how far the segment behind an ISA is looked at */
+};
+
+typedef struct {
+    uint8_t separator;
+    uint8_t component;
+    uint8_t terminator;
+} x12_delimiters;
+
+typedef enum { HEADER_FOUND, HEADER_NONE, HEADER_NEEDS_MORE } header_status;
+
+typedef struct {
+    x12_delimiters delimiters;
+    size_t end;                /* byte after the header segment, terminator included where there is one */
+    bool terminator_missing;
+    bool clash;
+} x12_header;
+
+static inline bool is_alphanumeric(uint8_t byte) {
+    return (byte >= '0' && byte <= '9') || ((byte | 0x20) >= 'a' && (byte | 0x20) <= 'z');
+}
+
+/* Bytes that may lie between segments: layout, padding of records, an end-of-file mark of old systems. */
+static inline bool is_blank(uint8_t byte) {
+    return byte == ' ' || byte == '\n' || byte == '\r' || byte == '\t' || byte == 0 || byte == 0x1A;
+}
+
+static inline bool is_line_end(uint8_t byte) { return byte == '\n' || byte == '\r'; }
+
+static inline size_t skip_blanks(const uint8_t *data, size_t at, size_t size) {
+    while (at < size && is_blank(data[at])) at++;
+    return at;
+}
+
+static inline bool starts_with(const uint8_t *data, size_t at, size_t size, const char *id, uint8_t separator) {
+    size_t length = strlen(id);
+    return at + length < size && memcmp(data + at, id, length) == 0 && data[at + length] == separator;
+}
+
+/* The byte that ends the segment at `at` after `elements` separators: the first behind the last one that is neither
+ * alphanumeric nor a blank inside the element. 0 where it cannot be told. */
+static inline uint8_t ending_byte(const uint8_t *data, size_t at, size_t size, uint8_t separator, int elements) {
+    size_t stop = at + SEGMENT_PROBE_BYTES < size ? at + SEGMENT_PROBE_BYTES : size;
+    for (; at < stop; at++) {
+        if (data[at] == separator) {
+            elements--;
+        } else if (elements <= 0 && !is_alphanumeric(data[at]) && data[at] != ' ' && data[at] != '.') {
+            return data[at];
+        }
+    }
+    return 0;
+}
+
+/* The terminator as the segment behind the ISA shows it; 0 where no such segment starts at `at`. */
+static inline uint8_t next_segment_ending(const uint8_t *data, size_t at, size_t size, uint8_t separator) {
+    if (starts_with(data, at, size, "GS", separator)) return ending_byte(data, at, size, separator, 8);
+    if (starts_with(data, at, size, "TA1", separator)) return ending_byte(data, at, size, separator, 5);
+    if (starts_with(data, at, size, "IEA", separator)) return ending_byte(data, at, size, separator, 2);
+    if (starts_with(data, at, size, "ST", separator)) return ending_byte(data, at, size, separator, 2);
+    return 0;
+}
+
+/* `at` is the place of ISA16, the byte behind the sixteenth separator. */
+static inline void settle_terminator(const uint8_t *data, size_t at, size_t size, x12_header *header) {
+    x12_delimiters *delimiters = &header->delimiters;
+    const uint8_t separator = delimiters->separator;
+    const uint8_t behind = at + 1 < size ? data[at + 1] : 0;
+    delimiters->component = data[at];
+    delimiters->terminator = behind;
+    header->end = at + 2 <= size ? at + 2 : size;
+    header->terminator_missing = false;
+    size_t next = skip_blanks(data, at + 1, size);
+    uint8_t ending = next_segment_ending(data, next, size, separator);
+    if (ending != 0 && (next == at + 1 || is_line_end(behind))) {
+        if (ending == data[at]) { /* ISA16 is empty: the byte in its place is the terminator */
+            delimiters->component = 0;
+            delimiters->terminator = ending;
+            header->end = at + 1;
+        } else if (!(is_line_end(ending) && is_line_end(behind))) {
+            delimiters->terminator = ending;
+            header->end = at + 1;
+            header->terminator_missing = true;
+        }
+        return;
+    }
+    if (is_line_end(behind) && next < size && !is_alphanumeric(data[next])) {
+        delimiters->terminator = data[next]; /* a line wrapped before its terminator */
+        header->end = next + 1;
+        return;
+    }
+    /* An over-long ISA16: the next GS stands a few bytes on. */
+    size_t after = skip_blanks(data, header->end, size);
+    if (next_segment_ending(data, after, size, separator) != 0) return;
+    for (size_t probe = at + 2; probe < at + 12 && probe < size; probe++) {
+        ending = next_segment_ending(data, probe, size, separator);
+        if (ending != 0) {
+            delimiters->terminator = ending;
+            header->end = probe;
+            header->terminator_missing = data[probe - 1] != ending;
+            return;
+        }
+    }
+}
+
+/* Read the ISA at `at`. HEADER_NEEDS_MORE only where `final` is false. */
+static inline header_status read_isa(const uint8_t *data, size_t at, size_t size, bool final, x12_header *header) {
+    if (!final && size - at < 2 * ISA_BYTES_MAX) return HEADER_NEEDS_MORE;
+    if (at + 4 > size || memcmp(data + at, "ISA", 3) != 0) return HEADER_NONE;
+    size_t place = at + 3;
+    while (place < size && (data[place] == ' ' || is_line_end(data[place]))) place++;
+    if (place >= size || is_alphanumeric(data[place])) return HEADER_NONE;
+    const uint8_t separator = data[place];
+    size_t stop = at + ISA_BYTES_MAX < size ? at + ISA_BYTES_MAX : size;
+    int counted = 0;
+    size_t element_start = place;
+    for (; place < stop && counted < ISA_ELEMENTS; place++) {
+        if (data[place] != separator) continue;
+        if (place - element_start > ISA_ELEMENT_BYTES_MAX) return HEADER_NONE;
+        element_start = place + 1;
+        counted++;
+    }
+    if (counted < ISA_ELEMENTS || place >= size) return HEADER_NONE;
+    header->delimiters.separator = separator;
+    settle_terminator(data, place, size, header);
+    header->clash = header->delimiters.terminator == separator || header->delimiters.component == separator ||
+                    header->delimiters.component == header->delimiters.terminator ||
+                    is_alphanumeric(header->delimiters.terminator);
+    return HEADER_FOUND;
+}
+
+/* Delimiters of input without an ISA, from the GS or ST at `at`; `end` is `at`, for that segment is read as any other. */
+static inline header_status read_bare(const uint8_t *data, size_t at, size_t size, bool final, x12_header *header) {
+    if (!final && size - at < SEGMENT_PROBE_BYTES) return HEADER_NEEDS_MORE;
+    if (at + 4 > size) return HEADER_NONE;
+    bool group = data[at] == 'G' && data[at + 1] == 'S';
+    bool set = data[at] == 'S' && data[at + 1] == 'T';
+    const uint8_t separator = data[at + 2];
+    if (!(group || set) || is_alphanumeric(separator) || is_blank(separator)) return HEADER_NONE;
+    uint8_t terminator = next_segment_ending(data, at, size, separator);
+    if (terminator == 0) return HEADER_NONE;
+    header->delimiters = (x12_delimiters){separator, terminator == ':' ? '>' : ':', terminator};
+    if (is_line_end(terminator)) { /* a line wrapped before its terminator, as above */
+        size_t place = at;
+        while (place < size && data[place] != terminator) place++;
+        place = skip_blanks(data, place, size);
+        if (place < size && !is_alphanumeric(data[place]) && data[place] != separator) {
+            header->delimiters.terminator = data[place];
+        }
+    }
+    header->end = at;
+    header->terminator_missing = false;
+    header->clash = false;
+    return HEADER_FOUND;
+}
+
+/* The next place in [at, stop) where an ISA can be read that a segment follows, or `size`. The header is not filled
+ * where it cannot be told yet (`final` is false and the place is near the end). */
+static inline size_t find_isa(const uint8_t *data, size_t at, size_t stop, size_t size, bool final, x12_header *header) {
+    while (at + 4 <= stop) {
+        const uint8_t *found = memmem(data + at, stop - at, "ISA", 3);
+        if (found == NULL) return size;
+        at = (size_t)(found - data);
+        header_status status = read_isa(data, at, size, final, header);
+        if (status == HEADER_NEEDS_MORE) return at;
+        if (status == HEADER_FOUND && next_segment_ending(data, skip_blanks(data, header->end, size), size,
+                                                          header->delimiters.separator) != 0) {
+            return at;
+        }
+        at++;
+    }
+    return size;
+}
+
+#endif

@@ -1,0 +1,361 @@
+/* The walk over a window: blocks are indexed, their segments taken, headers read anew where an ISA starts. */
+#ifndef REASSOC_X12_WINDOW_H
+#define REASSOC_X12_WINDOW_H
+
+#include "_x12_scan.h"
+
+enum {
+    HEAD_ELEMENTS_MAX = 64, /* elements kept of a segment that an ISA cuts short */
+    TRAILER_ELEMENT_MAX = 20 /* a longer control number may hide the ISA behind a trailer without terminator */
+};
+
+typedef enum { WALK_ON, WALK_RESYNC, WALK_STOP } walk_status;
+
+static const uint8_t BYTE_ORDER_MARK[3] = {0xEF, 0xBB, 0xBF};
+
+static size_t skip_layout(const uint8_t *data, size_t at, size_t stop, uint8_t separator) {
+    for (;;) {
+        while (at < stop && is_blank(data[at]) && data[at] != separator) at++;
+        if (at + 3 <= stop && memcmp(data + at, BYTE_ORDER_MARK, 3) == 0) at += 3;
+        else return at;
+    }
+}
+
+static void clear_index(x12_scan *scan) {
+    scan->index.delimiter_count = scan->index.end_count = 0;
+    scan->index.carry = 1; /* line ends at the very start are layout */
+}
+
+static int reserve_index(x12_scan *scan, size_t bytes) {
+    size_t wanted = scan->index.delimiter_count + bytes + INDEX_SLACK;
+    if (wanted > scan->delimiter_capacity) {
+        uint32_t *grown = realloc(scan->index.delimiters, wanted * 2 * sizeof(uint32_t));
+        if (grown == NULL) return -1;
+        scan->index.delimiters = grown;
+        scan->delimiter_capacity = wanted * 2;
+    }
+    wanted = scan->index.end_count + bytes + INDEX_SLACK;
+    if (wanted > scan->end_capacity) {
+        uint32_t *grown = realloc(scan->index.ends, wanted * 2 * sizeof(uint32_t));
+        if (grown == NULL) return -1;
+        scan->index.ends = grown;
+        scan->end_capacity = wanted * 2;
+    }
+    return 0;
+}
+
+/* Take over an ISA that was read at `at`; the walk goes on behind it with its delimiters. */
+static void take_isa(x12_scan *scan, size_t at, const x12_header *header) {
+    cut_interchange(scan, (uint32_t)at);
+    scan->now.delimiters = header->delimiters;
+    scan->now.delimiters_known = true;
+    scan->now.junk_noted = false;
+    open_interchange(scan, at, header->end, true);
+    const uint32_t length = (uint32_t)(header->end - at);
+    if (header->terminator_missing) add_finding(scan, X12_ISA_TERMINATOR_MISSING, at, length, packed_id("ISA"), 16);
+    else if (length != ISA_BYTES) add_finding(scan, X12_ISA_UNPADDED, at, length, packed_id("ISA"), 0);
+    if (header->clash) add_finding(scan, X12_DELIMITERS_CLASH, at, length, packed_id("ISA"), 0);
+    scan->cursor = header->end;
+}
+
+/* Find the first header of the input. WALK_STOP: there is none (any more input may still bring one). */
+static walk_status find_first_header(x12_scan *scan) {
+    const uint8_t *data = scan->data;
+    size_t at = skip_layout(data, scan->cursor, scan->size, 0xFF);
+    x12_header header;
+    header_status status = at < scan->size ? read_isa(data, at, scan->size, scan->final, &header) : HEADER_NONE;
+    if (status == HEADER_NEEDS_MORE) return WALK_STOP;
+    if (status == HEADER_FOUND) {
+        take_isa(scan, at, &header);
+        return WALK_ON;
+    }
+    status = at < scan->size ? read_bare(data, at, scan->size, scan->final, &header) : HEADER_NONE;
+    if (status == HEADER_NEEDS_MORE) return WALK_STOP;
+    if (status == HEADER_FOUND) {
+        scan->now.delimiters = header.delimiters;
+        scan->now.delimiters_known = true;
+        scan->cursor = at;
+        return WALK_ON;
+    }
+    size_t found = find_isa(data, at, scan->size, scan->size, scan->final, &header);
+    if (found == scan->size) {
+        /* What cannot be the start of an ISA any more is behind us. */
+        if (!scan->final && scan->size > 2 * ISA_BYTES_MAX) scan->cursor = scan->size - 2 * ISA_BYTES_MAX;
+        return WALK_STOP;
+    }
+    if (!scan->final && scan->size - found < 2 * ISA_BYTES_MAX) {
+        scan->cursor = found;
+        return WALK_STOP;
+    }
+    add_finding(scan, X12_JUNK, at, (uint32_t)(found - at), 0, 0);
+    take_isa(scan, found, &header);
+    return WALK_ON;
+}
+
+static segment_id identify(x12_scan *scan, const segment_view *segment) {
+    const uint32_t length = segment->delimiters[0] - segment->start;
+    const uint8_t *at = scan->data + segment->start;
+    if (LIKELY(length == 3)) return lookup_segment((uint32_t)load_up_to_8(at, 3, scan->limit));
+    if (LIKELY(length == 2)) return lookup_segment((uint32_t)load_up_to_8(at, 2, scan->limit));
+    if (length > 3 && length < 16) { /* wrapped, or blanks before the separator */
+        element_view id = trimmed(clean_element(scan, (element_view){at, length}));
+        if (id.length == 2 || id.length == 3) {
+            return lookup_segment((uint32_t)load_up_to_8(id.at, id.length, id.at + id.length));
+        }
+    }
+    return SEGMENT_UNKNOWN;
+}
+
+/* The part of a segment before a hidden ISA, taken as the segment that it was meant to be. */
+static void take_head(x12_scan *scan, const segment_view *segment, size_t stop) {
+    uint32_t delimiters[HEAD_ELEMENTS_MAX + 1];
+    uint32_t count = 0;
+    while (stop > segment->start && is_blank(scan->data[stop - 1])) stop--;
+    while (count < segment->separators && segment->delimiters[count] < stop) {
+        if (count == HEAD_ELEMENTS_MAX) break;
+        delimiters[count] = segment->delimiters[count];
+        count++;
+    }
+    delimiters[count] = (uint32_t)stop;
+    segment_view head = {segment->start, count, delimiters};
+    add_finding(scan, X12_UNTERMINATED, segment->start, (uint32_t)(stop - segment->start), 0, 0);
+    segment_id id = identify(scan, &head);
+    if (id != SEGMENT_UNKNOWN && id != SEGMENT_ISA) on_segment(scan, &head, id);
+}
+
+/* A segment that starts with ISA. */
+static walk_status take_isa_segment(x12_scan *scan, const segment_view *segment) {
+    x12_header header;
+    const x12_delimiters before = scan->now.delimiters;
+    switch (read_isa(scan->data, segment->start, scan->size, scan->final, &header)) {
+        case HEADER_NEEDS_MORE:
+            scan->cursor = segment->start;
+            return WALK_STOP;
+        case HEADER_FOUND:
+            take_isa(scan, segment->start, &header);
+            return memcmp(&before, &header.delimiters, sizeof before) == 0 && header.end == segment_end(scan, segment)
+                       ? WALK_ON
+                       : WALK_RESYNC;
+        default:
+            add_finding(scan, X12_ISA_BROKEN, segment->start, segment_end(scan, segment) - segment->start,
+                        packed_id("ISA"), 0);
+            return WALK_ON;
+    }
+}
+
+static bool may_hide_isa(const x12_scan *scan, const segment_view *segment, segment_id id) {
+    if (segment->separators >= ISA_ELEMENTS) return true;
+    if (id == SEGMENT_UNKNOWN) return true;
+    return segment->separators > 0 && id <= SEGMENT_IEA &&
+           raw_element(scan, segment, segment->separators).length > TRAILER_ELEMENT_MAX;
+}
+
+/* Cold: everything that is not a plain segment in its place. */
+static __attribute__((noinline)) walk_status take_odd_segment(x12_scan *scan, const segment_view *segment, segment_id id) {
+    const uint8_t *at = scan->data + segment->start;
+    const uint32_t length = segment->delimiters[segment->separators] - segment->start;
+    if (id == SEGMENT_ISA || (length > 3 && memcmp(at, "ISA", 3) == 0 && !is_alphanumeric(at[3]))) {
+        return take_isa_segment(scan, segment);
+    }
+    if (may_hide_isa(scan, segment, id)) {
+        x12_header header;
+        size_t hidden =
+            find_isa(scan->data, segment->start + 1, segment->start + length, scan->size, scan->final, &header);
+        if (hidden != scan->size) {
+            if (!scan->final && scan->size - hidden < 2 * ISA_BYTES_MAX) {
+                scan->cursor = segment->start;
+                return WALK_STOP;
+            }
+            take_head(scan, segment, hidden);
+            take_isa(scan, hidden, &header);
+            return WALK_RESYNC;
+        }
+    }
+    on_segment(scan, segment, id);
+    return WALK_ON;
+}
+
+/* Take every whole segment of the index. The cursor ends behind the last one taken. */
+static walk_status take_segments(x12_scan *scan) {
+    const uint8_t *data = scan->data;
+    const uint32_t *delimiters = scan->index.delimiters, *ends = scan->index.ends;
+    const size_t end_count = scan->index.end_count;
+    size_t first = 0;
+    for (size_t i = 0; i < end_count; i++) {
+        const size_t last = ends[i];
+        const uint32_t stop = delimiters[last];
+        size_t start = scan->cursor;
+        if (UNLIKELY(!is_alphanumeric(data[start]))) {
+            start = skip_layout(data, start, stop, scan->now.delimiters.separator);
+        }
+        segment_view segment = {(uint32_t)start, (uint32_t)(last - first), delimiters + first};
+        first = last + 1;
+        if (start < stop || segment.separators != 0) {
+            segment_id id = identify(scan, &segment);
+            if (LIKELY(id > SEGMENT_TA1 && segment.separators < ISA_ELEMENTS)) {
+                on_segment(scan, &segment, id);
+            } else {
+                walk_status status = take_odd_segment(scan, &segment, id);
+                if (status != WALK_ON) return status;
+            }
+        }
+        scan->cursor = (size_t)stop + 1 < scan->size ? (size_t)stop + 1 : scan->size;
+    }
+    /* Keep the delimiters of the segment that the next block completes. */
+    const size_t left = scan->index.delimiter_count - first;
+    memmove(scan->index.delimiters, delimiters + first, left * sizeof(uint32_t));
+    scan->index.delimiter_count = left;
+    scan->index.end_count = 0;
+    return WALK_ON;
+}
+
+/* The input ends without a terminator: what is left, blanks aside, is the last segment. */
+static walk_status take_unterminated(x12_scan *scan) {
+    size_t start = skip_layout(scan->data, scan->cursor, scan->size, scan->now.delimiters.separator);
+    if (start >= scan->size) return WALK_STOP;
+    size_t stop = scan->size;
+    while (stop > start && is_blank(scan->data[stop - 1])) stop--;
+    while (scan->index.delimiter_count > 0 && scan->index.delimiters[scan->index.delimiter_count - 1] >= stop) {
+        scan->index.delimiter_count--;
+    }
+    if (reserve_index(scan, 1) != 0 || reserve_rows(scan, scan->index.delimiter_count + 1, scan->cursor) != 0) {
+        scan->out_of_memory = true;
+        return WALK_STOP;
+    }
+    scan->index.ends[scan->index.end_count++] = (uint32_t)scan->index.delimiter_count;
+    scan->index.delimiters[scan->index.delimiter_count++] = (uint32_t)stop;
+    add_finding(scan, X12_UNTERMINATED, start, (uint32_t)(stop - start), 0, 0);
+    walk_status status = take_segments(scan);
+    return status == WALK_RESYNC ? WALK_RESYNC : WALK_STOP;
+}
+
+static void undo_open_set(x12_scan *scan) {
+    scan->cursor = scan->now.set_offset;
+    scan->now = scan->at_set;
+    for (size_t i = 0; i < TABLE_COUNT; i++) {
+        ((table_head *)table_at(&scan->tables, i))->rows = scan->rows_at_set[i];
+    }
+}
+
+/* The open 835 is larger than any window may be: its row stays, marked, its detail goes, its rest is walked over. */
+static void discard_open_set(x12_scan *scan) {
+    scan_context *now = &scan->now;
+    if (now->mode == SET_835) {
+        add_finding(scan, X12_TRANSACTION_TOO_LARGE, now->set_offset, 0, 0, 0);
+        const uint32_t at = (uint32_t)scan->cursor;
+        const size_t row = (size_t)now->transaction_row;
+        close_835(scan, at, at);
+        for (size_t i = 0; i < TABLE_COUNT; i++) {
+            table_head *head = table_at(&scan->tables, i);
+            bool kept = head == (table_head *)&scan->tables.transactions || head == (table_head *)&scan->tables.findings ||
+                        head == (table_head *)&scan->tables.interchanges || head == (table_head *)&scan->tables.groups;
+            if (!kept) head->rows = scan->rows_at_set[i];
+        }
+        transactions_table *table = &scan->tables.transactions;
+        table->claim_stop[row] = table->claim_start[row];
+        table->service_stop[row] = table->service_start[row];
+        table->adjustment_stop[row] = table->adjustment_start[row];
+        table->provider_adjustment_stop[row] = table->provider_adjustment_start[row];
+    } else if (now->mode == SET_SKIPPED) {
+        scan->tables.skipped.end[now->skipped_row] = (uint32_t)scan->cursor;
+        scan->tables.skipped.segment_count[now->skipped_row] = now->segment_ordinal;
+    }
+    now->mode = SET_DISCARDED;
+    now->control.length = 0;
+    now->claim_row = now->service_row = now->transaction_row = -1;
+}
+
+/* Counts of what stays open when the window ends. */
+static void note_open_envelopes(x12_scan *scan) {
+    const scan_context *now = &scan->now;
+    if (scan->isa.open) {
+        scan->tables.interchanges.group_count[now->interchange_row] = now->interchange_groups;
+        scan->tables.interchanges.transaction_count[now->interchange_row] = now->interchange_sets;
+    }
+    if (scan->gs.open) scan->tables.groups.transaction_count[now->group_row] = now->group_sets;
+}
+
+static void finish_window(x12_scan *scan, size_t window_start, bool discard) {
+    if (scan->out_of_memory) return;
+    if (scan->final) {
+        if (scan->now.delimiters_known) cut_interchange(scan, (uint32_t)scan->size);
+        scan->cursor = scan->size;
+        return;
+    }
+    if (scan->now.mode == SET_835 || scan->now.mode == SET_SKIPPED) {
+        if (discard) discard_open_set(scan);
+        else undo_open_set(scan);
+    }
+    if (discard && scan->cursor == window_start && scan->size > 2 * ISA_BYTES_MAX) {
+        /* Not one segment ends in the largest window there is: all but what may start an ISA is junk. */
+        scan->cursor = scan->size - 2 * ISA_BYTES_MAX;
+        add_finding(scan, X12_JUNK, window_start, (uint32_t)(scan->cursor - window_start), 0, 0);
+    }
+    note_open_envelopes(scan);
+}
+
+/* Walk from the cursor to the end of the window; the cursor ends at the first byte the next window must bring again.
+ * `discard` says that the window cannot grow any more, so a set that it does not hold is given up. */
+static void scan_window(x12_scan *scan, bool discard) {
+    const size_t window_start = scan->cursor;
+    scan->index.wrapped = false;
+    scan->date_cached_text = 0;
+    clear_index(scan);
+    if (reserve_rows(scan, 4, 0) != 0) scan->out_of_memory = true;
+    if (scan->out_of_memory) return;
+    if (scan->isa.open) add_interchange_row(scan);
+    if (scan->gs.open) add_group_row(scan);
+    walk_status status = scan->now.delimiters_known ? WALK_ON : find_first_header(scan);
+    size_t indexed = scan->cursor;
+    while (status != WALK_STOP && !scan->out_of_memory) {
+        if (indexed < scan->size) {
+            size_t stop = scan->size - indexed > BLOCK_BYTES ? indexed + BLOCK_BYTES : scan->size;
+            if (reserve_index(scan, stop - indexed) != 0) {
+                scan->out_of_memory = true;
+                return;
+            }
+            scan->kernel(scan->data, indexed, stop, scan->now.delimiters.separator, scan->now.delimiters.terminator,
+                         &scan->index);
+            indexed = stop;
+            if (reserve_rows(scan, scan->index.delimiter_count, scan->cursor - window_start) != 0) {
+                scan->out_of_memory = true;
+                return;
+            }
+            status = take_segments(scan);
+        } else if (scan->final) {
+            status = take_unterminated(scan);
+        } else {
+            break;
+        }
+        if (status == WALK_RESYNC) {
+            clear_index(scan);
+            indexed = scan->cursor;
+        }
+    }
+    finish_window(scan, window_start, discard);
+}
+
+/* A new, independent input: nothing of the one before it holds. Ordinals go on counting. */
+static void reset_context(x12_scan *scan) {
+    scan_context fresh = {.interchange_row = -1, .group_row = -1, .transaction_row = -1, .skipped_row = -1,
+                          .header_row = -1, .claim_row = -1, .service_row = -1};
+    scan->isa.open = scan->gs.open = false;
+    fresh.interchange_count = scan->now.interchange_count;
+    fresh.group_count = scan->now.group_count;
+    fresh.transaction_count = scan->now.transaction_count;
+    scan->now = fresh;
+}
+
+static void scan_free(x12_scan *scan) {
+    for (size_t i = 0; i < TABLE_COUNT; i++) {
+        table_free(table_at(&scan->tables, i), table_directory[i].specs, table_directory[i].spec_count);
+    }
+    free(scan->index.delimiters);
+    free(scan->index.ends);
+    free(scan->envelopes);
+    scan->index.delimiters = scan->index.ends = NULL;
+    scan->envelopes = NULL;
+    scan->delimiter_capacity = scan->end_capacity = scan->envelope_capacity = 0;
+}
+
+#endif
