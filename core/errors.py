@@ -102,6 +102,59 @@ class FindingCode(IntEnum):
     X12_SUM_OVERFLOW = 1084
     # X12: limits
     X12_TRANSACTION_TOO_LARGE = 1090
+    # ACH: the input as a whole
+    ACH_NO_RECORDS = 2000
+    ACH_JUNK = 2002
+    ACH_RECORD_SHORT = 2003
+    ACH_RECORD_LONG = 2004
+    ACH_RECORD_MISPLACED = 2005
+    ACH_UNSUPPORTED_LAYOUT = 2006
+    ACH_FILE_HEADER_FORMAT = 2007
+    # ACH: missing records
+    ACH_FILE_HEADER_MISSING = 2010
+    ACH_FILE_CONTROL_MISSING = 2011
+    ACH_BATCH_HEADER_MISSING = 2012
+    ACH_BATCH_CONTROL_MISSING = 2013
+    # ACH: control of a file
+    ACH_FILE_BATCH_COUNT = 2020
+    ACH_FILE_BLOCK_COUNT = 2021
+    ACH_FILE_FILLER_MISSING = 2022
+    ACH_FILE_ENTRY_COUNT = 2023
+    ACH_FILE_HASH = 2024
+    ACH_FILE_DEBIT_TOTAL = 2025
+    ACH_FILE_CREDIT_TOTAL = 2026
+    # ACH: control of a batch
+    ACH_BATCH_ENTRY_COUNT = 2030
+    ACH_BATCH_HASH = 2031
+    ACH_BATCH_DEBIT_TOTAL = 2032
+    ACH_BATCH_CREDIT_TOTAL = 2033
+    ACH_SERVICE_CLASS_DIFFERS = 2034
+    ACH_COMPANY_ID_DIFFERS = 2035
+    ACH_BATCH_NUMBER_DIFFERS = 2036
+    ACH_ODFI_DIFFERS = 2037
+    ACH_SERVICE_CLASS_UNKNOWN = 2038
+    ACH_SEC_UNKNOWN = 2039
+    # ACH: fields
+    ACH_NUMBER_BAD = 2050
+    ACH_CONTROL_NUMBER_BAD = 2051
+    ACH_AMOUNT_BAD = 2052
+    ACH_DATE_BAD = 2053
+    ACH_ROUTING_BAD = 2054
+    ACH_CHECK_DIGIT = 2055
+    ACH_TRACE_BAD = 2056
+    ACH_TRACE_ORDER = 2057
+    ACH_TRANSACTION_CODE_UNKNOWN = 2058
+    ACH_ADDENDA_INDICATOR = 2059
+    # ACH: addenda
+    ACH_ADDENDA_TYPE_UNKNOWN = 2070
+    ACH_ADDENDA_SEQUENCE = 2071
+    ACH_ADDENDA_ENTRY_DIFFERS = 2072
+    ACH_ADDENDA_COUNT = 2073
+    ACH_ADDENDA_TOO_MANY = 2074
+    ACH_ADDENDA_ORPHAN = 2075
+    ACH_ADDENDA_LIMIT = 2076
+    ACH_RETURN_CODE_UNKNOWN = 2077
+    ACH_TRN_UNCERTAIN = 2078
 
 
 _I, _W, _E = Severity.INFO, Severity.WARNING, Severity.ERROR
@@ -158,6 +211,53 @@ _CATALOGUE: dict[FindingCode, tuple[Severity, str]] = {
     FindingCode.X12_TRANSACTION_UNBALANCED: (_E, "BPR02 is not the sum of CLP04 less the PLB amounts"),
     FindingCode.X12_SUM_OVERFLOW: (_E, "a sum of amounts is too large to be kept exactly"),
     FindingCode.X12_TRANSACTION_TOO_LARGE: (_E, "the transaction is larger than TRANSACTION_BYTES_MAX; its detail was skipped"),
+    FindingCode.ACH_NO_RECORDS: (_E, "no record of an ACH file could be read"),
+    FindingCode.ACH_JUNK: (_W, "bytes that are no record; skipped"),
+    FindingCode.ACH_RECORD_SHORT: (_I, "the record has fewer than 94 columns; the rest was taken as blank"),
+    FindingCode.ACH_RECORD_LONG: (_I, "blanks beyond the 94 columns of the record"),
+    FindingCode.ACH_RECORD_MISPLACED: (_W, "a control record without the batch or file it would close"),
+    FindingCode.ACH_UNSUPPORTED_LAYOUT: (_W, "an IAT or ADV batch: counted and checked, its entries are in no table"),
+    FindingCode.ACH_FILE_HEADER_FORMAT: (_W, "record size, blocking factor and format code are not 094, 10 and 1"),
+    FindingCode.ACH_FILE_HEADER_MISSING: (_W, "no file header (1) before this record"),
+    FindingCode.ACH_FILE_CONTROL_MISSING: (_W, "the file has no control record (9)"),
+    FindingCode.ACH_BATCH_HEADER_MISSING: (_W, "no batch header (5) before this record"),
+    FindingCode.ACH_BATCH_CONTROL_MISSING: (_W, "the batch has no control record (8)"),
+    FindingCode.ACH_FILE_BATCH_COUNT: (_E, "the file control's batch count is not the number counted"),
+    FindingCode.ACH_FILE_BLOCK_COUNT: (_W, "the file control's block count is not the number counted"),
+    FindingCode.ACH_FILE_FILLER_MISSING: (_I, "the file is not filled up to a multiple of ten records"),
+    FindingCode.ACH_FILE_ENTRY_COUNT: (_E, "the file control's entry and addenda count is not the number counted"),
+    FindingCode.ACH_FILE_HASH: (_E, "the file control's entry hash is not the sum counted"),
+    FindingCode.ACH_FILE_DEBIT_TOTAL: (_E, "the file control's debit total is not the sum counted"),
+    FindingCode.ACH_FILE_CREDIT_TOTAL: (_E, "the file control's credit total is not the sum counted"),
+    FindingCode.ACH_BATCH_ENTRY_COUNT: (_E, "the batch control's entry and addenda count is not the number counted"),
+    FindingCode.ACH_BATCH_HASH: (_E, "the batch control's entry hash is not the sum counted"),
+    FindingCode.ACH_BATCH_DEBIT_TOTAL: (_E, "the batch control's debit total is not the sum counted"),
+    FindingCode.ACH_BATCH_CREDIT_TOTAL: (_E, "the batch control's credit total is not the sum counted"),
+    FindingCode.ACH_SERVICE_CLASS_DIFFERS: (_W, "service class of batch header and control differ"),
+    FindingCode.ACH_COMPANY_ID_DIFFERS: (_W, "company identification of batch header and control differ"),
+    FindingCode.ACH_BATCH_NUMBER_DIFFERS: (_W, "batch number of batch header and control differ"),
+    FindingCode.ACH_ODFI_DIFFERS: (_W, "originating bank of batch header and control differ"),
+    FindingCode.ACH_SERVICE_CLASS_UNKNOWN: (_W, "the service class is none of 200, 220, 225 and 280"),
+    FindingCode.ACH_SEC_UNKNOWN: (_I, "not a standard entry class code"),
+    FindingCode.ACH_NUMBER_BAD: (_W, "a numeric field that is no number"),
+    FindingCode.ACH_CONTROL_NUMBER_BAD: (_E, "a control field that is no number"),
+    FindingCode.ACH_AMOUNT_BAD: (_E, "the amount is no number"),
+    FindingCode.ACH_DATE_BAD: (_W, "not a date"),
+    FindingCode.ACH_ROUTING_BAD: (_W, "the receiving bank's routing number is no number"),
+    FindingCode.ACH_CHECK_DIGIT: (_W, "the routing number's check digit is wrong"),
+    FindingCode.ACH_TRACE_BAD: (_W, "the trace number is no number"),
+    FindingCode.ACH_TRACE_ORDER: (_W, "the trace number is not above the one before it in the batch"),
+    FindingCode.ACH_TRANSACTION_CODE_UNKNOWN: (_W, "not a transaction code"),
+    FindingCode.ACH_ADDENDA_INDICATOR: (_W, "the addenda indicator and the addenda that follow do not agree"),
+    FindingCode.ACH_ADDENDA_TYPE_UNKNOWN: (_W, "not an addenda type"),
+    FindingCode.ACH_ADDENDA_SEQUENCE: (_W, "the addenda are not numbered 1, 2, 3 and so on"),
+    FindingCode.ACH_ADDENDA_ENTRY_DIFFERS: (_W, "the addenda does not end with the last digits of its entry's trace number"),
+    FindingCode.ACH_ADDENDA_COUNT: (_W, "the entry's number of addenda is not the number counted"),
+    FindingCode.ACH_ADDENDA_TOO_MANY: (_W, "more than one addenda in an entry of a class that allows one"),
+    FindingCode.ACH_ADDENDA_ORPHAN: (_W, "addenda without an entry before it"),
+    FindingCode.ACH_ADDENDA_LIMIT: (_W, "more addenda than ENTRY_ADDENDA_MAX in one entry; the rest belongs to none"),
+    FindingCode.ACH_RETURN_CODE_UNKNOWN: (_W, "not a return reason or change code"),
+    FindingCode.ACH_TRN_UNCERTAIN: (_I, "a TRN may be there, but which characters are its trace is not sure; none was taken"),
 }
 
 
