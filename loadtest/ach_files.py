@@ -131,6 +131,8 @@ class PaymentFiles:
     def _write_batch(self, batch: list[Payment], chunk: Chunk, bank: str) -> None:
         opened = self._open
         assert opened is not None
+        # The traces of originals are known by now; copies keep them, and traces ascend in a batch.
+        batch = sorted(batch, key=lambda payment: payment.copy_of.trace if payment.copy_of else "")
         cents = sum(payment.amount_cents for payment in batch)
         if opened.totals.credit_cents + cents > FILE_CENTS_MAX or opened.records > FILE_RECORDS_MAX:
             # The control record has no room for more: another ACH file follows under the same name.

@@ -236,7 +236,7 @@ def _payer(number: int, sender: Sender, draws: Draws) -> Payer:
         terminator="~" if number % 2 else "\\",
         short_amounts=number % 4 == 2,
         provider_totals=number % 5 == 4,
-        supplement=f"EXSUP{number + 1:02d}" if number % 6 == 5 else "",
+        supplement=f"EXSUPP{number + 1:03d}" if number % 6 == 5 else "",
         block=block,
     )
 
