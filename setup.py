@@ -16,7 +16,7 @@ DEBUG = os.environ.get("REASSOC_DEBUG") == "1"
 SANITIZE = os.environ.get("REASSOC_SANITIZE") == "1"
 MODE = "sanitize" if SANITIZE else "debug" if DEBUG else "release"
 
-CFLAGS = ["-std=c11", "-O3", "-g1", "-fvisibility=hidden", "-Wall", "-Wextra", "-Wno-unused-parameter"]
+CFLAGS = ["-std=gnu11", "-D_GNU_SOURCE", "-O3", "-g1", "-fvisibility=hidden", "-Wall", "-Wextra", "-Wno-unused-parameter"]
 LDFLAGS: list[str] = []
 if DEBUG:
     CFLAGS += ["-Werror", "-O1", "-g"]

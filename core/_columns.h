@@ -52,6 +52,7 @@ typedef struct {
 typedef struct {
     size_t rows;
     size_t capacity;
+    void *slab;
 } table_head;
 
 #define COLUMN_POINTER(kind, name, doc) kind_##kind *name;
@@ -59,72 +60,72 @@ typedef struct {
     typedef struct {                                                                                                   \
         size_t rows;                                                                                                   \
         size_t capacity;                                                                                               \
+        void *slab;                                                                                                    \
         COLUMNS(COLUMN_POINTER)                                                                                        \
     } type;
 
 /* Use inside `static const column_spec X[] = { ... }` with TABLE_TYPE defined to the struct. */
 #define COLUMN_DESCRIPTION(kind, name, doc) {#name, #kind, doc, offsetof(TABLE_TYPE, name), sizeof(kind_##kind)},
 
+enum { COLUMN_ALIGNMENT = 64 };
 #define HUGE_PAGE_BYTES ((size_t)2 << 20)
+
+/* Ask for huge pages. Advice only: without it everything still works. */
+static inline void column_advise(void *memory, size_t size) {
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+    uintptr_t start = ((uintptr_t)memory + 4095) & ~(uintptr_t)4095;
+    uintptr_t stop = ((uintptr_t)memory + size) & ~(uintptr_t)4095;
+    if (stop > start) (void)madvise((void *)start, stop - start, MADV_HUGEPAGE);
+#else
+    (void)memory, (void)size;
+#endif
+}
+
+/* The memory of a table is one slab that all its columns lie in, so that a large table is faulted in by huge pages:
+ * 4 KiB faults on two hundred separate columns cost as much as filling them (bench/test_bench_x12.py). */
+static inline void *slab_allocate(size_t size) {
+    if (size < 2 * HUGE_PAGE_BYTES) return malloc(size);
+    void *slab = NULL;
+    if (posix_memalign(&slab, HUGE_PAGE_BYTES, size) != 0) return NULL;
+    column_advise(slab, size);
+    return slab;
+}
 
 static inline void **column_slot(void *table, const column_spec *spec) {
     return (void **)((char *)table + spec->field);
 }
 
-/* Ask for huge pages: faulting a fresh column in 4 KiB steps costs as much as filling it (bench_x12_scan). */
-static inline void column_advise(void *memory, size_t size) {
-#if defined(__linux__) && defined(MADV_HUGEPAGE)
-    if (size >= 2 * HUGE_PAGE_BYTES) {
-        uintptr_t start = ((uintptr_t)memory + 4095) & ~(uintptr_t)4095;
-        uintptr_t stop = ((uintptr_t)memory + size) & ~(uintptr_t)4095;
-        if (stop > start) (void)madvise((void *)start, stop - start, MADV_HUGEPAGE);
-    }
-#else
-    (void)memory;
-    (void)size;
-#endif
+static inline size_t column_bytes(size_t capacity, const column_spec *spec) {
+    return (capacity * spec->item_size + COLUMN_ALIGNMENT - 1) / COLUMN_ALIGNMENT * COLUMN_ALIGNMENT;
 }
 
 /* Make room for `wanted` rows in all. Returns 0, or -1 when memory is short (the table stays as it was). */
 static inline int table_reserve(void *table, const column_spec *specs, size_t spec_count, size_t wanted) {
     table_head *head = (table_head *)table;
     if (wanted <= head->capacity) return 0;
-    size_t capacity = head->capacity + head->capacity / 2;
+    size_t capacity = head->capacity + head->capacity / 2, size = 0;
     if (capacity < wanted) capacity = wanted;
+    for (size_t i = 0; i < spec_count; i++) size += column_bytes(capacity, &specs[i]);
+    char *slab = slab_allocate(size), *place = slab;
+    if (slab == NULL) return -1;
     for (size_t i = 0; i < spec_count; i++) {
         void **slot = column_slot(table, &specs[i]);
-        size_t size = capacity * specs[i].item_size;
-        void *grown = realloc(*slot, size);
-        if (grown == NULL) return -1;
-        column_advise(grown, size);
-        *slot = grown;
+        if (head->rows > 0) memcpy(place, *slot, head->rows * specs[i].item_size);
+        *slot = place;
+        place += column_bytes(capacity, &specs[i]);
     }
+    free(head->slab);
+    head->slab = slab;
     head->capacity = capacity;
     return 0;
 }
 
 static inline void table_free(void *table, const column_spec *specs, size_t spec_count) {
-    for (size_t i = 0; i < spec_count; i++) {
-        void **slot = column_slot(table, &specs[i]);
-        free(*slot);
-        *slot = NULL;
-    }
-    ((table_head *)table)->rows = 0;
-    ((table_head *)table)->capacity = 0;
-}
-
-/* Take a column out of its table, cut to its rows; the caller frees it. An empty column is NULL. */
-static inline void *column_take(void *table, const column_spec *spec) {
-    void **slot = column_slot(table, spec);
-    size_t size = ((table_head *)table)->rows * spec->item_size;
-    void *memory = *slot;
-    *slot = NULL;
-    if (size == 0) {
-        free(memory);
-        return NULL;
-    }
-    void *shrunk = realloc(memory, size);
-    return shrunk != NULL ? shrunk : memory;
+    table_head *head = (table_head *)table;
+    (void)specs, (void)spec_count;
+    free(head->slab);
+    head->slab = NULL;
+    head->rows = head->capacity = 0;
 }
 
 #endif

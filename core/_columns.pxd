@@ -19,10 +19,11 @@ cdef extern from "_columns.h" nogil:
     ctypedef struct table_head:
         size_t rows
         size_t capacity
+        void *slab
 
     int table_reserve(void *table, const column_spec *specs, size_t spec_count, size_t wanted) noexcept
     void table_free(void *table, const column_spec *specs, size_t spec_count) noexcept
-    void *column_take(void *table, const column_spec *spec) noexcept
+    void **column_slot(void *table, const column_spec *spec) noexcept
 
 
 cdef inline void free_capsule(object capsule) noexcept:
@@ -30,16 +31,24 @@ cdef inline void free_capsule(object capsule) noexcept:
 
 
 cdef inline list take_columns(void *table, const column_spec *specs, size_t spec_count):
-    """Move a table's columns to Python: a list of (name, kind, doc, address, rows, owner), see columns.build_table."""
+    """Move a table's columns to Python: a list of (name, kind, doc, address, rows, owner), see columns.build_table.
+
+    The table is left empty. One owner frees the slab that all of them lie in.
+    """
     cdef list columns = []
     cdef size_t i
-    cdef size_t rows = (<table_head *>table).rows
-    cdef void *memory
+    cdef table_head *head = <table_head *>table
+    cdef size_t rows = head.rows
+    owner = None
+    if rows == 0:
+        free(head.slab)
+    else:
+        owner = PyCapsule_New(head.slab, NULL, free_capsule)
     for i in range(spec_count):
-        memory = column_take(table, &specs[i])
-        owner = PyCapsule_New(memory, NULL, free_capsule) if memory != NULL else None
         columns.append((
             specs[i].name.decode(), specs[i].kind.decode(), specs[i].doc.decode(),
-            <uintptr_t>memory, rows, owner,
+            <uintptr_t>column_slot(table, &specs[i])[0], rows, owner,
         ))
+    head.slab = NULL
+    head.rows = head.capacity = 0
     return columns

@@ -22,8 +22,9 @@
 #define REASSOC_X86 0
 #endif
 
-#define likely(condition) __builtin_expect(!!(condition), 1)
-#define unlikely(condition) __builtin_expect(!!(condition), 0)
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+#define LIKELY(condition) __builtin_expect(!!(condition), 1)
+#define UNLIKELY(condition) __builtin_expect(!!(condition), 0)
 
 enum { LANE_BYTES = 64 };
 /* A kernel may write this many entries past what it counts: reserve them. */
@@ -50,14 +51,14 @@ typedef struct {
 
 /* Line ends directly behind a terminator (CR, LF, CRLF) are layout; any other one wraps a segment. */
 static inline void note_line_ends(lane_masks masks, delimiter_index *index) {
-    if (masks.line_ends == 0) {
+    uint64_t line_ends = masks.line_ends & ~masks.delimiters; /* a CR or LF may itself be the terminator */
+    if (line_ends == 0) {
         index->carry = (uint8_t)(masks.terminators >> 63);
         return;
     }
-    uint64_t behind = (masks.terminators << 1 | (index->carry & 1)) & masks.line_ends;
-    uint64_t second = (behind << 1) & masks.line_ends;
-    /* A CRLF that straddles two lanes leaves its LF at bit 0, behind the carried CR. */
-    index->wrapped |= (masks.line_ends & ~(behind | second)) != 0;
+    uint64_t behind = (masks.terminators << 1 | (index->carry & 1)) & line_ends;
+    uint64_t second = (behind << 1) & line_ends;
+    index->wrapped |= (line_ends & ~(behind | second)) != 0;
     index->carry = (uint8_t)((masks.terminators | behind | second) >> 63);
 }
 
@@ -83,6 +84,11 @@ static inline void note_delimiters(uint64_t mask, uint32_t base, delimiter_index
         }
         out += 4;
     }
+}
+
+static inline void note_lane(lane_masks masks, uint32_t base, delimiter_index *index) {
+    note_ends(masks, index);
+    note_delimiters(masks.delimiters, base, index);
 }
 
 /* ---- portable: eight bytes at a time in a 64-bit word ---- */
@@ -131,7 +137,7 @@ static inline void copy_tail(uint8_t lane[LANE_BYTES], const uint8_t *data, size
     memcpy(lane, data, size);
 }
 
-#define INDEX_KERNEL(NAME, ATTRIBUTE, LANE, DELIMITERS)                                                                \
+#define INDEX_KERNEL(NAME, ATTRIBUTE, LANE, NOTE)                                                                      \
     ATTRIBUTE static void NAME(                                                                                        \
         const uint8_t *data, size_t start, size_t stop, uint8_t separator, uint8_t terminator,                         \
         delimiter_index *index) {                                                                                      \
@@ -139,8 +145,7 @@ static inline void copy_tail(uint8_t lane[LANE_BYTES], const uint8_t *data, size
         for (; at + LANE_BYTES <= stop; at += LANE_BYTES) {                                                            \
             lane_masks masks = LANE(data + at, separator, terminator);                                                 \
             note_line_ends(masks, index);                                                                              \
-            note_ends(masks, index);                                                                                   \
-            DELIMITERS(masks.delimiters, (uint32_t)at, index);                                                         \
+            NOTE(masks, (uint32_t)at, index);                                                                          \
         }                                                                                                              \
         if (at < stop) {                                                                                               \
             uint8_t lane[LANE_BYTES];                                                                                  \
@@ -151,16 +156,15 @@ static inline void copy_tail(uint8_t lane[LANE_BYTES], const uint8_t *data, size
             uint8_t last = data[stop - 1];                                                                             \
             if (last != '\n' && last != '\r') index->carry = last == terminator;                                       \
             else index->carry = 1;                                                                                     \
-            note_ends(masks, index);                                                                                   \
-            DELIMITERS(masks.delimiters, (uint32_t)at, index);                                                         \
+            NOTE(masks, (uint32_t)at, index);                                                                          \
         }                                                                                                              \
     }
 
-INDEX_KERNEL(index_portable, , lane_portable, note_delimiters)
+INDEX_KERNEL(index_portable, , lane_portable, note_lane)
 
 #if REASSOC_X86
 #define TARGET_AVX2 __attribute__((target("avx2,bmi,popcnt")))
-#define TARGET_AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512vbmi2,bmi,popcnt")))
+#define TARGET_AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512vbmi2,bmi,bmi2,popcnt")))
 
 TARGET_AVX2 static inline lane_masks lane_avx2(const uint8_t *lane, uint8_t separator, uint8_t terminator) {
     const __m256i low = _mm256_loadu_si256((const __m256i *)lane);
@@ -189,22 +193,20 @@ TARGET_AVX512 static inline lane_masks lane_avx512(const uint8_t *lane, uint8_t 
     return masks;
 }
 
-/* All positions of a lane at once: compress the numbers 0..63 by the mask, widen, add the base. */
-TARGET_AVX512 static inline void note_delimiters_avx512(uint64_t mask, uint32_t base, delimiter_index *index) {
+/* Positions of the mask's bits, all at once: compress the numbers 0..63 by the mask, widen, add the base. */
+TARGET_AVX512 static inline void write_positions_avx512(uint64_t mask, uint32_t base, uint32_t *out) {
     static const uint8_t numbers[LANE_BYTES] __attribute__((aligned(64))) = {
         0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25,
         26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51,
         52, 53, 54, 55, 56, 57, 58, 59, 60, 61, 62, 63};
     const __m512i packed = _mm512_maskz_compress_epi8(mask, _mm512_load_si512((const void *)numbers));
     const __m512i start = _mm512_set1_epi32((int)base);
-    uint32_t *out = index->delimiters + index->delimiter_count;
     const int count = __builtin_popcountll(mask);
-    index->delimiter_count += (size_t)count;
 #define WIDEN(quarter) _mm512_add_epi32(_mm512_cvtepu8_epi32(_mm512_extracti32x4_epi32(packed, quarter)), start)
     _mm512_storeu_si512((void *)out, WIDEN(0));
     if (count > 16) {
         _mm512_storeu_si512((void *)(out + 16), WIDEN(1));
-        if (unlikely(count > 32)) {
+        if (UNLIKELY(count > 32)) {
             _mm512_storeu_si512((void *)(out + 32), WIDEN(2));
             _mm512_storeu_si512((void *)(out + 48), WIDEN(3));
         }
@@ -212,8 +214,17 @@ TARGET_AVX512 static inline void note_delimiters_avx512(uint64_t mask, uint32_t 
 #undef WIDEN
 }
 
-INDEX_KERNEL(index_avx2, TARGET_AVX2, lane_avx2, note_delimiters)
-INDEX_KERNEL(index_avx512, TARGET_AVX512, lane_avx512, note_delimiters_avx512)
+TARGET_AVX512 static inline void note_lane_avx512(lane_masks masks, uint32_t base, delimiter_index *index) {
+    /* Among the lane's delimiters, which ones are terminators: their ranks are the entries of `ends`. */
+    write_positions_avx512(_pext_u64(masks.terminators, masks.delimiters), (uint32_t)index->delimiter_count,
+                           index->ends + index->end_count);
+    write_positions_avx512(masks.delimiters, base, index->delimiters + index->delimiter_count);
+    index->end_count += (size_t)__builtin_popcountll(masks.terminators);
+    index->delimiter_count += (size_t)__builtin_popcountll(masks.delimiters);
+}
+
+INDEX_KERNEL(index_avx2, TARGET_AVX2, lane_avx2, note_lane)
+INDEX_KERNEL(index_avx512, TARGET_AVX512, lane_avx512, note_lane_avx512)
 #endif
 
 typedef struct {
@@ -231,7 +242,7 @@ static inline void list_kernels(kernel_choice choices[KERNEL_COUNT]) {
     choices[0] = (kernel_choice){
         "avx512", index_avx512,
         __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-            __builtin_cpu_supports("avx512vbmi2")};
+            __builtin_cpu_supports("avx512vbmi2") && __builtin_cpu_supports("bmi2")};
     choices[1] = (kernel_choice){"avx2", index_avx2, __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi")};
 #else
     choices[0] = (kernel_choice){"avx512", index_portable, false};

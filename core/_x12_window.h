@@ -11,6 +11,9 @@ enum {
 
 typedef enum { WALK_ON, WALK_RESYNC, WALK_STOP } walk_status;
 
+/* By the length of a segment id; 0 for the length 0, and for 4 and more, which no id has. */
+static const uint32_t ID_MASKS[4] = {0, 0xFF, 0xFFFF, 0xFFFFFF};
+
 static const uint8_t BYTE_ORDER_MARK[3] = {0xEF, 0xBB, 0xBF};
 
 static size_t skip_layout(const uint8_t *data, size_t at, size_t stop, uint8_t separator) {
@@ -35,6 +38,12 @@ static int reserve_index(x12_scan *scan, size_t bytes) {
         scan->delimiter_capacity = wanted * 2;
     }
     wanted = scan->index.end_count + bytes + INDEX_SLACK;
+    if (wanted > scan->segment_capacity) {
+        segment_place *grown = realloc(scan->segments, wanted * 2 * sizeof(segment_place));
+        if (grown == NULL) return -1;
+        scan->segments = grown;
+        scan->segment_capacity = wanted * 2;
+    }
     if (wanted > scan->end_capacity) {
         uint32_t *grown = realloc(scan->index.ends, wanted * 2 * sizeof(uint32_t));
         if (grown == NULL) return -1;
@@ -175,31 +184,54 @@ static __attribute__((noinline)) walk_status take_odd_segment(x12_scan *scan, co
     return WALK_ON;
 }
 
-/* Take every whole segment of the index. The cursor ends behind the last one taken. */
-static walk_status take_segments(x12_scan *scan) {
+/* First pass over a block: where each segment starts and what it is. No handler runs in between, so the loop keeps the
+ * processor's whole width; the second pass then finds its dispatch decided. */
+static void place_segments(x12_scan *scan, size_t cursor) {
     const uint8_t *data = scan->data;
     const uint32_t *delimiters = scan->index.delimiters, *ends = scan->index.ends;
     const size_t end_count = scan->index.end_count;
+    const uint8_t separator = scan->now.delimiters.separator;
     size_t first = 0;
     for (size_t i = 0; i < end_count; i++) {
         const size_t last = ends[i];
         const uint32_t stop = delimiters[last];
-        size_t start = scan->cursor;
-        if (UNLIKELY(!is_alphanumeric(data[start]))) {
-            start = skip_layout(data, start, stop, scan->now.delimiters.separator);
-        }
-        segment_view segment = {(uint32_t)start, (uint32_t)(last - first), delimiters + first};
+        size_t start = cursor;
+        if (UNLIKELY(!is_alphanumeric(data[start]))) start = skip_layout(data, start, stop, separator);
+        const size_t length = delimiters[first] - start;
+        uint32_t key = 0;
+        if (LIKELY(start + 8 <= scan->size)) key = (uint32_t)load_word_le(data + start) & ID_MASKS[length & 3];
+        else if (length <= 3) key = (uint32_t)load_up_to_8(data + start, (uint32_t)length, scan->limit);
+        scan->segments[i] = (segment_place){(uint32_t)start, (uint32_t)first, (uint32_t)(last - first),
+                                            length <= 3 ? lookup_segment(key) : SEGMENT_UNKNOWN};
         first = last + 1;
-        if (start < stop || segment.separators != 0) {
-            segment_id id = identify(scan, &segment);
-            if (LIKELY(id > SEGMENT_TA1 && segment.separators < ISA_ELEMENTS)) {
-                on_segment(scan, &segment, id);
-            } else {
-                walk_status status = take_odd_segment(scan, &segment, id);
-                if (status != WALK_ON) return status;
-            }
+        cursor = (size_t)stop + 1;
+    }
+}
+
+/* Take every whole segment of the index. The cursor ends behind the last one taken. */
+static walk_status take_segments(x12_scan *scan) {
+    const uint32_t *delimiters = scan->index.delimiters;
+    const size_t end_count = scan->index.end_count;
+    size_t first = 0;
+    place_segments(scan, scan->cursor);
+    for (size_t i = 0; i < end_count; i++) {
+        const segment_place *place = &scan->segments[i];
+        const segment_view segment = {place->start, place->separators, delimiters + place->first};
+        first = place->first + place->separators + 1;
+        if (LIKELY(place->id > SEGMENT_TA1 && place->separators < ISA_ELEMENTS && scan->now.mode == SET_835)) {
+            scan->now.segment_ordinal++;
+            on_detail(scan, &segment, (segment_id)place->id);
+            continue;
         }
-        scan->cursor = (size_t)stop + 1 < scan->size ? (size_t)stop + 1 : scan->size;
+        const uint32_t stop = segment.delimiters[segment.separators];
+        if (segment.start < stop || segment.separators != 0) {
+            walk_status status = take_odd_segment(scan, &segment, identify(scan, &segment));
+            if (status != WALK_ON) return status;
+        }
+    }
+    if (end_count > 0) {
+        const size_t behind = (size_t)delimiters[first - 1] + 1;
+        scan->cursor = behind < scan->size ? behind : scan->size;
     }
     /* Keep the delimiters of the segment that the next block completes. */
     const size_t left = scan->index.delimiter_count - first;
@@ -299,7 +331,6 @@ static void finish_window(x12_scan *scan, size_t window_start, bool discard) {
 static void scan_window(x12_scan *scan, bool discard) {
     const size_t window_start = scan->cursor;
     scan->index.wrapped = false;
-    scan->date_cached_text = 0;
     clear_index(scan);
     if (reserve_rows(scan, 4, 0) != 0) scan->out_of_memory = true;
     if (scan->out_of_memory) return;
@@ -353,9 +384,11 @@ static void scan_free(x12_scan *scan) {
     free(scan->index.delimiters);
     free(scan->index.ends);
     free(scan->envelopes);
+    free(scan->segments);
     scan->index.delimiters = scan->index.ends = NULL;
     scan->envelopes = NULL;
-    scan->delimiter_capacity = scan->end_capacity = scan->envelope_capacity = 0;
+    scan->segments = NULL;
+    scan->delimiter_capacity = scan->end_capacity = scan->envelope_capacity = scan->segment_capacity = 0;
 }
 
 #endif

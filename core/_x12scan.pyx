@@ -230,9 +230,6 @@ cdef class X12Scanner:
         for i in range(<size_t>TABLE_COUNT):
             tables[table_directory[i].name.decode()] = take_columns(
                 table_at(&self.state.tables, i), table_directory[i].specs, table_directory[i].spec_count)
-        for i in range(<size_t>TABLE_COUNT):
-            (<size_t *>table_at(&self.state.tables, i))[0] = 0
-            (<size_t *>table_at(&self.state.tables, i))[1] = 0
         envelopes = PyBytes_FromStringAndSize(<const char *>self.state.envelopes, self.state.envelope_bytes) \
             if self.state.envelope_bytes else b""
         self.state.data = NULL
