@@ -1,0 +1,478 @@
+/* Normal forms of traces and payers, and the 64-byte item that the matcher works on.
+ *
+ * reference_keys.py says the same in plain Python; tests hold the two together. Everything here is exact: hashes only
+ * bring items together, and whoever makes a match compares the bytes of the forms (see _resolve.h).
+ */
+#ifndef REASSOC_KEYS_H
+#define REASSOC_KEYS_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "_columns.h"
+
+#define TRACE_BYTES_MAX 100      /* twice what TRN02 may have; a longer value is no trace number */
+#define PAYER_BYTES_MAX 40       /* four times what TRN03 may have; a longer value is no payer identifier */
+#define ITEM_TEXT_BYTES 24       /* traces up to this length lie in the item itself */
+#define AFFIX_REMAINDER_MIN 4    /* a prefix or suffix is only taken off where so much is left */
+
+typedef enum { KEYS_OK = 0, KEYS_NO_MEMORY = 1, KEYS_OUT_OF_SOURCE = 2, KEYS_TOO_MUCH_TEXT = 3 } keys_status;
+
+/* ---- hashing (wyhash's construction: 64 x 64 -> 128 bit products) ---- */
+
+static inline uint64_t mix64(uint64_t a, uint64_t b) {
+    __uint128_t product = (__uint128_t)a * b;
+    return (uint64_t)product ^ (uint64_t)(product >> 64);
+}
+
+static inline uint64_t load64(const uint8_t *p) {
+    uint64_t value;
+    memcpy(&value, p, 8);
+    return value;
+}
+
+static inline uint64_t load32(const uint8_t *p) {
+    uint32_t value;
+    memcpy(&value, p, 4);
+    return value;
+}
+
+#define HASH_A 0xa0761d6478bd642fULL
+#define HASH_B 0xe7037ed1a0b428dbULL
+#define HASH_C 0x8ebc6af09c88c6e3ULL
+
+static inline uint64_t hash_bytes(const uint8_t *p, size_t length, uint64_t seed) {
+    uint64_t a, b;
+    size_t left = length;
+    seed ^= HASH_A;
+    while (left > 16) {
+        seed = mix64(load64(p) ^ HASH_B, load64(p + 8) ^ seed);
+        p += 16;
+        left -= 16;
+    }
+    if (left >= 4) {
+        size_t middle = (left >> 3) << 2;
+        a = load32(p) << 32 | load32(p + middle);
+        b = load32(p + left - 4) << 32 | load32(p + left - 4 - middle);
+    } else if (left > 0) {
+        a = (uint64_t)p[0] << 16 | (uint64_t)p[left >> 1] << 8 | p[left - 1];
+        b = 0;
+    } else {
+        a = b = 0;
+    }
+    return mix64(HASH_B ^ length, mix64(a ^ HASH_B, b ^ seed));
+}
+
+static inline uint64_t hash_pair(uint64_t a, uint64_t b) {
+    return mix64(mix64(a ^ HASH_A, HASH_B) ^ HASH_C, b ^ HASH_B);
+}
+
+/* ---- characters ---- */
+
+static inline int is_wrap(uint8_t c) { return c == '\r' || c == '\n'; }
+static inline int is_blank(uint8_t c) { return c == ' ' || c == '\t' || c == '\v' || c == '\f' || c == 0; }
+static inline int is_digit(uint8_t c) { return (uint8_t)(c - '0') < 10; }
+static inline uint8_t upper(uint8_t c) { return (uint8_t)(c - 'a') < 26 ? (uint8_t)(c - 32) : c; }
+
+/* Bytes from 0x80 on count as letters: which they are is unknown, and dropping them could make two traces one. */
+static inline int is_alnum(uint8_t c) { return is_digit(c) || (uint8_t)((c | 32) - 'a') < 26 || c >= 0x80; }
+
+/* ---- trace ---- */
+
+/* All forms of one trace. N1 lies at text[0], N2 at text[n2_at] (the same bytes where N1 has nothing to drop); N3 and
+ * N4 are parts of N2, N3 up to its end. */
+typedef struct {
+    uint8_t n1_length, n2_at, n2_length, n3_at, n4_at, n4_length;
+} trace_shape;
+
+typedef struct {
+    trace_shape at;
+    uint8_t changed;    /* N1 is not the raw value */
+    uint8_t too_long;   /* over TRACE_BYTES_MAX: all forms empty */
+    uint8_t text[2 * TRACE_BYTES_MAX];
+} trace_forms;
+
+/* Prefixes and suffixes to take off, N2 form, '#' for any digit. Sets are ranges of `affixes`, prefixes first. */
+typedef struct {
+    int32_t is_suffix;
+    int32_t offset;
+    int32_t length;
+} affix;
+
+typedef struct {
+    const affix *affixes;
+    const uint8_t *text;
+    const int32_t *set_starts;   /* [sets + 1] */
+} affix_sets;
+
+static inline int affix_fits(const uint8_t *pattern, size_t length, const uint8_t *text) {
+    for (size_t i = 0; i < length; i++)
+        if (pattern[i] == '#' ? !is_digit(text[i]) : pattern[i] != text[i]) return 0;
+    return 1;
+}
+
+static inline void skip_zeros(const uint8_t *text, uint8_t *at, uint8_t *length) {
+    while (*length > 0 && text[*at] == '0') {
+        (*at)++;
+        (*length)--;
+    }
+}
+
+/* N4: N3 less one prefix and one suffix of its payer, the first of each that fits, and the zeros behind the prefix. */
+static inline void strip_affixes(trace_forms *forms, const affix_sets *sets, uint32_t set) {
+    int done[2] = {0, 0};
+    for (int32_t i = sets->set_starts[set]; i < sets->set_starts[set + 1]; i++) {
+        affix one = sets->affixes[i];
+        size_t length = (size_t)one.length;
+        if (done[one.is_suffix] || forms->at.n4_length < length + AFFIX_REMAINDER_MIN) continue;
+        const uint8_t *start = forms->text + forms->at.n4_at;
+        const uint8_t *place = one.is_suffix ? start + forms->at.n4_length - length : start;
+        if (!affix_fits(sets->text + one.offset, length, place)) continue;
+        done[one.is_suffix] = 1;
+        uint8_t at = forms->at.n4_at, rest = (uint8_t)(forms->at.n4_length - length);
+        if (!one.is_suffix) at = (uint8_t)(at + length);
+        if (!one.is_suffix) skip_zeros(forms->text, &at, &rest);
+        if (rest == 0) continue;
+        forms->at.n4_at = at;
+        forms->at.n4_length = rest;
+    }
+}
+
+static inline void make_trace_forms(const uint8_t *raw, size_t size, trace_forms *forms) {
+    size_t n1 = 0, dropped = 0, wraps = 0;
+    int blank = 0;
+    uint8_t changed = 0;
+    memset(forms, 0, offsetof(trace_forms, text));
+    for (size_t i = 0; i < size; i++) {
+        uint8_t c = upper(raw[i]);
+        if (is_wrap(c)) {
+            wraps++;
+            continue;
+        }
+        if (is_blank(c)) {
+            blank = 1;
+            continue;
+        }
+        if (n1 + 1 >= TRACE_BYTES_MAX) {
+            forms->too_long = 1;
+            return;
+        }
+        if (blank && n1 > 0) {
+            forms->text[n1++] = ' ';
+            dropped++;
+        }
+        blank = 0;
+        changed |= c != raw[i];
+        dropped += !is_alnum(c);
+        forms->text[n1++] = c;
+    }
+    forms->at.n1_length = (uint8_t)n1;
+    forms->changed = changed || n1 + wraps != size;
+    if (dropped == 0) {
+        forms->at.n2_length = (uint8_t)n1;
+    } else {
+        uint8_t *n2 = forms->text + n1;
+        size_t count = 0;
+        for (size_t i = 0; i < n1; i++)
+            if (is_alnum(forms->text[i])) n2[count++] = forms->text[i];
+        forms->at.n2_at = (uint8_t)n1;
+        forms->at.n2_length = (uint8_t)count;
+    }
+    forms->at.n4_at = forms->at.n2_at;
+    forms->at.n4_length = forms->at.n2_length;
+    skip_zeros(forms->text, &forms->at.n4_at, &forms->at.n4_length);
+    forms->at.n3_at = forms->at.n4_at;
+}
+
+/* ---- payer ---- */
+
+/* P1 of `raw` into `out` (PAYER_BYTES_MAX bytes). Returns its length, 0 where it names nobody (empty, zeros, too long).
+ * `*bare` is set where an EIN came without its leading 1. */
+static inline size_t payer_form(const uint8_t *raw, size_t size, uint8_t *out, uint8_t *bare) {
+    size_t length = 0, digits = 0, zeros = 0;
+    *bare = 0;
+    for (size_t i = 0; i < size; i++) {
+        uint8_t c = upper(raw[i]);
+        if (!is_alnum(c)) continue;
+        if (length == PAYER_BYTES_MAX) return 0;
+        digits += is_digit(c);
+        zeros += c == '0';
+        out[length++] = c;
+    }
+    if (length == 10 && digits == 10 && out[0] == '1') {
+        memmove(out, out + 1, 9);
+        length = 9;
+    } else if (length == 9 && digits == 9) {
+        *bare = 1;
+    }
+    return zeros >= length ? 0 : length;
+}
+
+/* Payers by number: 0 is nobody, others count from 1 in order of first sight. Equal numbers mean equal P1 forms. */
+typedef struct {
+    uint32_t count;        /* payers known, the nobody included */
+    uint32_t capacity;
+    uint32_t slot_mask;
+    uint32_t *slots;       /* number, 0 for free */
+    uint8_t (*names)[PAYER_BYTES_MAX];
+    uint8_t *lengths;
+} payer_table;
+
+static inline void payers_free(payer_table *payers) {
+    free(payers->slots);
+    free(payers->names);
+    free(payers->lengths);
+    memset(payers, 0, sizeof *payers);
+}
+
+static inline int payers_grow(payer_table *payers) {
+    uint32_t capacity = payers->capacity ? payers->capacity * 2 : 256;
+    uint32_t mask = capacity * 2 - 1;
+    void *names = realloc(payers->names, (size_t)capacity * PAYER_BYTES_MAX);
+    if (names != NULL) payers->names = names;
+    void *lengths = realloc(payers->lengths, capacity);
+    if (lengths != NULL) payers->lengths = lengths;
+    uint32_t *slots = calloc((size_t)mask + 1, sizeof *slots);
+    if (names == NULL || lengths == NULL || slots == NULL) {
+        free(slots);
+        return -1;
+    }
+    if (payers->count == 0) {
+        payers->lengths[0] = 0;
+        payers->count = 1;
+    }
+    for (uint32_t i = 1; i < payers->count; i++) {
+        uint32_t slot = (uint32_t)hash_bytes(payers->names[i], payers->lengths[i], 0) & mask;
+        while (slots[slot] != 0) slot = (slot + 1) & mask;
+        slots[slot] = i;
+    }
+    free(payers->slots);
+    payers->slots = slots;
+    payers->slot_mask = mask;
+    payers->capacity = capacity;
+    return 0;
+}
+
+static inline int payers_number(payer_table *payers, const uint8_t *name, size_t length, uint32_t *number) {
+    if (payers->count >= payers->capacity && payers_grow(payers) != 0) return -1;
+    uint32_t slot = (uint32_t)hash_bytes(name, length, 0) & payers->slot_mask;
+    for (; payers->slots[slot] != 0; slot = (slot + 1) & payers->slot_mask) {
+        uint32_t known = payers->slots[slot];
+        if (payers->lengths[known] == length && memcmp(payers->names[known], name, length) == 0) {
+            *number = known;
+            return 0;
+        }
+    }
+    payers->slots[slot] = *number = payers->count++;
+    memcpy(payers->names[*number], name, length);
+    payers->lengths[*number] = (uint8_t)length;
+    return 0;
+}
+
+static inline const uint8_t *payer_name(const payer_table *payers, uint32_t number) { return payers->names[number]; }
+
+static inline int ref_outside(text_ref ref, size_t source_size) {
+    return (uint64_t)ref.offset + ref.length > source_size;
+}
+
+/* Number every value of a text column. `bare[i]` as in payer_form. */
+static inline keys_status number_payers(payer_table *payers, const uint8_t *source, size_t source_size,
+                                        const text_ref *refs, size_t rows, uint32_t *numbers, uint8_t *bare) {
+    text_ref last = {0, 0};
+    for (size_t i = 0; i < rows; i++) {
+        text_ref ref = refs[i];
+        if (ref_outside(ref, source_size)) return KEYS_OUT_OF_SOURCE;
+        /* Neighbours mostly share their payer: a file has one. */
+        if (i > 0 && ref.length == last.length &&
+            memcmp(source + ref.offset, source + last.offset, ref.length) == 0) {
+            numbers[i] = numbers[i - 1];
+            bare[i] = bare[i - 1];
+            continue;
+        }
+        uint8_t name[PAYER_BYTES_MAX];
+        size_t length = payer_form(source + ref.offset, ref.length, name, &bare[i]);
+        numbers[i] = 0;
+        if (length > 0 && payers_number(payers, name, length, &numbers[i]) != 0) return KEYS_NO_MEMORY;
+        last = ref;
+    }
+    return KEYS_OK;
+}
+
+/* ---- items ---- */
+
+enum {
+    ITEM_IN_ARENA = 1,     /* the forms lie in the arena, not in the item */
+    ITEM_CHANGED = 2,      /* N1 is not the raw trace */
+    ITEM_PAYER_BARE = 4,   /* the payer's EIN came without its leading 1 */
+    ITEM_TRACE = 8,        /* the trace is usable: N3 is not empty */
+    ITEM_PAYER = 16,       /* the payer is usable */
+};
+#define ITEM_KEYED (ITEM_TRACE | ITEM_PAYER)
+
+/* One remittance or payment as the tiers see it: one cache line. */
+typedef struct {
+    int64_t cents;
+    uint64_t id;             /* hash of digest and offset: only for match ids */
+    int32_t date;            /* effective date, DATE_NONE for none */
+    uint32_t payer;          /* P1 number */
+    uint32_t payer_group;    /* P2 number */
+    uint32_t text_at;        /* where the forms lie in the arena */
+    trace_shape at;
+    uint8_t flags;
+    uint8_t unused;
+    uint8_t text[ITEM_TEXT_BYTES];
+} match_item;
+
+typedef struct {
+    match_item *items;
+    uint64_t *keys;          /* hash of N4 and P2: equal keys make a block */
+    size_t rows;
+    uint8_t *arena;
+    size_t arena_size;
+    size_t arena_capacity;
+} item_set;
+
+static inline const uint8_t *item_text(const item_set *set, const match_item *item) {
+    return item->flags & ITEM_IN_ARENA ? set->arena + item->text_at : item->text;
+}
+
+static inline keys_status item_store_text(item_set *set, match_item *item, const trace_forms *forms) {
+    size_t size = (size_t)forms->at.n2_at + forms->at.n2_length;
+    memset(item->text, 0, ITEM_TEXT_BYTES);
+    if (size <= ITEM_TEXT_BYTES) {
+        memcpy(item->text, forms->text, size);
+        return KEYS_OK;
+    }
+    if (set->arena_size + size > UINT32_MAX) return KEYS_TOO_MUCH_TEXT;
+    if (set->arena_size + size > set->arena_capacity) {
+        size_t capacity = set->arena_capacity * 2 + 65536;
+        void *grown = realloc(set->arena, capacity);
+        if (grown == NULL) return KEYS_NO_MEMORY;
+        set->arena = grown;
+        set->arena_capacity = capacity;
+    }
+    memcpy(set->arena + set->arena_size, forms->text, size);
+    item->text_at = (uint32_t)set->arena_size;
+    item->flags |= ITEM_IN_ARENA;
+    set->arena_size += size;
+    return KEYS_OK;
+}
+
+/* What the columns of one side give to its items. */
+typedef struct {
+    const uint8_t *source;
+    size_t source_size;
+    const text_ref *traces;
+    const uint32_t *payers;         /* P1 numbers */
+    const uint8_t *payers_bare;
+    const uint32_t *group_of_payer; /* P2 number of a P1 number */
+    const uint32_t *set_of_payer;   /* affix set of a P1 number, 0 for none */
+    affix_sets affixes;
+    const int64_t *cents;
+    const int32_t *dates;
+    const uint64_t *digests;
+    const int64_t *offsets;
+} item_columns;
+
+static inline keys_status fill_items(item_set *set, const item_columns *in) {
+    trace_forms forms;
+    for (size_t i = 0; i < set->rows; i++) {
+        match_item *item = &set->items[i];
+        text_ref ref = in->traces[i];
+        uint32_t payer = in->payers[i];
+        if (ref_outside(ref, in->source_size)) return KEYS_OUT_OF_SOURCE;
+        make_trace_forms(in->source + ref.offset, ref.length, &forms);
+        uint32_t affix_set = in->set_of_payer[payer];
+        if (affix_set != 0) strip_affixes(&forms, &in->affixes, affix_set);
+        item->cents = in->cents[i];
+        item->id = hash_pair(in->digests[i], (uint64_t)in->offsets[i]);
+        item->date = in->dates[i];
+        item->payer = payer;
+        item->payer_group = in->group_of_payer[payer];
+        item->text_at = 0;
+        item->at = forms.at;
+        item->flags = (uint8_t)((forms.changed ? ITEM_CHANGED : 0) | (in->payers_bare[i] ? ITEM_PAYER_BARE : 0) |
+                                (forms.at.n4_length ? ITEM_TRACE : 0) | (payer ? ITEM_PAYER : 0));
+        item->unused = 0;
+        keys_status status = item_store_text(set, item, &forms);
+        if (status != KEYS_OK) return status;
+        set->keys[i] = hash_bytes(forms.text + forms.at.n4_at, forms.at.n4_length, item->payer_group);
+    }
+    return KEYS_OK;
+}
+
+static inline int same_n1(const item_set *a, const match_item *x, const item_set *b, const match_item *y) {
+    if (x->at.n1_length != y->at.n1_length) return 0;
+    if (!((x->flags | y->flags) & ITEM_IN_ARENA) && x->at.n2_at == 0 && y->at.n2_at == 0)
+        return memcmp(x->text, y->text, ITEM_TEXT_BYTES) == 0;
+    return memcmp(item_text(a, x), item_text(b, y), x->at.n1_length) == 0;
+}
+
+static inline int same_n4(const item_set *a, const match_item *x, const item_set *b, const match_item *y) {
+    return x->at.n4_length == y->at.n4_length &&
+           memcmp(item_text(a, x) + x->at.n4_at, item_text(b, y) + y->at.n4_at, x->at.n4_length) == 0;
+}
+
+/* ---- texts as such ---- */
+
+/* The values of a column one after the other; `out` has room for the sum of their lengths. */
+static inline keys_status gather_text(const uint8_t *source, size_t source_size, const text_ref *refs, size_t rows,
+                                      uint8_t *out, text_ref *out_refs) {
+    size_t at = 0;
+    for (size_t i = 0; i < rows; i++) {
+        text_ref ref = refs[i];
+        if (ref_outside(ref, source_size)) return KEYS_OUT_OF_SOURCE;
+        memcpy(out + at, source + ref.offset, ref.length);
+        out_refs[i].offset = (uint32_t)at;
+        out_refs[i].length = ref.length;
+        at += ref.length;
+    }
+    return KEYS_OK;
+}
+
+/* Hash of the letters and digits of each value, case folded; 0 where there are none. */
+static inline keys_status hash_texts(const uint8_t *source, size_t source_size, const text_ref *refs, size_t rows,
+                                     uint64_t *out) {
+    for (size_t i = 0; i < rows; i++) {
+        text_ref ref = refs[i];
+        if (ref_outside(ref, source_size)) return KEYS_OUT_OF_SOURCE;
+        uint64_t hash = 0;
+        size_t count = 0;
+        for (size_t k = 0; k < ref.length; k++) {
+            uint8_t c = source[ref.offset + k];
+            if (!is_alnum(c)) continue;
+            hash = mix64((hash + upper(c)) ^ HASH_A, HASH_B + count++);
+        }
+        out[i] = count ? hash | 1 : 0;
+    }
+    return KEYS_OK;
+}
+
+/* Whether the letters and digits of each value, case folded, are `wanted`. */
+static inline keys_status texts_equal(const uint8_t *source, size_t source_size, const text_ref *refs, size_t rows,
+                                      const uint8_t *wanted, size_t wanted_length, uint8_t *out) {
+    text_ref last = {0, 0};
+    for (size_t i = 0; i < rows; i++) {
+        text_ref ref = refs[i];
+        if (ref_outside(ref, source_size)) return KEYS_OUT_OF_SOURCE;
+        if (i > 0 && ref.offset == last.offset && ref.length == last.length) {
+            out[i] = out[i - 1];
+            continue;
+        }
+        size_t matched = 0;
+        int equal = 1;
+        for (size_t k = 0; k < ref.length && equal; k++) {
+            uint8_t c = source[ref.offset + k];
+            if (!is_alnum(c)) continue;
+            equal = matched < wanted_length && upper(c) == wanted[matched];
+            matched++;
+        }
+        out[i] = (uint8_t)(equal && matched == wanted_length);
+        last = ref;
+    }
+    return KEYS_OK;
+}
+
+#endif

@@ -1,0 +1,82 @@
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from reassoc.core.columns import TakenColumn
+
+TRACE_BYTES_MAX: int
+PAYER_BYTES_MAX: int
+BLOCK_EDGES_MAX: int
+ROWS_MAX: int
+PARTNER_SEVERAL: int
+
+_U8 = npt.NDArray[np.uint8]
+_U32 = npt.NDArray[np.uint32]
+_U64 = npt.NDArray[np.uint64]
+_I32 = npt.NDArray[np.int32]
+_I64 = npt.NDArray[np.int64]
+_Bool = npt.NDArray[np.bool_]
+
+class Affixes:
+    def __init__(self, sets: Sequence[tuple[list[bytes], list[bytes]]]) -> None: ...
+
+def trace_forms_of(
+    raw: bytes, affixes: Affixes | None = None, affix_set: int = 0
+) -> tuple[bytes, bytes, bytes, bytes]: ...
+
+class PayerTable:
+    def __len__(self) -> int: ...
+    def number(self, source: _U8, refs: _U32) -> tuple[_U32, _U8]: ...
+    def names(self) -> list[bytes]: ...
+
+class Items:
+    digests: _U64
+    offsets: _I64
+    def __init__(
+        self,
+        source: _U8,
+        refs: _U32,
+        payers: _U32,
+        bare: _U8,
+        group_of_payer: _U32,
+        set_of_payer: _U32,
+        affixes: Affixes,
+        cents: _I64,
+        dates: _I32,
+        digests: _U64,
+        offsets: _I64,
+    ) -> None: ...
+    def __len__(self) -> int: ...
+    @property
+    def keys(self) -> _U64: ...
+    def usable(self) -> tuple[_Bool, _Bool]: ...
+    def trace_hashes(self, rows: _I32) -> _U64: ...
+    def payers(self, rows: _I32) -> _U32: ...
+    def same_trace(self, rows: _I32, others: _I32) -> _Bool: ...
+
+class Matching:
+    left_reason: _U32
+    right_reason: _U32
+    def __init__(
+        self,
+        left: Items,
+        right: Items,
+        left_hold: _U32,
+        right_hold: _U32,
+        window_days: int,
+        auto_tiers: int,
+    ) -> None: ...
+    def put(
+        self, left: _I32, right: _I32, status: _U8, tier: _U8, reason: _U32, rivals: _U32
+    ) -> None: ...
+    def settle(self, partner: _I32, blocks: _I32, payee_tin: _U64, payee_entity: _U64) -> None: ...
+    def take_pairs(self) -> list[TakenColumn]: ...
+
+def join(
+    left: _U64, right: _U64, left_on: _U8 | None = None, right_on: _U8 | None = None
+) -> tuple[_I32, _I32]: ...
+def repeated(keys: _U64, on: _U8 | None = None) -> _I32: ...
+def gather(source: _U8, refs: _U32) -> tuple[bytes, _U32]: ...
+def text_hashes(source: _U8, refs: _U32) -> _U64: ...
+def text_equals(source: _U8, refs: _U32, wanted: bytes) -> _Bool: ...

@@ -1,0 +1,550 @@
+"""Compiled side of the matcher: normal forms, items, the join, and the tiers on blocks.
+
+The C stands in _keys.h (forms and items), _join.h (equal keys) and _resolve.h (tiers); here is only what Python needs to
+call it. Every kernel runs without the GIL. reference_keys.py is the plain twin of the forms.
+"""
+
+import numpy as np
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
+from libc.stdlib cimport free
+from libc.string cimport memcpy, memset
+
+from reassoc.core._columns cimport column_spec, table_free, take_columns, text_ref
+
+
+cdef extern from "_keys.h" nogil:
+    int KEYS_OK
+    int KEYS_NO_MEMORY
+    int KEYS_OUT_OF_SOURCE
+    int KEYS_TOO_MUCH_TEXT
+    int ITEM_TRACE
+    int ITEM_PAYER
+    int ITEM_KEYED
+    size_t TRACE_BYTES_MAX_C "TRACE_BYTES_MAX"
+    size_t PAYER_BYTES_MAX_C "PAYER_BYTES_MAX"
+
+    ctypedef struct trace_shape:
+        uint8_t n1_length, n2_at, n2_length, n3_at, n4_at, n4_length
+
+    ctypedef struct trace_forms:
+        trace_shape at
+        uint8_t *text
+
+    ctypedef struct affix:
+        int32_t is_suffix, offset, length
+
+    ctypedef struct affix_sets:
+        const affix *affixes
+        const uint8_t *text
+        const int32_t *set_starts
+
+    ctypedef struct payer_table:
+        uint32_t count
+        uint8_t *lengths
+
+    ctypedef struct match_item:
+        uint32_t payer
+        trace_shape at
+        uint8_t flags
+
+    ctypedef struct item_set:
+        match_item *items
+        uint64_t *keys
+        size_t rows
+        uint8_t *arena
+
+    ctypedef struct item_columns:
+        const uint8_t *source
+        size_t source_size
+        const text_ref *traces
+        const uint32_t *payers
+        const uint8_t *payers_bare
+        const uint32_t *group_of_payer
+        const uint32_t *set_of_payer
+        affix_sets affixes
+        const int64_t *cents
+        const int32_t *dates
+        const uint64_t *digests
+        const int64_t *offsets
+
+    void make_trace_forms(const uint8_t *raw, size_t size, trace_forms *forms) noexcept
+    void strip_affixes(trace_forms *forms, const affix_sets *sets, uint32_t which) noexcept
+    void payers_free(payer_table *payers) noexcept
+    int number_payers(payer_table *payers, const uint8_t *source, size_t source_size, const text_ref *refs,
+                      size_t rows, uint32_t *numbers, uint8_t *bare) noexcept
+    const uint8_t *payer_name(const payer_table *payers, uint32_t number) noexcept
+    int fill_items(item_set *items, const item_columns *columns) noexcept
+    const uint8_t *item_text(const item_set *items, const match_item *item) noexcept
+    int same_n1(const item_set *a, const match_item *x, const item_set *b, const match_item *y) noexcept
+    uint64_t hash_bytes(const uint8_t *p, size_t length, uint64_t seed) noexcept
+    int gather_text(const uint8_t *source, size_t source_size, const text_ref *refs, size_t rows, uint8_t *out,
+                    text_ref *out_refs) noexcept
+    int hash_texts(const uint8_t *source, size_t source_size, const text_ref *refs, size_t rows,
+                   uint64_t *out) noexcept
+    int texts_equal(const uint8_t *source, size_t source_size, const text_ref *refs, size_t rows,
+                    const uint8_t *wanted, size_t wanted_length, uint8_t *out) noexcept
+
+
+cdef extern from "_join.h" nogil:
+    int PARTNER_SEVERAL_C "PARTNER_SEVERAL"
+
+    ctypedef struct int32_list:
+        int32_t *values
+        size_t count
+
+    void list_free(int32_list *values) noexcept
+    int join_keys(const uint64_t *left_keys, const uint8_t *left_on, size_t left_rows, const uint64_t *right_keys,
+                  const uint8_t *right_on, size_t right_rows, int32_t *partner, int32_list *blocks) noexcept
+    int repeated_keys(const uint64_t *keys, const uint8_t *on, size_t rows, int32_list *out) noexcept
+
+
+cdef extern from "_resolve.h" nogil:
+    const column_spec *PAIR_SPECS
+    size_t PAIR_SPEC_COUNT
+
+    ctypedef struct pair_table:
+        size_t rows
+
+    ctypedef struct matching:
+        const item_set *left
+        const item_set *right
+        const uint32_t *left_hold
+        const uint32_t *right_hold
+        const uint64_t *payee_tin
+        const uint64_t *payee_entity
+        const uint64_t *left_digest
+        const uint64_t *right_digest
+        const int64_t *left_offset
+        const int64_t *right_offset
+        int32_t window_days
+        uint32_t auto_tiers
+        uint32_t *left_reason
+        uint32_t *right_reason
+        pair_table *pairs
+
+    ctypedef struct carried_pairs:
+        const int32_t *left
+        const int32_t *right
+        const uint8_t *status
+        const uint8_t *tier
+        const uint32_t *reason
+        const uint32_t *rivals
+        size_t count
+
+    int put_all_carried(const matching *m, const carried_pairs *pairs) noexcept
+    int settle_couples(const matching *m, const int32_t *partner) noexcept
+    int settle_blocks(const matching *m, const int32_t *blocks, size_t size) noexcept
+
+
+TRACE_BYTES_MAX = TRACE_BYTES_MAX_C
+PAYER_BYTES_MAX = PAYER_BYTES_MAX_C
+PARTNER_SEVERAL = PARTNER_SEVERAL_C
+ROWS_MAX = 2**31 - 2
+"""Rows of a side: row numbers are int32."""
+
+
+cdef object check(int status):
+    if status == KEYS_NO_MEMORY:
+        raise MemoryError
+    if status == KEYS_OUT_OF_SOURCE:
+        raise ValueError("a text column refers to bytes outside of its source")
+    if status == KEYS_TOO_MUCH_TEXT:
+        raise OverflowError("traces that do not fit into their items may have at most 4 GiB in all")
+
+
+cdef object check_rows(size_t have, size_t want):
+    if have != want:
+        raise ValueError(f"columns have different lengths: {have} and {want}")
+
+
+cdef list_array(int32_list *values):
+    """Copy a list to an array and free it."""
+    out = np.empty(values.count, np.int32)
+    cdef int32_t[::1] view = out
+    if values.count:
+        memcpy(&view[0], values.values, values.count * sizeof(int32_t))
+    list_free(values)
+    return out
+
+
+cdef inline const uint8_t *bytes_at(const uint8_t[::1] view) noexcept nogil:
+    return &view[0] if view.shape[0] else NULL
+
+
+cdef inline const text_ref *refs_at(const uint32_t[:, ::1] refs) noexcept nogil:
+    return <const text_ref *>&refs[0, 0] if refs.shape[0] else NULL
+
+
+cdef class Affixes:
+    """Prefixes and suffixes that N4 takes off, in numbered sets; set 0 is empty.
+
+    sets : list of (prefixes, suffixes), each a list of bytes in N2 form, longest first; `#` stands for any digit.
+    """
+
+    cdef bytes text
+    cdef int32_t[:, ::1] affixes
+    cdef int32_t[::1] starts
+    cdef affix_sets c
+
+    def __init__(self, sets):
+        rows, starts, text = [], [0, 0], b""
+        for prefixes, suffixes in sets:
+            for is_suffix, patterns in enumerate((prefixes, suffixes)):
+                for pattern in patterns:
+                    rows.append((is_suffix, len(text), len(pattern)))
+                    text += pattern
+            starts.append(len(rows))
+        self.text = text
+        self.affixes = np.array(rows, np.int32).reshape(-1, 3)
+        self.starts = np.array(starts, np.int32)
+        self.c.affixes = <const affix *>&self.affixes[0, 0] if rows else NULL
+        self.c.text = <const uint8_t *>PyBytes_AS_STRING(self.text)
+        self.c.set_starts = &self.starts[0]
+
+
+def trace_forms_of(const uint8_t[::1] raw not None, Affixes affixes=None, uint32_t affix_set=0):
+    """The forms (N1, N2, N3, N4) of one trace as bytes; all empty where it is over TRACE_BYTES_MAX."""
+    cdef uint8_t space[512]
+    cdef trace_forms *forms = <trace_forms *>space
+    cdef trace_shape at
+    cdef bytes text
+    make_trace_forms(bytes_at(raw), raw.shape[0], forms)
+    if affixes is not None:
+        strip_affixes(forms, &affixes.c, affix_set)
+    at = forms.at
+    text = PyBytes_FromStringAndSize(<char *>forms.text, at.n2_at + at.n2_length)
+    return (text[:at.n1_length], text[at.n2_at:], text[at.n3_at:], text[at.n4_at:at.n4_at + at.n4_length])
+
+
+cdef class PayerTable:
+    """Payers by number: equal numbers mean equal P1 forms; 0 is nobody. One table serves both sides."""
+
+    cdef payer_table c
+
+    def __dealloc__(self):
+        payers_free(&self.c)
+
+    def __len__(self):
+        return max(self.c.count, 1)
+
+    def number(self, const uint8_t[::1] source not None, const uint32_t[:, ::1] refs not None):
+        """Number every value of a text column.
+
+        source, refs : see columns.TextColumn
+        -> uint32[n], uint8[n] : the numbers, and whether an EIN came without its leading 1
+
+        O(bytes); releases the GIL.
+        """
+        cdef size_t rows = refs.shape[0]
+        cdef int status
+        numbers, bare = np.empty(rows, np.uint32), np.empty(rows, np.uint8)
+        cdef uint32_t[::1] numbers_view = numbers
+        cdef uint8_t[::1] bare_view = bare
+        if rows:
+            with nogil:
+                status = number_payers(&self.c, bytes_at(source), source.shape[0], refs_at(refs), rows,
+                                       &numbers_view[0], &bare_view[0])
+            check(status)
+        return numbers, bare
+
+    def names(self):
+        """P1 forms by number, as bytes; b"" for nobody."""
+        return [b""] + [payer_name(&self.c, i)[:self.c.lengths[i]] for i in range(1, len(self))]
+
+
+cdef class Items:
+    """One side of a matching: a 64-byte item and a key for each row (see _keys.h).
+
+    traces : source and refs of a text column     payers, bare : from PayerTable.number
+    group_of_payer, set_of_payer : uint32[k]       P2 number and affix set of each payer number
+    cents : int64[n], dates : int32[n], digests : uint64[n], offsets : int64[n]
+
+    O(bytes of traces); releases the GIL. 72 bytes a row.
+    """
+
+    cdef item_set c
+    cdef object memory, keys_array
+    cdef readonly object digests, offsets
+
+    def __dealloc__(self):
+        free(self.c.arena)
+
+    def __init__(self, const uint8_t[::1] source not None, const uint32_t[:, ::1] refs not None,
+                 const uint32_t[::1] payers not None, const uint8_t[::1] bare not None,
+                 const uint32_t[::1] group_of_payer not None, const uint32_t[::1] set_of_payer not None,
+                 Affixes affixes not None, const int64_t[::1] cents not None, const int32_t[::1] dates not None,
+                 const uint64_t[::1] digests not None, const int64_t[::1] offsets not None):
+        cdef item_columns columns
+        cdef size_t rows = refs.shape[0]
+        cdef uintptr_t address
+        cdef uint64_t[::1] keys_view
+        cdef int status
+        for length in (payers.shape[0], bare.shape[0], cents.shape[0], dates.shape[0], digests.shape[0],
+                       offsets.shape[0]):
+            check_rows(length, rows)
+        if rows > ROWS_MAX:
+            raise OverflowError(f"a side has at most ROWS_MAX = {ROWS_MAX} rows")
+        self.memory = np.empty(rows * sizeof(match_item) + 64, np.uint8)
+        address = self.memory.ctypes.data
+        self.c.items = <match_item *>((address + 63) & ~<uintptr_t>63)
+        self.keys_array = np.empty(rows, np.uint64)
+        self.c.rows = rows
+        self.digests, self.offsets = np.asarray(digests), np.asarray(offsets)
+        if rows == 0:
+            return
+        keys_view = self.keys_array
+        self.c.keys = &keys_view[0]
+        columns.source = bytes_at(source)
+        columns.source_size = source.shape[0]
+        columns.traces = refs_at(refs)
+        columns.payers = &payers[0]
+        columns.payers_bare = &bare[0]
+        columns.group_of_payer = &group_of_payer[0]
+        columns.set_of_payer = &set_of_payer[0]
+        columns.affixes = affixes.c
+        columns.cents = &cents[0]
+        columns.dates = &dates[0]
+        columns.digests = &digests[0]
+        columns.offsets = &offsets[0]
+        with nogil:
+            status = fill_items(&self.c, &columns)
+        check(status)
+
+    def __len__(self):
+        return self.c.rows
+
+    @property
+    def keys(self):
+        """uint64[n]: hash of N4 and P2."""
+        return self.keys_array
+
+    def usable(self):
+        """bool[n], bool[n]: whether the trace can be used (N3 is not empty), and the payer."""
+        traces, payers = np.empty(self.c.rows, np.bool_), np.empty(self.c.rows, np.bool_)
+        cdef uint8_t[::1] traces_view = traces.view(np.uint8), payers_view = payers.view(np.uint8)
+        cdef size_t i
+        with nogil:
+            for i in range(self.c.rows):
+                traces_view[i] = self.c.items[i].flags & ITEM_TRACE != 0
+                payers_view[i] = self.c.items[i].flags & ITEM_PAYER != 0
+        return traces, payers
+
+    def trace_hashes(self, const int32_t[::1] rows not None):
+        """uint64[k]: a hash of N1 for some rows."""
+        out = np.empty(rows.shape[0], np.uint64)
+        cdef uint64_t[::1] out_view = out
+        cdef const match_item *item
+        cdef Py_ssize_t i
+        for i in range(rows.shape[0]):
+            item = &self.c.items[rows[i]]
+            out_view[i] = hash_bytes(item_text(&self.c, item), item.at.n1_length, 0)
+        return out
+
+    def payers(self, const int32_t[::1] rows not None):
+        """uint32[k]: the payer number (P1) of some rows."""
+        out = np.empty(rows.shape[0], np.uint32)
+        cdef uint32_t[::1] out_view = out
+        cdef Py_ssize_t i
+        for i in range(rows.shape[0]):
+            out_view[i] = self.c.items[rows[i]].payer
+        return out
+
+    def same_trace(self, const int32_t[::1] rows not None, const int32_t[::1] others not None):
+        """bool[k]: whether N1 of row and other are the same bytes."""
+        out = np.empty(rows.shape[0], np.bool_)
+        cdef uint8_t[::1] out_view = out.view(np.uint8)
+        cdef Py_ssize_t i
+        check_rows(rows.shape[0], others.shape[0])
+        for i in range(rows.shape[0]):
+            out_view[i] = same_n1(&self.c, &self.c.items[rows[i]], &self.c, &self.c.items[others[i]])
+        return out
+
+
+def join(const uint64_t[::1] left not None, const uint64_t[::1] right not None,
+         const uint8_t[::1] left_on=None, const uint8_t[::1] right_on=None):
+    """Find equal keys.
+
+    left, right : uint64[n], uint64[m]      left_on, right_on : uint8, rows where it is 0 are left out
+    -> int32[n] : the right row of a key that stands once on each side; -1 where the right side does not have the key;
+                  -2 where it stands more often
+    -> int32[k] : the blocks of the latter: count of left rows, count of right rows, the left rows, the right rows, ...
+
+    O(n + m), 16 bytes a row; releases the GIL.
+    """
+    cdef int32_list blocks
+    cdef size_t left_rows = left.shape[0], right_rows = right.shape[0]
+    cdef const uint8_t *left_mask = NULL
+    cdef const uint8_t *right_mask = NULL
+    cdef const uint64_t *left_keys = &left[0] if left_rows else NULL
+    cdef const uint64_t *right_keys = &right[0] if right_rows else NULL
+    cdef int failed
+    memset(&blocks, 0, sizeof(blocks))
+    partner = np.empty(left_rows, np.int32)
+    cdef int32_t[::1] partner_view = partner
+    cdef int32_t *partner_at = &partner_view[0] if left_rows else NULL
+    if left_on is not None:
+        check_rows(left_on.shape[0], left_rows)
+        left_mask = bytes_at(left_on)
+    if right_on is not None:
+        check_rows(right_on.shape[0], right_rows)
+        right_mask = bytes_at(right_on)
+    with nogil:
+        failed = join_keys(left_keys, left_mask, left_rows, right_keys, right_mask, right_rows, partner_at, &blocks)
+    found = list_array(&blocks)
+    if failed:
+        raise MemoryError
+    return partner, found
+
+
+def repeated(const uint64_t[::1] keys not None, const uint8_t[::1] on=None):
+    """int32[k]: the rows whose key stands more than once, rows of one key side by side. O(n); releases the GIL."""
+    cdef int32_list rows
+    cdef int failed
+    cdef size_t count = keys.shape[0]
+    cdef const uint8_t *mask = NULL
+    cdef const uint64_t *keys_at = &keys[0] if count else NULL
+    memset(&rows, 0, sizeof(rows))
+    if on is not None:
+        check_rows(on.shape[0], count)
+        mask = bytes_at(on)
+    with nogil:
+        failed = repeated_keys(keys_at, mask, count, &rows)
+    found = list_array(&rows)
+    if failed:
+        raise MemoryError
+    return found
+
+
+cdef class Matching:
+    """Tiers T1, T2, T3 and T5 over two sides, and the pairs found so far.
+
+    left, right : remittances, payments
+    left_hold, right_hold : uint32[n], uint32[m]   reasons that keep an item out of automatic matching
+    auto_tiers : bit k set where tier k may match by itself
+
+    left_reason, right_reason : uint32[n], uint32[m]   what was found about items, pair or no pair (statuses.Reason)
+    """
+
+    cdef matching m
+    cdef pair_table pairs
+    cdef Items left, right
+    cdef const uint32_t[::1] left_hold, right_hold
+    cdef const uint64_t[::1] left_digests, right_digests
+    cdef const int64_t[::1] left_offsets, right_offsets
+    cdef uint32_t[::1] left_reason_view, right_reason_view
+    cdef readonly object left_reason, right_reason
+
+    def __dealloc__(self):
+        table_free(&self.pairs, PAIR_SPECS, PAIR_SPEC_COUNT)
+
+    def __init__(self, Items left not None, Items right not None, const uint32_t[::1] left_hold not None,
+                 const uint32_t[::1] right_hold not None, int32_t window_days, uint32_t auto_tiers):
+        check_rows(left_hold.shape[0], left.c.rows)
+        check_rows(right_hold.shape[0], right.c.rows)
+        self.left, self.right = left, right
+        self.left_hold, self.right_hold = left_hold, right_hold
+        self.left_reason, self.right_reason = np.zeros(left.c.rows, np.uint32), np.zeros(right.c.rows, np.uint32)
+        self.left_reason_view, self.right_reason_view = self.left_reason, self.right_reason
+        self.left_digests, self.right_digests = left.digests, right.digests
+        self.left_offsets, self.right_offsets = left.offsets, right.offsets
+        self.m.window_days, self.m.auto_tiers = window_days, auto_tiers
+        self.m.left, self.m.right = &left.c, &right.c
+        self.m.pairs = &self.pairs
+        if left.c.rows:
+            self.m.left_hold, self.m.left_reason = &left_hold[0], &self.left_reason_view[0]
+            self.m.left_digest, self.m.left_offset = &self.left_digests[0], &self.left_offsets[0]
+        if right.c.rows:
+            self.m.right_hold, self.m.right_reason = &right_hold[0], &self.right_reason_view[0]
+            self.m.right_digest, self.m.right_offset = &self.right_digests[0], &self.right_offsets[0]
+
+    def put(self, const int32_t[::1] left not None, const int32_t[::1] right not None,
+            const uint8_t[::1] status not None, const uint8_t[::1] tier not None,
+            const uint32_t[::1] reason not None, const uint32_t[::1] rivals not None):
+        """Add pairs that the caller decided; what they agree on is looked up. All arrays have one row a pair. O(k)."""
+        cdef carried_pairs pairs
+        cdef int failed
+        for length in (right.shape[0], status.shape[0], tier.shape[0], reason.shape[0], rivals.shape[0]):
+            check_rows(length, left.shape[0])
+        if left.shape[0] == 0:
+            return
+        pairs.left, pairs.right = &left[0], &right[0]
+        pairs.status, pairs.tier, pairs.reason, pairs.rivals = &status[0], &tier[0], &reason[0], &rivals[0]
+        pairs.count = left.shape[0]
+        with nogil:
+            failed = put_all_carried(&self.m, &pairs)
+        if failed:
+            raise MemoryError
+
+    def settle(self, const int32_t[::1] partner not None, const int32_t[::1] blocks not None,
+               const uint64_t[::1] payee_tin not None, const uint64_t[::1] payee_entity not None):
+        """Settle what `join(left.keys, right.keys)` found.
+
+        payee_tin, payee_entity : uint64[n]   hashes, wanted for the remittances in `blocks` only; 0 is unknown
+
+        O(n + pairs); a block is looked at pair by pair up to BLOCK_EDGES_MAX. Releases the GIL.
+        """
+        cdef int failed
+        for length in (partner.shape[0], payee_tin.shape[0], payee_entity.shape[0]):
+            check_rows(length, self.left.c.rows)
+        if self.left.c.rows == 0:
+            return
+        self.m.payee_tin, self.m.payee_entity = &payee_tin[0], &payee_entity[0]
+        with nogil:
+            failed = settle_couples(&self.m, &partner[0])
+            if failed == 0 and blocks.shape[0]:
+                failed = settle_blocks(&self.m, &blocks[0], blocks.shape[0])
+        if failed:
+            raise MemoryError
+
+    def take_pairs(self):
+        """The pairs found, as columns for columns.build_table (PAIR_COLUMNS of _resolve.h); in no promised order."""
+        return take_columns(&self.pairs, PAIR_SPECS, PAIR_SPEC_COUNT)
+
+
+def gather(const uint8_t[::1] source not None, const uint32_t[:, ::1] refs not None):
+    """The values of a text column one after the other: (bytes, uint32[n, 2]). O(total length); releases the GIL."""
+    cdef size_t rows = refs.shape[0]
+    cdef int64_t total = int(np.sum(np.asarray(refs)[:, 1], dtype=np.int64))
+    cdef int status
+    if total > 0xFFFFFFFF:
+        raise OverflowError("a text column holds at most 4 GiB of text")
+    cdef bytes out = PyBytes_FromStringAndSize(NULL, total)
+    cdef uint8_t *out_at = <uint8_t *>PyBytes_AS_STRING(out)
+    out_refs = np.empty((rows, 2), np.uint32)
+    cdef uint32_t[:, ::1] out_refs_view = out_refs
+    if rows:
+        with nogil:
+            status = gather_text(bytes_at(source), source.shape[0], refs_at(refs), rows, out_at,
+                                 <text_ref *>&out_refs_view[0, 0])
+        check(status)
+    return out, out_refs
+
+
+def text_hashes(const uint8_t[::1] source not None, const uint32_t[:, ::1] refs not None):
+    """uint64[n]: a hash of the letters and digits of each value, case folded; 0 where there are none. O(bytes)."""
+    cdef size_t rows = refs.shape[0]
+    cdef int status
+    out = np.empty(rows, np.uint64)
+    cdef uint64_t[::1] out_view = out
+    if rows:
+        with nogil:
+            status = hash_texts(bytes_at(source), source.shape[0], refs_at(refs), rows, &out_view[0])
+        check(status)
+    return out
+
+
+def text_equals(const uint8_t[::1] source not None, const uint32_t[:, ::1] refs not None, bytes wanted not None):
+    """bool[n]: whether the letters and digits of each value, case folded, are `wanted`. O(bytes)."""
+    cdef size_t rows = refs.shape[0], wanted_length = len(wanted)
+    cdef const uint8_t *wanted_at = <const uint8_t *>PyBytes_AS_STRING(wanted)
+    cdef int status
+    out = np.empty(rows, np.bool_)
+    cdef uint8_t[::1] out_view = out.view(np.uint8)
+    if rows:
+        with nogil:
+            status = texts_equal(bytes_at(source), source.shape[0], refs_at(refs), rows, wanted_at, wanted_length,
+                                 &out_view[0])
+        check(status)
+    return out

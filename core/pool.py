@@ -1,0 +1,374 @@
+"""What the matcher works on: remittances and payments as columns that outlive the files they came from.
+
+A pool is a struct of arrays with one row an item, in any order. Ids are (digest, offset): the first eight bytes of the
+digest of the file's decompressed bytes, and the item's byte in them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from reassoc.core import _keys
+from reassoc.core.columns import DATE_NONE, Table, TextColumn
+
+if TYPE_CHECKING:
+    from reassoc.core.ach import AchFiles
+    from reassoc.core.x12_835 import Remittances
+
+Rows = npt.NDArray[Any] | slice
+
+
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """Columns of equal length; the subclasses declare which. `_DTYPES` gives their types, "text" for TextColumn."""
+
+    def __post_init__(self) -> None:
+        lengths = {field.name: len(getattr(self, field.name)) for field in dataclasses.fields(self)}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(
+                f"the columns of {type(self).__name__} have different lengths: {lengths}"
+            )
+        for field in dataclasses.fields(self):
+            _check_type(
+                type(self).__name__, field.name, getattr(self, field.name), self.types()[field.name]
+            )
+
+    @staticmethod
+    def types() -> dict[str, str]:
+        """Column name -> numpy dtype, or "text"."""
+        raise NotImplementedError
+
+    def __len__(self) -> int:
+        first = dataclasses.fields(self)[0].name
+        return len(getattr(self, first))
+
+
+C = TypeVar("C", bound=_Columns)
+
+
+def _check_type(owner: str, name: str, column: Any, wanted: str) -> None:
+    have = "text" if isinstance(column, TextColumn) else getattr(column, "dtype", None)
+    if have != (wanted if wanted == "text" else np.dtype(wanted)):
+        raise ValueError(f"{owner}.{name} must be {wanted}, not {have}")
+
+
+def _map(cls: type[C], make: Callable[[str, str], Any]) -> C:
+    return cls(**{name: make(name, kind) for name, kind in cls.types().items()})
+
+
+def _compact(column: TextColumn) -> TextColumn:
+    source, refs = _keys.gather(_bytes(column), _refs(column))
+    return TextColumn(source, refs)
+
+
+def _concat_text(columns: Sequence[TextColumn]) -> TextColumn:
+    parts = [_compact(column) for column in columns]
+    bases = np.cumsum([0] + [len(part.source) for part in parts])
+    if bases[-1] > 0xFFFFFFFF:
+        raise OverflowError("a text column holds at most 4 GiB of text")
+    refs = np.concatenate([np.zeros((0, 2), np.uint32), *(part.refs for part in parts)])
+    row = 0
+    for part, base in zip(parts, bases[:-1].tolist(), strict=True):
+        refs[row : row + len(part), 0] += np.uint32(base)
+        row += len(part)
+    return TextColumn(b"".join(part.source for part in parts), refs)
+
+
+def _bytes(column: TextColumn) -> npt.NDArray[np.uint8]:
+    return np.frombuffer(column.source, np.uint8)
+
+
+def _refs(column: TextColumn) -> npt.NDArray[np.uint32]:
+    return np.ascontiguousarray(column.refs)
+
+
+def _empty(cls: type[C]) -> C:
+    return _map(
+        cls, lambda _, kind: TextColumn.from_values([]) if kind == "text" else np.zeros(0, kind)
+    )
+
+
+def _concat(cls: type[C], parts: Sequence[C]) -> C:
+    if not parts:
+        return _empty(cls)
+
+    def joined(name: str, kind: str) -> Any:
+        columns = [getattr(part, name) for part in parts]
+        return _concat_text(columns) if kind == "text" else np.concatenate(columns)
+
+    return _map(cls, joined)
+
+
+def _take(pool: C, rows: Rows) -> C:
+    return _map(type(pool), lambda name, _: getattr(pool, name)[rows])
+
+
+@dataclass(frozen=True, slots=True)
+class RemittanceColumns(_Columns):
+    """835s, one row a transaction set. Field sources: see `_tables_835.h`.
+
+    paid_cents is BPR02, effective_date BPR16 (days, DATE_NONE), payment_method BPR04, handling BPR01, currency CUR02
+    (empty is USD), credit_debit BPR03. body_hash is 0 where it is not known. valid is the final verdict: transaction,
+    group and interchange. payment_row is the row of the payment whose CTX entry carried the 835, -1 for none.
+    """
+
+    id_digest: npt.NDArray[np.uint64]
+    id_offset: npt.NDArray[np.int64]
+    trace: TextColumn
+    payer_id: TextColumn
+    paid_cents: npt.NDArray[np.int64]
+    effective_date: npt.NDArray[np.int32]
+    payment_method: npt.NDArray[np.bytes_]
+    handling: npt.NDArray[np.bytes_]
+    currency: npt.NDArray[np.bytes_]
+    credit_debit: npt.NDArray[np.bytes_]
+    payee_bank: TextColumn
+    payee_account: TextColumn
+    payee_entity_id: TextColumn
+    payee_tin: TextColumn
+    payer_name: TextColumn
+    body_hash: npt.NDArray[np.uint64]
+    valid: npt.NDArray[np.bool_]
+    payment_row: npt.NDArray[np.int32]
+
+    @staticmethod
+    def types() -> dict[str, str]:
+        """Column name -> numpy dtype, or "text"."""
+        return _REMITTANCE_TYPES
+
+    @classmethod
+    def from_tables(cls, remittances: Remittances, digest: int = 0) -> RemittanceColumns:
+        """The 835s of one file, or of one window of it. digest : first 8 bytes of the file's digest.
+
+        In a window, `valid` knows of groups and interchanges only what stood in it: one that is still open counts as
+        it stands then. Texts stay in the source buffer (`compact` cuts them loose). O(rows).
+        """
+        table = remittances.transactions
+        offsets = table.offset.astype(np.int64) + remittances.window_offset
+        return cls._from_transactions(
+            remittances, digest, offsets, np.full(len(table), -1, np.int32)
+        )
+
+    @classmethod
+    def from_ach(cls, ach: AchFiles, digest: int = 0, payment_base: int = 0) -> RemittanceColumns:
+        """The 835s that the CTX entries of an ACH file carry.
+
+        digest : of the ACH file; payment_base : row of its first entry in the pool of payments. An 835's id is the
+        byte of its entry's record plus 1 plus its number in the entry. O(rows).
+        """
+        table = ach.remittances.transactions
+        entries = np.asarray(ach.payload_entries, np.int32)[table.range]
+        order = np.argsort(table.offset, kind="stable")
+        numbers = np.zeros(len(table), np.int64)
+        numbers[order] = _number_in_run(entries[order])
+        offsets = ach.entries.offset.astype(np.int64)[entries] + ach.window_offset + 1 + numbers
+        return cls._from_transactions(
+            ach.remittances, digest, offsets, entries + np.int32(payment_base)
+        )
+
+    @classmethod
+    def _from_transactions(
+        cls,
+        remittances: Remittances,
+        digest: int,
+        offsets: npt.NDArray[np.int64],
+        payment_row: npt.NDArray[np.int32],
+    ) -> RemittanceColumns:
+        table = remittances.transactions
+        return cls(
+            id_digest=np.full(len(table), digest, np.uint64),
+            id_offset=offsets,
+            trace=table.trace,
+            payer_id=table.payer_id,
+            paid_cents=table.paid_cents,
+            effective_date=table.effective_date,
+            payment_method=table.payment_method,
+            handling=table.handling,
+            currency=table.currency,
+            credit_debit=table.credit_debit,
+            payee_bank=table.payee_bank,
+            payee_account=table.payee_account,
+            payee_entity_id=table.payee_entity_id,
+            payee_tin=table.payee_tin,
+            payer_name=table.payer_name,
+            body_hash=table.body_hash,
+            valid=table.valid
+            & _verdict(remittances.groups, table.group)
+            & _verdict(remittances.interchanges, table.interchange),
+            payment_row=payment_row,
+        )
+
+    @classmethod
+    def concat(cls, parts: Sequence[RemittanceColumns]) -> RemittanceColumns:
+        """Pools one after the other, texts compacted. payment_row is kept as it is. O(total size)."""
+        return _concat(cls, parts)
+
+    @classmethod
+    def empty(cls) -> RemittanceColumns:
+        """A pool of no rows."""
+        return _empty(cls)
+
+    def take(self, rows: Rows) -> RemittanceColumns:
+        """The pool of the given rows (row numbers, a mask or a slice); texts stay where they are. O(rows taken)."""
+        return _take(self, rows)
+
+    def compact(self) -> RemittanceColumns:
+        """The same pool with its texts in buffers of their own, so that the file can be let go. O(total size)."""
+        return _concat(RemittanceColumns, [self])
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentColumns(_Columns):
+    """ACH entries, one row each. Field sources: see `_tables_ach.h`; trace and payer_id are TRN02 and TRN03.
+
+    kind is statuses.EntryKind. has_remittance: a CTX carried an 835. valid: entry, batch and file.
+    """
+
+    id_digest: npt.NDArray[np.uint64]
+    id_offset: npt.NDArray[np.int64]
+    trace: TextColumn
+    payer_id: TextColumn
+    company_id: TextColumn
+    company_name: TextColumn
+    account: TextColumn
+    amount_cents: npt.NDArray[np.int64]
+    kind: npt.NDArray[np.uint8]
+    settlement_date: npt.NDArray[np.int32]
+    effective_date: npt.NDArray[np.int32]
+    rdfi_routing: npt.NDArray[np.int32]
+    odfi: npt.NDArray[np.int32]
+    ach_trace: npt.NDArray[np.int64]
+    sec: npt.NDArray[np.bytes_]
+    entry_description: TextColumn
+    has_remittance: npt.NDArray[np.bool_]
+    valid: npt.NDArray[np.bool_]
+
+    @staticmethod
+    def types() -> dict[str, str]:
+        """Column name -> numpy dtype, or "text"."""
+        return _PAYMENT_TYPES
+
+    @classmethod
+    def from_tables(cls, ach: AchFiles, digest: int = 0) -> PaymentColumns:
+        """The entries of one ACH file, or of one window of it. digest : first 8 bytes of the file's digest.
+
+        In a window, `valid` knows of batches and files only what stood in it. Texts stay in their buffers. O(rows).
+        """
+        entries, batches = ach.entries, ach.batches
+        batch = entries.batch
+        carried = np.zeros(len(entries), np.bool_)
+        carried[np.asarray(ach.payload_entries)[ach.remittances.transactions.range]] = True
+        batch_valid = batches.valid & _verdict(ach.files, batches.file)
+        return cls(
+            id_digest=np.full(len(entries), digest, np.uint64),
+            id_offset=entries.offset.astype(np.int64) + ach.window_offset,
+            trace=entries.trace,
+            payer_id=entries.payer_id,
+            company_id=_text_of(batches.company_id, batch),
+            company_name=_text_of(batches.company_name, batch),
+            account=entries.account,
+            amount_cents=entries.amount_cents,
+            kind=entries.kind,
+            settlement_date=_of(batches.settlement_date, batch, DATE_NONE),
+            effective_date=_of(batches.effective_date, batch, DATE_NONE),
+            rdfi_routing=entries.rdfi_routing,
+            odfi=_of(batches.odfi, batch, -1),
+            ach_trace=entries.trace_number,
+            sec=_of(batches.sec, batch, b""),
+            entry_description=_text_of(batches.entry_description, batch),
+            has_remittance=carried,
+            valid=entries.valid & _of(batch_valid, batch, True),
+        )
+
+    @classmethod
+    def concat(cls, parts: Sequence[PaymentColumns]) -> PaymentColumns:
+        """Pools one after the other, texts compacted. O(total size)."""
+        return _concat(cls, parts)
+
+    @classmethod
+    def empty(cls) -> PaymentColumns:
+        """A pool of no rows."""
+        return _empty(cls)
+
+    def take(self, rows: Rows) -> PaymentColumns:
+        """The pool of the given rows (row numbers, a mask or a slice); texts stay where they are. O(rows taken)."""
+        return _take(self, rows)
+
+    def compact(self) -> PaymentColumns:
+        """The same pool with its texts in buffers of their own, so that the file can be let go. O(total size)."""
+        return _concat(PaymentColumns, [self])
+
+
+_REMITTANCE_TYPES = {
+    "id_digest": "u8",
+    "id_offset": "i8",
+    "trace": "text",
+    "payer_id": "text",
+    "paid_cents": "i8",
+    "effective_date": "i4",
+    "payment_method": "S4",
+    "handling": "S2",
+    "currency": "S4",
+    "credit_debit": "S2",
+    "payee_bank": "text",
+    "payee_account": "text",
+    "payee_entity_id": "text",
+    "payee_tin": "text",
+    "payer_name": "text",
+    "body_hash": "u8",
+    "valid": "?",
+    "payment_row": "i4",
+}
+
+_PAYMENT_TYPES = {
+    "id_digest": "u8",
+    "id_offset": "i8",
+    "trace": "text",
+    "payer_id": "text",
+    "company_id": "text",
+    "company_name": "text",
+    "account": "text",
+    "amount_cents": "i8",
+    "kind": "u1",
+    "settlement_date": "i4",
+    "effective_date": "i4",
+    "rdfi_routing": "i4",
+    "odfi": "i4",
+    "ach_trace": "i8",
+    "sec": "S4",
+    "entry_description": "text",
+    "has_remittance": "?",
+    "valid": "?",
+}
+
+
+def _of(column: npt.NDArray[Any], rows: npt.NDArray[np.int32], absent: object) -> npt.NDArray[Any]:
+    """A parent's column for each child; `absent` where a child has no parent (row -1)."""
+    return np.append(column, np.array([absent], column.dtype))[rows]
+
+
+def _text_of(column: TextColumn, rows: npt.NDArray[np.int32]) -> TextColumn:
+    return TextColumn(
+        column.source, np.append(column.refs, np.zeros((1, 2), np.uint32), axis=0)[rows]
+    )
+
+
+def _verdict(parents: Table, rows: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
+    """The parents' `valid` for each child; true where there is no parent to be wrong."""
+    verdict: npt.NDArray[np.bool_] = _of(parents.valid, rows, True)
+    return verdict
+
+
+def _number_in_run(values: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
+    """0, 1, 2, ... within each run of equal neighbours."""
+    places = np.arange(len(values))
+    starts = np.zeros(len(values), np.int64)
+    fresh = np.flatnonzero(np.diff(values)) + 1
+    starts[fresh] = fresh
+    return places - np.maximum.accumulate(starts) if len(values) else places
