@@ -19,6 +19,7 @@ ADDENDA_MAX = 9_999
 BLOCK_RECORDS = 10
 FILE_CENTS_MAX = 10**12 - 1
 FILE_RECORDS_MAX = 9_000_000
+FILE_BATCHES_MAX = 999_999
 TRACE_SERIAL_MAX = 9_999_999
 
 _BATCH_SIZES = (1, 2, 5, 20, 80, 400)
@@ -134,7 +135,12 @@ class PaymentFiles:
         # The traces of originals are known by now; copies keep them, and traces ascend in a batch.
         batch = sorted(batch, key=lambda payment: payment.copy_of.trace if payment.copy_of else "")
         cents = sum(payment.amount_cents for payment in batch)
-        if opened.totals.credit_cents + cents > FILE_CENTS_MAX or opened.records > FILE_RECORDS_MAX:
+        totals = opened.totals
+        if (
+            totals.credit_cents + totals.debit_cents + cents > FILE_CENTS_MAX
+            or opened.records > FILE_RECORDS_MAX
+            or opened.batches == FILE_BATCHES_MAX
+        ):
             # The control record has no room for more: another ACH file follows under the same name.
             self._end(opened)
             opened.batches, opened.records, opened.totals = 0, 0, Totals()
@@ -151,8 +157,8 @@ class PaymentFiles:
         odfi = first.odfi[:8]
         tail = f"{odfi}{opened.batches:07d}"
         records = [
-            f"5{first.service_class}{first.company_name:16.16}{'':20}{first.company_id:10.10}{first.sec}"
-            f"{first.entry_description:10.10}{effective}{effective}{settlement}1{tail}"
+            f"5{first.service_class}{first.company_name:16.16}{'':20}{first.company_id:10.10}"
+            f"{first.sec}{first.entry_description:10.10}{effective}{effective}{settlement}1{tail}"
         ]
         totals = Totals()
         serial = self._reserve(odfi, len(batch))
@@ -173,7 +179,8 @@ class PaymentFiles:
         records.append(
             f"8{first.service_class}{totals.entries_and_addenda:06d}"
             f"{totals.routing_sum % 10**10:010d}"
-            f"{totals.debit_cents:012d}{totals.credit_cents:012d}{first.company_id:10.10}{'':25}{tail}"
+            f"{totals.debit_cents:012d}{totals.credit_cents:012d}"
+            f"{first.company_id:10.10}{'':25}{tail}"
         )
         opened.totals.add(totals)
         return records
@@ -205,7 +212,8 @@ class PaymentFiles:
             if payment.addenda:
                 slices = [payment.addenda]
         entry = (
-            f"6{payment.transaction_code}{payee.rdfi}{payee.account:17.17}{payment.amount_cents:010d}"
+            f"6{payment.transaction_code}{payee.rdfi}{payee.account:17.17}"
+            f"{payment.amount_cents:010d}"
             f"{payee.tax_id:15.15}{receiver}  {1 if slices else 0}{payment.trace}"
         )
         serial = payment.trace[8:]

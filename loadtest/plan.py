@@ -11,7 +11,7 @@ import numpy as np
 from reassoc.loadtest.claims import ClaimPool, shifts, write_body
 from reassoc.loadtest.dates import compact
 from reassoc.loadtest.defects import Defect
-from reassoc.loadtest.draws import Draws, Ints
+from reassoc.loadtest.draws import Draws, Flags, Ints
 from reassoc.loadtest.model import Chunk, Remittance, embed, pay
 from reassoc.loadtest.world import World
 
@@ -87,7 +87,7 @@ class Planner:
         return chunk
 
     def _draw(
-        self, draws: Draws, day: int, denied: np.ndarray, counters: Counters
+        self, draws: Draws, day: int, denied: Flags, counters: Counters
     ) -> tuple[Chunk, list[Remittance]]:
         """Draw one balanced remittance per element of `denied` (bool[n]: nothing is paid), and the
         claims of all.
@@ -154,7 +154,7 @@ class Planner:
             )
         return chunk, base
 
-    def _entries(self, draws: Draws, payers: Ints, denied: np.ndarray) -> Ints:
+    def _entries(self, draws: Draws, payers: Ints, denied: Flags) -> Ints:
         """int64[n]: a pool entry for each claim, from the region that its payer's way of writing
         amounts asks for.
         """

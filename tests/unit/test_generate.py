@@ -12,6 +12,7 @@ import pytest
 import typer
 from feed_check import TruthRow, cents, read_ach, read_feed, read_x12
 from reassoc.core.x12_835 import read_835
+from reassoc.loadtest import ach_files
 from reassoc.loadtest.cli import generate
 from reassoc.loadtest.dates import banking_days, is_banking_day, to_date, to_days
 from reassoc.loadtest.draws import Draws
@@ -201,6 +202,16 @@ def test_single_payment_file_has_the_entries_asked_for(tmp_path: Path) -> None:
     entries = read_ach(path.read_bytes())
     assert len(entries) == 700
     assert {entry.batch[50:53] for entry in entries} == {"CCD"}
+
+
+def test_a_full_control_record_starts_another_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ach_files, "FILE_RECORDS_MAX", 300)
+    path = tmp_path / "several.ach"
+    write_payment_file(path, 700, seed=4)
+    assert len(read_ach(path.read_bytes())) == 700
+    assert path.read_text().count("\n101 99") > 1
 
 
 def test_a_folder_with_something_in_it_is_refused(tmp_path: Path) -> None:
