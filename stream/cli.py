@@ -1,0 +1,247 @@
+"""The command line. Exit codes: 0 all was processed, 1 some input could not be read or a run
+failed, 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from datetime import date, datetime
+from importlib.metadata import entry_points, version
+from pathlib import Path
+from typing import Annotated, NoReturn
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import typer
+from reassoc.core.errors import PolicyError, ReassocError
+from reassoc.core.policy import Policy
+from reassoc.stream.console import ProgressBar, show_summary
+from reassoc.stream.inspect import inspect_file
+from reassoc.stream.intake import where_it_failed
+from reassoc.stream.job import run_match
+from reassoc.stream.outputs import OutputError, check_free
+from reassoc.stream.settings import load_policy
+from rich.console import Console
+from rich.text import Text
+
+COMMAND_GROUP = "reassoc.commands"
+"""Entry points of this group are commands too: name -> a function as typer takes it."""
+EXIT_UNREADABLE, EXIT_USAGE = 1, 2
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    # A traceback with locals would show what files hold.
+    pretty_exceptions_enable=False,
+    help="Puts health care payments (ACH) and their remittances (X12 835) together, exactly, "
+    "and says what may be posted.",
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"reassoc {version('reassoc')}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    show_version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and end."
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command("match")
+def match_command(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="PATH...",
+            exists=True,
+            help="Files or folders with 835s and ACH files: plain, gzip or zip.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="A new folder for the result.")],
+    as_of: Annotated[
+        str | None,
+        typer.Option(
+            "--as-of",
+            metavar="DATE",
+            help="The day (YYYY-MM-DD) by which money must have settled. "
+            "Default: today in New York.",
+        ),
+    ] = None,
+    policy: Annotated[
+        Path | None,
+        typer.Option(
+            "--policy", metavar="FILE.toml", help="Payer aliases, trace prefixes and windows."
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print summary.json on stdout instead of a table.")
+    ] = False,
+) -> None:
+    """Match 835s with ACH payments and write what may be posted.
+
+    Every file's kind is told from its content. DIR gets matches.csv (one row per pair),
+    remittances.csv and payments.csv (every item with its status and why), findings.csv (what is
+    wrong and where), summary.json, and released/ with the 835s whose money has settled. It appears
+    whole or not at all.
+
+    Exit code 0: all was processed. 1: some input could not be read (the rest was processed), or the
+    run failed. 2: wrong usage, or DIR is taken.
+    """
+    day = _parse_day(as_of)
+    rules = _policy(policy)
+    try:
+        check_free(out)
+        with ProgressBar(Console(stderr=True)) as progress:
+            summary = run_match(
+                paths,
+                out,
+                as_of=day,
+                policy=rules,
+                on_step=progress.step,
+                on_advance=progress.advance,
+            )
+    except OutputError as error:
+        _fail(str(error), EXIT_USAGE)
+    except ReassocError as error:
+        _fail(f"{error}. Nothing was written.", EXIT_UNREADABLE)
+    except OSError as error:
+        _fail(f"{error.filename or out}: {error.strerror}. Nothing was written.", EXIT_UNREADABLE)
+    if as_json:
+        sys.stdout.buffer.write(summary.to_json())
+        sys.stdout.flush()
+    else:
+        show_summary(Console(), summary, str(out))
+    if summary.inputs.unreadable:
+        if as_json:
+            for problem in summary.inputs.unreadable:
+                _say(f"could not be read: {problem.file}: {problem.reason}")
+        raise typer.Exit(EXIT_UNREADABLE)
+
+
+@app.command("inspect")
+def inspect_command(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A file, or ARCHIVE.zip!MEMBER.")],
+    mask: Annotated[
+        bool,
+        typer.Option(
+            "--mask", help="Hide personal data: names, accounts, identifiers, dates of service."
+        ),
+    ] = False,
+    limit: Annotated[
+        int, typer.Option("--limit", min=0, metavar="N", help="How many claims or entries to show.")
+    ] = 50,
+) -> None:
+    """Show what a file is: its remittances or batches in tables, with what is wrong where it is
+    wrong.
+
+    Exit code 0: it was read. 1: it could not be read. 2: wrong usage.
+    """
+    path = Path(file)
+    member = ""
+    if not path.exists() and "!" in file:
+        archive, _, member = file.partition("!")
+        path = Path(archive)
+    if not path.is_file():
+        _fail(f"{path}: no such file", EXIT_USAGE)
+    try:
+        inspect_file(Console(), path, member, mask=mask, limit=limit)
+    except ReassocError as error:
+        _fail(f"{file}: {error}", EXIT_UNREADABLE)
+    except OSError as error:
+        _fail(f"{file}: {error.strerror}", EXIT_UNREADABLE)
+
+
+def _parse_day(text: str | None) -> date:
+    if text is None:
+        return today_in_new_york()
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        _fail(f"--as-of {text}: not a date; write it as 2026-03-17", EXIT_USAGE)
+
+
+def today_in_new_york() -> date:
+    """The day that the banking system is in."""
+    try:
+        return datetime.now(ZoneInfo("America/New_York")).date()
+    except ZoneInfoNotFoundError:
+        _fail("this machine has no time zone data: install tzdata or give --as-of", EXIT_USAGE)
+
+
+def _policy(path: Path | None) -> Policy:
+    if path is None:
+        return Policy()
+    try:
+        return load_policy(path)
+    except PolicyError as error:
+        _fail(str(error), EXIT_USAGE)
+
+
+def _say(message: str) -> None:
+    Console(stderr=True, highlight=False, soft_wrap=True).print(Text(f"reassoc: {message}"))
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    _say(message)
+    raise typer.Exit(code)
+
+
+def _add_plugins() -> None:
+    """Commands of other packages. One that cannot be loaded says so when it is called, and harms no
+    other.
+    """
+    for point in sorted(entry_points(group=COMMAND_GROUP), key=lambda point: point.name):
+        try:
+            command = point.load()
+        except Exception as error:
+            reason = (
+                f"command {point.name!r} ({point.value}) could not be loaded: "
+                f"{type(error).__name__}: {error}"
+            )
+            app.command(point.name, help="Not available: it could not be loaded.")(_broken(reason))
+        else:
+            app.command(point.name)(command)
+
+
+def _broken(reason: str):  # type: ignore[no-untyped-def]
+    def broken() -> None:
+        _fail(reason, EXIT_USAGE)
+
+    return broken
+
+
+def _stop(number: int, frame: object) -> NoReturn:
+    # An exception, so that what is half-written is removed on the way out.
+    raise SystemExit(128 + number)
+
+
+def main() -> None:
+    """Entry point of `reassoc`. An unforeseen error says its type and place, never its text: that
+    may hold a value.
+    """
+    signal.signal(signal.SIGTERM, _stop)
+    _add_plugins()
+    try:
+        app()
+    except Exception:
+        _say(f"internal error: {where_it_failed()}. Please report it; nothing was written.")
+        if os.environ.get("REASSOC_DEBUG") == "1":
+            traceback.print_exc()
+        else:
+            _say("REASSOC_DEBUG=1 shows the whole traceback, which may hold personal data.")
+        sys.exit(EXIT_UNREADABLE)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,197 @@
+"""What people see of a run: progress while it goes, a table at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from reassoc.stream.summary import NotRead, Summary, Tally
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TransferSpeedColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+PROBLEMS_SHOWN_MAX = 20
+"""Inputs that could not be read that are listed on the screen; summary.json has all."""
+
+REMITTANCE_MEANINGS: Mapping[str, str] = {
+    "released": "may be posted: written to released/",
+    "matched": "its payment is known but not settled yet",
+    "matched_variance": "its payment differs in amount: held, see matches.csv",
+    "probable": "a likely payment: a person decides, see matches.csv",
+    "awaiting_eft": "no payment has been seen for it",
+    "awaiting_check": "paid by check: not matched with ACH",
+    "awaiting_card": "paid by card: not matched with ACH",
+    "no_funds_expected": "nothing was paid, so no payment is awaited",
+    "duplicate": "the same remittance came before",
+    "invalid": "does not balance or is damaged: never released, see findings.csv",
+    "received": "not decided",
+}
+PAYMENT_MEANINGS: Mapping[str, str] = {
+    "matched": "its remittance is known",
+    "unmatched": "no remittance has been seen for it",
+    "suggested": "a likely remittance: a person decides, see matches.csv",
+    "partial": "remittances for a part of it are known",
+    "not_claim_payment": "a debit, or a credit that is no claim payment",
+    "prenote": "a test entry, never money",
+    "duplicate": "the same payment came before",
+    "returned": "sent back by the receiving bank",
+    "reversed": "taken back by the payer",
+    "written_to_suspense": "set aside",
+    "received": "not decided",
+}
+
+
+def dollars(cents: int) -> str:
+    """`-1,234.56`."""
+    sign = "-" if cents < 0 else ""
+    return f"{sign}{abs(cents) // 100:,}.{abs(cents) % 100:02d}"
+
+
+def show_summary(console: Console, summary: Summary, out: str) -> None:
+    """The table at the end of a run, and what to look at next."""
+    inputs = summary.inputs
+    console.print(
+        Text(
+            f"{inputs.read:,} files read ({inputs.x12:,} X12, {inputs.ach:,} ACH), "
+            f"{summary.bytes / 1e6:,.1f} MB in {summary.seconds:,.2f} s "
+            f"({summary.bytes_per_second / 1e6:,.0f} MB/s); {summary.claims:,} claims. "
+            f"Money as of {summary.as_of}."
+        )
+    )
+    table = Table(show_edge=False, pad_edge=False, header_style="bold")
+    table.add_column("", no_wrap=True)
+    table.add_column("count", justify="right", no_wrap=True)
+    table.add_column("dollars", justify="right", no_wrap=True)
+    table.add_column("meaning")
+    _add_side(
+        table,
+        "Remittances (835)",
+        summary.remittances.total,
+        summary.remittances.by_status,
+        REMITTANCE_MEANINGS,
+    )
+    _add_side(
+        table,
+        "Payments (ACH)",
+        summary.payments.total,
+        summary.payments.by_status,
+        PAYMENT_MEANINGS,
+    )
+    _add_pairs(table, summary)
+    console.print(table)
+    errors = summary.findings.by_severity.get("error", 0)
+    if summary.findings.total:
+        console.print(
+            Text(
+                f"{summary.findings.total:,} findings, {errors:,} of them errors: see findings.csv"
+            )
+        )
+    _show_problems(console, "passed over", inputs.passed_over, "dim")
+    _show_problems(console, "could not be read", inputs.unreadable, "bold red")
+    released = summary.released
+    console.print(
+        Text(
+            f"Result in {out}: {released.total.count:,} remittances in "
+            f"{len(released.interchanges):,} released interchanges, matches.csv, remittances.csv, "
+            "payments.csv, findings.csv, summary.json"
+        )
+    )
+
+
+def _add_side(
+    table: Table,
+    title: str,
+    total: Tally,
+    by_status: Mapping[str, Tally],
+    meanings: Mapping[str, str],
+) -> None:
+    table.add_row(Text(title, "bold"), f"{total.count:,}", dollars(total.cents), "")
+    for status, tally in by_status.items():
+        label = "  " + status.replace("_", " ")
+        table.add_row(label, f"{tally.count:,}", dollars(tally.cents), meanings.get(status, ""))
+    table.add_row()
+
+
+def _add_pairs(table: Table, summary: Summary) -> None:
+    pairs = summary.matches
+    tiers = ", ".join(f"{tier}: {tally.count:,}" for tier, tally in pairs.by_tier.items())
+    table.add_row(
+        Text("Matches", "bold"), f"{pairs.total.count:,}", dollars(pairs.total.cents), tiers
+    )
+    for status, tally in pairs.by_status.items():
+        table.add_row(
+            "  " + status, f"{tally.count:,}", dollars(tally.cents), _PAIR_MEANINGS.get(status, "")
+        )
+    table.add_row(
+        "  funded", f"{pairs.funded.count:,}", dollars(pairs.funded.cents), "the money has settled"
+    )
+
+
+_PAIR_MEANINGS = {
+    "auto": "unique both ways and equal to the cent",
+    "variance": "the same payment by trace and payer, but the amounts differ",
+    "review": "needs a person",
+}
+
+
+def _show_problems(console: Console, label: str, problems: Sequence[NotRead], style: str) -> None:
+    for problem in problems[:PROBLEMS_SHOWN_MAX]:
+        console.print(Text.assemble((f"{label}: ", style), f"{problem.file}: {problem.reason}"))
+    if len(problems) > PROBLEMS_SHOWN_MAX:
+        console.print(
+            Text(f"{label}: {len(problems) - PROBLEMS_SHOWN_MAX:,} more, see summary.json", style)
+        )
+
+
+class Watch(Protocol):
+    """Hears how a run goes on."""
+
+    def step(self, name: str, byte_count: int) -> None: ...
+    def advance(self, byte_count: int) -> None: ...
+    def __enter__(self) -> Watch: ...
+    def __exit__(self, *_: object) -> None: ...
+
+
+class ProgressBar:
+    """Progress on a terminal (stderr), with the rate; silent where stderr is none."""
+
+    def __init__(self, console: Console) -> None:
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._task = self._progress.add_task("starting", total=None)
+
+    def step(self, name: str, byte_count: int) -> None:
+        """Begin a step that goes through `byte_count` bytes, or an unknown amount of work when
+        0.
+        """
+        self._progress.remove_task(self._task)
+        self._task = self._progress.add_task(name, total=byte_count or None)
+
+    def advance(self, byte_count: int) -> None:
+        """Any thread may call this."""
+        self._progress.advance(self._task, byte_count)
+
+    def __enter__(self) -> ProgressBar:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()

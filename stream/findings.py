@@ -1,0 +1,103 @@
+"""Findings as lines of `findings.csv`: places, codes and our own words, never a value of a file."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+from reassoc.core.ach import AchFiles
+from reassoc.core.columns import Table
+from reassoc.core.errors import FindingCode, describe, severity
+from reassoc.core.x12_835 import Remittances
+from reassoc.stream.table import csv_cell
+
+FINDINGS_HEADER = "file,byte_offset,segment_or_record,code,severity,message"
+_ADDENDA_TEXT_START = 3  # 0-based column where the 80 characters of an 05 begin
+_ADDENDA_TEXT_BYTES = 80
+
+
+def x12_findings(out: IO[bytes], counts: Counter[int], name: str, window: Remittances) -> None:
+    """Write a window's X12 findings: the segment is its id and its number in the transaction (ST is
+    1).
+    """
+    findings = window.findings
+    if len(findings):
+        places = _segment_places(findings)
+        _write(out, counts, name, findings, findings.file_offset, places)
+
+
+def ach_findings(out: IO[bytes], counts: Counter[int], name: str, window: AchFiles) -> None:
+    """Write a window's ACH findings: the record is its number in the input, from 1."""
+    findings = window.findings
+    if len(findings):
+        places = [
+            f"record {number}" if number else "" for number in findings.record_number.tolist()
+        ]
+        _write(out, counts, name, findings, findings.file_offset, places)
+
+
+def payload_findings(out: IO[bytes], counts: Counter[int], name: str, window: AchFiles) -> None:
+    """Write the findings in 835s that came in addenda, at the byte of the addenda record where each
+    lies.
+    """
+    findings = window.remittances.findings
+    if len(findings):
+        offsets, records = _payload_places(window, findings)
+        segments = _segment_places(findings)
+        places = [
+            f"{place} in record {record}".lstrip()
+            for place, record in zip(segments, records, strict=True)
+        ]
+        _write(out, counts, name, findings, offsets, places)
+
+
+def _segment_places(findings: Table) -> list[str]:
+    """`CLP 14`: the segment and its number in the transaction; only one of them, or nothing, where
+    that is all.
+    """
+    segments = [segment.decode("latin-1") for segment in findings.segment.tolist()]
+    ordinals = [str(ordinal) if ordinal else "" for ordinal in findings.segment_ordinal.tolist()]
+    return [
+        f"{segment} {ordinal}".strip() for segment, ordinal in zip(segments, ordinals, strict=True)
+    ]
+
+
+def _payload_places(window: AchFiles, findings: Table) -> tuple[npt.NDArray[np.int64], list[int]]:
+    """File offsets and record numbers of findings in payloads: slice n of a payload is addenda
+    record n of its entry.
+    """
+    entries = window.entries
+    rows = window.payload_entries[findings.range]
+    starts = window.payloads.start[np.flatnonzero(window.payloads.x12)].astype(np.int64)
+    position = np.maximum(findings.file_offset - starts[findings.range], 0)
+    first = entries.addenda_start[rows].astype(np.int64)
+    last = entries.addenda_stop[rows].astype(np.int64) - 1
+    addenda = np.clip(first + position // _ADDENDA_TEXT_BYTES, first, last)
+    records = window.addenda.record_number[addenda].tolist()
+    offsets = window.addenda.offset[addenda].astype(np.int64) + window.window_offset
+    return offsets + _ADDENDA_TEXT_START + position % _ADDENDA_TEXT_BYTES, records
+
+
+def _write(
+    out: IO[bytes],
+    counts: Counter[int],
+    name: str,
+    findings: Table,
+    offsets: npt.NDArray[Any],
+    places: list[str],
+) -> None:
+    """One line per finding, in the order of their bytes."""
+    codes, inverse, totals = np.unique(findings.code, return_inverse=True, return_counts=True)
+    counts.update(dict(zip(codes.tolist(), totals.tolist(), strict=True)))
+    tails = []
+    for code in codes.tolist():
+        known = FindingCode(code)
+        tails.append(f",{known.name},{severity(known).name.lower()},{csv_cell(describe(known))}\n")
+    order = np.argsort(offsets, kind="stable").tolist()
+    begin = csv_cell(name) + ","
+    all_offsets = offsets.tolist()
+    numbers = inverse.tolist()
+    lines = [f"{begin}{all_offsets[row]},{places[row]}{tails[numbers[row]]}" for row in order]
+    out.write("".join(lines).encode("utf-8"))

@@ -1,0 +1,95 @@
+"""What a file is, told from its first bytes and never from its name."""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+
+HEAD_BYTES = 64 << 10
+"""How much of an input is looked at to tell what it is."""
+ACH_LINES = 12
+"""How many of the first records are looked at to see whether they are ACH records."""
+
+_BOM = b"\xef\xbb\xbf"
+_BLANKS = b" \t\r\n\x00\x1a"
+
+# The separator is whatever byte follows the segment id; it must come again where the standard puts
+# it.
+_X12_START = re.compile(
+    rb"ISA([^A-Za-z0-9]).{0,3}?\1"
+    rb"|GS([^A-Za-z0-9 ])[A-Z0-9]{1,4}\2"
+    rb"|ST([^A-Za-z0-9 ])\d{3}(?:\3|[^A-Za-z0-9])",
+    re.S,
+)
+_ISA_LATER = re.compile(rb"ISA([^A-Za-z0-9\s])[0-9A-Z ]{2}\1.{10}\1[0-9A-Z ]{2}\1.{10}\1", re.S)
+_ACH_RECORD = re.compile(
+    rb"1\d\d[ 0-9]{2}[0-9 A-Za-z]|5 ?(?:200|220|225|280)|6\d\d\d{6}|7\d\d"
+    rb"|8(?:200|220|225|280)[\d ]{6}|9[\d ]{6}"
+)
+_OWN_TABLES = (
+    b"remit_file,remit_ordinal,payment_file,payment_ordinal,payment_trace,case",
+    b"match_id,status,tier,reason,remit_file,",
+)
+
+
+class Kind(Enum):
+    """What an input is. The value is how people read it."""
+
+    X12 = "X12"
+    ACH = "ACH"
+    BAI2 = "a BAI2 bank report"
+    OWN_TABLE = "a table that reassoc wrote"
+    ARCHIVE = "an archive inside an archive"
+    EMPTY = "empty"
+    UNKNOWN = "unknown"
+
+
+ADVICE = {
+    Kind.BAI2: "a BAI2 bank report, which this command does not read yet: leave it out",
+    Kind.ARCHIVE: "an archive of a kind that is not read here: unpack it first",
+    Kind.EMPTY: "empty: ask the sender whether the transfer was cut off",
+    Kind.UNKNOWN: "neither X12 nor ACH: if it should be one, look whether it is encrypted "
+    "or in another encoding",
+}
+"""Why an input of a kind cannot be read, and what to do."""
+
+
+def kind_of(head: bytes) -> Kind:
+    """Tell what an input is from its first bytes (HEAD_BYTES of them, or all there are).
+    O(len(head)).
+
+    X12 begins, after an optional byte order mark and blanks, with ISA, GS or ST and a separator
+    that is repeated where the standard has it; other text in front of an ISA is let through. ACH is
+    a majority of records that begin as ACH records do, at line ends or every 94 bytes.
+    """
+    if not head:
+        return Kind.EMPTY
+    text = head.removeprefix(_BOM).lstrip(_BLANKS)
+    if _X12_START.match(text):
+        return Kind.X12
+    if _is_ach(text):
+        return Kind.ACH
+    if text.startswith(_OWN_TABLES):
+        return Kind.OWN_TABLE
+    if re.match(rb"01,[^,\r\n]*,[^,\r\n]*,\d{6},", text):
+        return Kind.BAI2
+    if text.startswith(
+        (b"PK\x03\x04", b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf", b"\x28\xb5\x2f\xfd")
+    ) or (head[257:262] == b"ustar"):
+        return Kind.ARCHIVE
+    if _ISA_LATER.search(text):
+        return Kind.X12
+    return Kind.EMPTY if not text and len(head) < HEAD_BYTES else Kind.UNKNOWN
+
+
+def _is_ach(text: bytes) -> bool:
+    """True when more than half of the first records look like ACH records and at least one says
+    more than its type.
+    """
+    lines = [line for line in re.split(rb"[\r\n]+", text[: 94 * ACH_LINES * 4]) if line.strip()]
+    records = []
+    for line in lines[:ACH_LINES]:
+        records += [line[start : start + 94] for start in range(0, len(line), 94)]
+    records = [record for record in records[:ACH_LINES] if record.strip()]
+    hits = sum(1 for record in records if _ACH_RECORD.match(record) and len(record) >= 30)
+    return 2 * hits > len(records) > 0

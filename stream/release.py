@@ -1,0 +1,324 @@
+"""Released interchanges: transactions that may be posted, byte for byte, in envelopes of their
+own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+from reassoc.core.errors import LimitError
+from reassoc.stream.envelope import (
+    CONTROL_NUMBER_MAX,
+    Profile,
+    write_ge,
+    write_gs,
+    write_iea,
+    write_isa,
+)
+
+GROUP_TRANSACTIONS_MAX = 999_999
+"""GE01 has six digits."""
+INTERCHANGE_GROUPS_MAX = 99_999
+"""IEA01 has five digits."""
+FILES_OPEN_MAX = 64
+"""Interchanges kept open for writing at a time; the ones written last."""
+_BUFFER_BYTES = 1 << 20
+
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Releasable:
+    """Transactions that may be posted, k rows in the order they are written: by source, and by
+    place within it.
+
+    source : int64[k]     number of the input
+    start, stop : int64[k]   where ST..SE lies in it, in the terms of whoever reads it back
+    profile : int64[k]    row of `profiles`
+    controls              ST02 of each, k values
+    cents : int64[k]      BPR02
+    """
+
+    source: Ints
+    start: Ints
+    stop: Ints
+    profile: Ints
+    controls: Sequence[bytes]
+    cents: Ints
+    profiles: Sequence[Profile]
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Which interchange and group each transaction goes to; all numbers are fixed before a byte is
+    written.
+
+    interchange, group : int64[k]   0-based over the whole run; control numbers are these plus one
+    interchange_profile : int64[n]  row of `profiles` per interchange
+    group_sizes : int64[g]          transactions per group
+    group_counts : int64[n]         groups per interchange
+    """
+
+    interchange: Ints
+    group: Ints
+    interchange_profile: Ints
+    group_sizes: Ints
+    group_counts: Ints
+
+
+@dataclass(frozen=True, slots=True)
+class ReleasedFile:
+    """One released interchange: a file name, and what it holds."""
+
+    name: str
+    profile: Profile
+    control_number: int
+    group_count: int
+    transaction_count: int
+    cents: int
+
+
+def plan_release(items: Releasable) -> Plan:
+    """Give each transaction its interchange and group. O(k log k).
+
+    One interchange per profile, in the order of the sorted profiles; a new group where an ST02
+    would repeat or GROUP_TRANSACTIONS_MAX is reached, a new interchange where
+    INTERCHANGE_GROUPS_MAX is.
+    """
+    count = len(items)
+    codes: dict[bytes, int] = {}
+    control = np.fromiter(
+        (codes.setdefault(value, len(codes)) for value in items.controls), np.int64, count
+    )
+    interchange = np.zeros(count, np.int64)
+    group = np.zeros(count, np.int64)
+    interchange_profile: list[int] = []
+    group_counts: list[int] = []
+    group_count = 0
+    ranks = sorted(set(items.profile.tolist()), key=lambda row: items.profiles[row])
+    by_profile = np.argsort(items.profile, kind="stable")
+    sorted_profiles = items.profile[by_profile]
+    for row in ranks:
+        first, last = np.searchsorted(sorted_profiles, [row, row + 1])
+        rows = by_profile[first:last]
+        sequence = split_at_repeats(control[rows], GROUP_TRANSACTIONS_MAX)
+        group[rows] = sequence + group_count
+        interchange[rows] = sequence // INTERCHANGE_GROUPS_MAX + len(interchange_profile)
+        groups = int(sequence[-1]) + 1
+        group_count += groups
+        while groups > 0:
+            interchange_profile.append(row)
+            group_counts.append(min(groups, INTERCHANGE_GROUPS_MAX))
+            groups -= INTERCHANGE_GROUPS_MAX
+    if max(group_count, len(interchange_profile)) > CONTROL_NUMBER_MAX:
+        raise LimitError(
+            f"more groups than CONTROL_NUMBER_MAX ({CONTROL_NUMBER_MAX}): "
+            "release fewer files per run"
+        )
+    sizes = np.bincount(group, minlength=group_count).astype(np.int64)
+    return Plan(
+        interchange,
+        group,
+        np.array(interchange_profile, np.int64),
+        sizes,
+        np.array(group_counts, np.int64),
+    )
+
+
+def split_at_repeats(values: Ints, size_max: int) -> Ints:
+    """Number of the group of each value, in order: a new one begins where a value would repeat in
+    it or it is full.
+
+    values : int64[n] -> int64[n], ascending from 0. O(n log n).
+    """
+    count = len(values)
+    order = np.argsort(values, kind="stable")
+    previous = np.full(count, -1, np.int64)
+    same = values[order][1:] == values[order][:-1]
+    previous[order[1:][same]] = order[:-1][same]
+    # A group that starts at s ends before the first i whose value was last seen at or after s.
+    highest = np.maximum.accumulate(previous) if count else previous
+    groups = np.zeros(count, np.int64)
+    start = 0
+    while start < count:
+        stop = min(int(np.searchsorted(highest, start)), start + size_max)
+        if stop >= count:
+            break
+        groups[stop] = 1
+        start = stop
+    return np.cumsum(groups)
+
+
+class SourceReader:
+    """Gives back the bytes of transactions of one input, front to back.
+
+    take(start, stop) -> bytes-like    the bytes of [start, stop)
+    gaps_join : bool                   neighbours with nothing but a line end between them may be
+                                       taken as one
+    """
+
+    gaps_join = False
+
+    def take(self, start: int, stop: int) -> bytes | memoryview:
+        raise NotImplementedError
+
+    def between(self, start: int, stop: int) -> bytes:
+        """The bytes between two transactions; asked only where `gaps_join`."""
+        raise NotImplementedError
+
+
+def write_released(
+    items: Releasable,
+    plan: Plan,
+    folder: Path,
+    day: date,
+    readers: Callable[[int], SourceReader],
+) -> list[ReleasedFile]:
+    """Write the interchanges into `folder` (which exists) and say what each holds.
+
+    `readers(source)` is called once per source, in ascending order. ISA09 and GS04 hold `day`,
+    times are 0000: the same input gives the same bytes. Memory: FILES_OPEN_MAX buffers and one
+    transaction, whatever the size of the release.
+    """
+    files = _name_files(items, plan)
+    with _Files(folder, files, plan, day) as output:
+        source_starts = np.flatnonzero(np.diff(items.source, prepend=-1)).tolist()
+        for first, last in zip(source_starts, [*source_starts[1:], len(items)], strict=True):
+            reader = readers(int(items.source[first]))
+            _copy_source(items, plan, output, reader, first, last)
+    return files
+
+
+def _copy_source(
+    items: Releasable, plan: Plan, output: _Files, reader: SourceReader, first: int, last: int
+) -> None:
+    """Copy the transactions of one source, neighbours of one group in one piece."""
+    groups = plan.group[first:last].tolist()
+    starts = items.start[first:last].tolist()
+    stops = items.stop[first:last].tolist()
+    interchanges = plan.interchange[first:last].tolist()
+    row = 0
+    while row < len(groups):
+        end = row + 1
+        while (
+            reader.gaps_join
+            and end < len(groups)
+            and groups[end] == groups[row]
+            and 0 <= starts[end] - stops[end - 1] <= 2
+            and not reader.between(stops[end - 1], starts[end]).strip(b"\r\n")
+        ):
+            end += 1
+        output.write(interchanges[row], groups[row], reader.take(starts[row], stops[end - 1]))
+        row = end
+
+
+def _name_files(items: Releasable, plan: Plan) -> list[ReleasedFile]:
+    count = len(plan.interchange_profile)
+    sizes = np.bincount(plan.interchange, minlength=count).tolist()
+    cents = np.zeros(count, np.int64)
+    np.add.at(cents, plan.interchange, items.cents)
+    files = []
+    for number, row in enumerate(plan.interchange_profile.tolist()):
+        profile = items.profiles[row]
+        name = f"{_slug(profile.receiver)}_{_slug(profile.sender)}_{number + 1:09d}.x12"
+        files.append(
+            ReleasedFile(
+                name,
+                profile,
+                number + 1,
+                int(plan.group_counts[number]),
+                sizes[number],
+                int(cents[number]),
+            )
+        )
+    return files
+
+
+def _slug(value: bytes) -> str:
+    """An identity as a part of a file name."""
+    return re.sub(r"[^A-Za-z0-9]+", "-", value.decode("latin-1")).strip("-")[:30] or "UNKNOWN"
+
+
+class _Files:
+    """The interchanges being written: at most FILES_OPEN_MAX of them open, each with its current
+    group.
+    """
+
+    def __init__(self, folder: Path, files: Sequence[ReleasedFile], plan: Plan, day: date) -> None:
+        self._folder = folder
+        self._files = files
+        self._plan = plan
+        self._day = day
+        self._open: OrderedDict[int, BinaryIO] = OrderedDict()
+        self._group: dict[int, int] = {}
+        self._line_end: dict[int, bytes] = {}
+
+    def __enter__(self) -> _Files:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            for number, file in enumerate(self._files):
+                end = self._line_end[number]
+                closing = self._close_group(number, end)
+                self._handle(number).write(
+                    closing + write_iea(file.profile, file.group_count, file.control_number) + end
+                )
+        for handle in self._open.values():
+            handle.close()
+
+    def write(self, interchange: int, group: int, data: bytes | memoryview) -> None:
+        """Append transactions to a group; the groups of an interchange come one after the other."""
+        profile = self._files[interchange].profile
+        current = self._group.get(interchange)
+        handle = self._handle(interchange)
+        if current is None:
+            end = self._line_end[interchange] = _line_end(data, profile.terminator)
+            handle.write(
+                write_isa(profile, self._files[interchange].control_number, self._day) + end
+            )
+        else:
+            end = self._line_end[interchange]
+        if current != group:
+            if current is not None:
+                handle.write(self._close_group(interchange, end))
+            self._group[interchange] = group
+            handle.write(write_gs(profile, group + 1, self._day) + end)
+        handle.write(data)
+        handle.write(end)
+
+    def _close_group(self, interchange: int, end: bytes) -> bytes:
+        group = self._group[interchange]
+        profile = self._files[interchange].profile
+        return write_ge(profile, int(self._plan.group_sizes[group]), group + 1) + end
+
+    def _handle(self, interchange: int) -> BinaryIO:
+        handle = self._open.pop(interchange, None)
+        if handle is None:
+            handle = (self._folder / self._files[interchange].name).open(
+                "ab", buffering=_BUFFER_BYTES
+            )
+        self._open[interchange] = handle
+        if len(self._open) > FILES_OPEN_MAX:
+            self._open.popitem(last=False)[1].close()
+        return handle
+
+
+def _line_end(data: bytes | memoryview, terminator: int) -> bytes:
+    """What the source writes behind its terminators: nothing, LF or CRLF."""
+    head = bytes(data[:4096])
+    after = head[head.find(bytes((terminator,))) + 1 :][:2]
+    if after == b"\r\n":
+        return after
+    return b"\n" if after[:1] == b"\n" else b""
