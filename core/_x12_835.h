@@ -11,9 +11,9 @@
 
 ALWAYS_INLINE int64_t take_cents(x12_scan *scan, const segment_view *segment, uint32_t number, kind_code4 id, bool required,
                                  bool *unreadable) {
-    element_view element = value_element(scan, segment, number);
+    element_view element = value_element(segment, number);
     int64_t cents;
-    finding_code code = parse_cents(element, value_limit(scan, element), &cents);
+    finding_code code = parse_cents(element, &cents);
     if (UNLIKELY(element.length == 0)) code = required ? X12_AMOUNT_EMPTY : FINDING_NONE;
     if (UNLIKELY(code != FINDING_NONE)) {
         uint32_t at = number <= segment->separators ? segment->delimiters[number - 1] + 1 : segment_end(scan, segment) - 1;
@@ -24,9 +24,9 @@ ALWAYS_INLINE int64_t take_cents(x12_scan *scan, const segment_view *segment, ui
 }
 
 ALWAYS_INLINE int64_t take_quantity(x12_scan *scan, const segment_view *segment, uint32_t number, kind_code4 id) {
-    element_view element = value_element(scan, segment, number);
+    element_view element = value_element(segment, number);
     int64_t value;
-    finding_code code = parse_quantity_e4(element, value_limit(scan, element), &value);
+    finding_code code = parse_quantity_e4(element, &value);
     if (UNLIKELY(code != FINDING_NONE)) {
         add_finding(scan, code, segment->delimiters[number - 1] + 1, element.length, id, (uint8_t)number);
     }
@@ -34,12 +34,12 @@ ALWAYS_INLINE int64_t take_quantity(x12_scan *scan, const segment_view *segment,
 }
 
 ALWAYS_INLINE int32_t take_date(x12_scan *scan, const segment_view *segment, uint32_t number, kind_code4 id) {
-    element_view element = value_element(scan, segment, number);
+    element_view element = value_element(segment, number);
     if (element.length == 0) return DATE_NONE;
-    uint64_t text = load_up_to_8(element.at, element.length, value_limit(scan, element));
+    uint64_t text = load_up_to_8(element.at, element.length);
     const size_t slot = text * UINT64_C(0x9E3779B97F4A7C15) >> (64 - DATE_SLOT_BITS);
     if (LIKELY(element.length == 8 && text == scan->dates_seen[slot].text)) return scan->dates_seen[slot].date;
-    int32_t date = parse_date(element, value_limit(scan, element));
+    int32_t date = parse_date(element);
     if (UNLIKELY(date == DATE_NONE)) {
         add_finding(scan, X12_DATE_BAD, segment->delimiters[number - 1] + 1, element.length, id, (uint8_t)number);
     } else if (element.length == 8) {
@@ -51,18 +51,18 @@ ALWAYS_INLINE int32_t take_date(x12_scan *scan, const segment_view *segment, uin
 
 ALWAYS_INLINE uint64_t take_code(x12_scan *scan, const segment_view *segment, uint32_t number, kind_code4 id,
                                  uint32_t size) {
-    element_view element = value_element(scan, segment, number);
+    element_view element = value_element(segment, number);
     if (UNLIKELY(element.length > size)) {
         add_finding(scan, X12_CODE_TOO_LONG, segment->delimiters[number - 1] + 1, element.length, id, (uint8_t)number);
         element.length = size;
     }
-    return load_up_to_8(element.at, element.length, value_limit(scan, element));
+    return load_up_to_8(element.at, element.length);
 }
 
 #define CODE2(number, id) ((kind_code2)take_code(scan, segment, number, id, 2))
 #define CODE4(number, id) ((kind_code4)take_code(scan, segment, number, id, 4))
 #define CODE8(number, id) (take_code(scan, segment, number, id, 8))
-#define TEXT(number) text_of(scan, segment, number)
+#define TEXT(number) text_of(segment, number)
 
 ALWAYS_INLINE void add_to_sum(x12_scan *scan, int64_t *sum, int64_t cents) {
     if (UNLIKELY(__builtin_add_overflow(*sum, cents, sum))) {
@@ -190,10 +190,10 @@ static void on_svc(x12_scan *scan, const segment_view *segment) {
     now->claim_has_lines = true;
     services->claim[row] = now->claim_row;
     services->offset[row] = segment->start;
-    element_view composite = value_element(scan, segment, 1);
+    element_view composite = value_element(segment, 1);
     uint32_t qualifier = component_length(scan, composite);
     services->procedure_qualifier[row] =
-        (kind_code2)load_up_to_8(composite.at, qualifier < 2 ? qualifier : 2, value_limit(scan, composite));
+        (kind_code2)load_up_to_8(composite.at, qualifier < 2 ? qualifier : 2);
     element_view raw = raw_element(scan, segment, 1);
     uint32_t skipped = component_length(scan, raw);
     skipped += skipped < raw.length;
@@ -275,8 +275,8 @@ static void on_plb(x12_scan *scan, const segment_view *segment) {
         const size_t row = table->rows++;
         uint32_t code_length = component_length(scan, composite);
         uint32_t skipped = code_length + (code_length < composite.length);
-        element_view code = {composite.at, code_length};
-        if (UNLIKELY(scan->index.wrapped)) code = clean_element(scan, code);
+        element_view code = value_element(segment, number);
+        code.length = component_length(scan, code);
         bool unreadable = false;
         int64_t cents = take_cents(scan, segment, number + 1, id, true, &unreadable);
         table->transaction[row] = now->transaction_row;
@@ -287,7 +287,7 @@ static void on_plb(x12_scan *scan, const segment_view *segment) {
             add_finding(scan, X12_CODE_TOO_LONG, (size_t)(composite.at - scan->data), code_length, id, (uint8_t)number);
         }
         table->reason_code[row] =
-            (kind_code2)load_up_to_8(code.at, code.length < 2 ? code.length : 2, value_limit(scan, code));
+            (kind_code2)load_up_to_8(code.at, code.length < 2 ? code.length : 2);
         table->reference[row] =
             (text_ref){(uint32_t)(composite.at - scan->data) + skipped, composite.length - skipped};
         table->amount_cents[row] = cents;

@@ -85,7 +85,7 @@ static text_ref header_text(const header_copy *copy, element_view element, uint3
 #define ZERO_COLUMN(kind, name, doc) table->name[row] = (kind_##kind){0};
 
 static uint64_t header_code(const header_copy *copy, element_view element, uint32_t size) {
-    return load_up_to_8(element.at, element.length < size ? element.length : size, copy->bytes + copy->length);
+    return load_up_to_8(element.at, element.length < size ? element.length : size);
 }
 
 static void add_interchange_row(x12_scan *scan) {
@@ -114,7 +114,7 @@ static void add_interchange_row(x12_scan *scan) {
     table->sender[row] = ISA_TEXT(6);
     table->receiver_qualifier[row] = (kind_code2)header_code(copy, ISA_ELEMENT(7), 2);
     table->receiver[row] = ISA_TEXT(8);
-    table->date[row] = parse_date(date, copy->bytes + copy->length);
+    table->date[row] = parse_date(date);
     table->version[row] = header_code(copy, ISA_ELEMENT(12), 8);
     table->control_number[row] = ISA_TEXT(13);
     table->usage[row] = (kind_code2)header_code(copy, ISA_ELEMENT(15), 2);
@@ -144,7 +144,7 @@ static void add_group_row(x12_scan *scan) {
     table->functional_id[row] = (kind_code2)header_code(copy, GS_ELEMENT(1), 2);
     table->sender[row] = GS_TEXT(2);
     table->receiver[row] = GS_TEXT(3);
-    table->date[row] = parse_date(GS_ELEMENT(4), copy->bytes + copy->length);
+    table->date[row] = parse_date(GS_ELEMENT(4));
     table->control_number[row] = GS_TEXT(6);
     table->version[row] = GS_TEXT(8);
     table->transaction_count[row] = scan->now.group_sets;
@@ -178,13 +178,13 @@ static element_view trimmed(element_view element) {
 static bool check_trailer(x12_scan *scan, const segment_view *segment, uint32_t counted, element_view control,
                           finding_code count_differs, finding_code control_differs, kind_code4 id) {
     bool right = true;
-    int64_t declared = parse_count(trimmed(value_element(scan, segment, 1)));
+    int64_t declared = parse_count(trimmed(value_element(segment, 1)));
     if (declared != (int64_t)counted) {
         add_finding(scan, declared < 0 ? X12_COUNT_BAD : count_differs, segment->start,
                     segment_end(scan, segment) - segment->start, id, 1);
         right = false;
     }
-    if (!same_text(trimmed(value_element(scan, segment, 2)), trimmed(control))) {
+    if (!same_text(trimmed(value_element(segment, 2)), trimmed(control))) {
         add_finding(scan, control_differs, segment->start, segment_end(scan, segment) - segment->start, id, 2);
         right = false;
     }
@@ -309,8 +309,9 @@ static int reserve_rows(x12_scan *scan, size_t needed, size_t taken) {
         table_head *head = table_at(&scan->tables, i);
         size_t wanted = head->rows + needed + 4;
         if (wanted <= head->capacity) continue;
-        if (taken >= 16 * (size_t)BLOCK_BYTES) {
-            double expected = (double)head->rows / (double)taken * (double)scan->size * 1.03;
+        if (taken > 0) {
+            double margin = taken < 16 * (size_t)BLOCK_BYTES ? 1.2 : 1.03;
+            double expected = (double)head->rows / (double)taken * (double)scan->size * margin;
             if (expected > (double)wanted) wanted = (size_t)expected + needed;
         }
         if (table_reserve(head, table_directory[i].specs, table_directory[i].spec_count, wanted) != 0) return -1;
@@ -380,8 +381,8 @@ static void on_st(x12_scan *scan, const segment_view *segment) {
     now->control = trimmed(raw_element(scan, segment, 2));
     now->interchange_sets++;
     now->group_sets++;
-    element_view set = trimmed(value_element(scan, segment, 1));
-    kind_code4 set_id = (kind_code4)load_up_to_8(set.at, set.length < 4 ? set.length : 4, value_limit(scan, set));
+    element_view set = trimmed(value_element(segment, 1));
+    kind_code4 set_id = (kind_code4)load_up_to_8(set.at, set.length < 4 ? set.length : 4);
     if (set_id == packed_id("835")) open_835(scan, segment);
     else open_skipped(scan, segment, set_id);
     if (now->previous_control_length != 0 &&

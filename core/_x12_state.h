@@ -132,7 +132,7 @@ typedef enum { SET_NONE, SET_835, SET_SKIPPED, SET_DISCARDED } set_mode;
 
 /* Raw header segments are kept: a later window repeats their row without having their bytes. */
 typedef struct {
-    uint8_t bytes[ISA_BYTES_MAX];
+    uint8_t bytes[ISA_BYTES_MAX + VALUE_SLACK];
     uint32_t length;
     int64_t file_offset;
     uint32_t ordinal;
@@ -182,8 +182,9 @@ typedef struct {
     size_t rows_at_set[TABLE_COUNT];
     uint8_t *envelopes;         /* side buffer of ISA and GS segments that interchange and group texts lie in */
     size_t envelope_bytes, envelope_capacity;
-    uint8_t scratch[4][72];     /* elements cleaned of line wraps */
-    uint32_t scratch_next;
+    uint8_t *clean_bytes;       /* of a segment without its line wraps, or too near the end of the input */
+    uint32_t *clean_delimiters;
+    size_t clean_capacity, clean_delimiter_capacity;
     struct {                    /* dates recur: CCYYMMDD as it stands, and its day */
         uint64_t text;
         int32_t date;
@@ -192,11 +193,14 @@ typedef struct {
     size_t segment_capacity;
 } x12_scan;
 
-/* A segment: its first byte and the positions of its delimiters, the terminator last. */
+/* A segment: its first byte and the positions of its delimiters, the terminator last. Texts are referred to where they
+ * lie in the input; values are read through `values`, the same bytes unless clean_segment copied them. */
 typedef struct {
     uint32_t start;
     uint32_t separators;        /* number of elements behind the segment id */
     const uint32_t *delimiters; /* [separators] is the terminator */
+    const uint8_t *values;
+    const uint32_t *value_delimiters;
 } segment_view;
 
 ALWAYS_INLINE uint32_t segment_end(const x12_scan *scan, const segment_view *segment) {
@@ -210,34 +214,48 @@ ALWAYS_INLINE element_view raw_element(const x12_scan *scan, const segment_view 
     return (element_view){scan->data + start, segment->delimiters[number] - start};
 }
 
-/* An element without its line wraps, in scratch memory when it has any (and is of a length that means anything). */
-static __attribute__((noinline)) element_view clean_element(x12_scan *scan, element_view element) {
-    if (memchr(element.at, '\n', element.length) == NULL && memchr(element.at, '\r', element.length) == NULL) {
-        return element;
+/* An element to be read as a value: no line wraps in it, VALUE_SLACK bytes readable behind it. */
+ALWAYS_INLINE element_view value_element(const segment_view *segment, uint32_t number) {
+    static const uint8_t nothing[VALUE_SLACK] = {0};
+    if (number > segment->separators) return (element_view){nothing, 0};
+    uint32_t start = segment->value_delimiters[number - 1] + 1;
+    return (element_view){segment->values + start, segment->value_delimiters[number] - start};
+}
+
+ALWAYS_INLINE text_ref text_of(const segment_view *segment, uint32_t number) {
+    if (number > segment->separators) return (text_ref){0, 0};
+    uint32_t start = segment->delimiters[number - 1] + 1;
+    return (text_ref){start, segment->delimiters[number] - start};
+}
+
+/* Copy a segment to where its values can be read: without CR and LF (line wraps), with slack behind it. 0, or -1. */
+static __attribute__((noinline, cold)) int clean_segment(x12_scan *scan, segment_view *segment) {
+    const uint32_t stop = segment->delimiters[segment->separators];
+    const size_t bytes = stop - segment->start + VALUE_SLACK, count = segment->separators + 1;
+    if (bytes > scan->clean_capacity) {
+        uint8_t *grown = realloc(scan->clean_bytes, bytes * 2);
+        if (grown == NULL) return -1;
+        scan->clean_bytes = grown;
+        scan->clean_capacity = bytes * 2;
     }
-    if (element.length > 64) return element;
-    uint8_t *scratch = scan->scratch[scan->scratch_next++ & 3];
-    uint32_t length = 0;
-    for (uint32_t i = 0; i < element.length; i++) {
-        if (!is_line_end(element.at[i])) scratch[length++] = element.at[i];
+    if (count > scan->clean_delimiter_capacity) {
+        uint32_t *grown = realloc(scan->clean_delimiters, count * 2 * sizeof(uint32_t));
+        if (grown == NULL) return -1;
+        scan->clean_delimiters = grown;
+        scan->clean_delimiter_capacity = count * 2;
     }
-    return (element_view){scratch, length};
-}
-
-ALWAYS_INLINE element_view value_element(x12_scan *scan, const segment_view *segment, uint32_t number) {
-    element_view element = raw_element(scan, segment, number);
-    return UNLIKELY(scan->index.wrapped) ? clean_element(scan, element) : element;
-}
-
-/* How far a value may be read past its end, for whole-word loads. */
-ALWAYS_INLINE const uint8_t *value_limit(const x12_scan *scan, element_view element) {
-    if (UNLIKELY(scan->index.wrapped)) return element.at + element.length;
-    return scan->limit;
-}
-
-ALWAYS_INLINE text_ref text_of(const x12_scan *scan, const segment_view *segment, uint32_t number) {
-    element_view element = raw_element(scan, segment, number);
-    return (text_ref){(uint32_t)(element.at - scan->data), element.length};
+    uint32_t at = segment->start, length = 0;
+    for (size_t i = 0; i < count; i++) {
+        for (; at < segment->delimiters[i]; at++) {
+            if (!is_line_end(scan->data[at])) scan->clean_bytes[length++] = scan->data[at];
+        }
+        scan->clean_delimiters[i] = length++; /* the delimiter itself: its place, not its byte */
+        at++;
+    }
+    memset(scan->clean_bytes + length - 1, 0, VALUE_SLACK);
+    segment->values = scan->clean_bytes;
+    segment->value_delimiters = scan->clean_delimiters;
+    return 0;
 }
 
 ALWAYS_INLINE kind_code4 packed_id(const char *id) {

@@ -1,7 +1,7 @@
 /* Elements to values: amounts, quantities, dates, codes, counts, and the hash of a transaction's body.
  *
  * Each function has a fast path for what files really hold (eight bytes in one word, no loop) and a plain path that is
- * right for everything. A CR or LF inside an element is a line wrap: the caller hands such elements over cleaned.
+ * right for everything. Elements come without line wraps and with VALUE_SLACK readable bytes behind them.
  */
 #ifndef REASSOC_X12_VALUES_H
 #define REASSOC_X12_VALUES_H
@@ -28,12 +28,12 @@ enum {
 static const uint64_t LOW_BYTES[9] = {
     0, 0xFF, 0xFFFF, 0xFFFFFF, 0xFFFFFFFF, 0xFFFFFFFFFF, 0xFFFFFFFFFFFF, 0xFFFFFFFFFFFFFF, UINT64_MAX};
 
-/* Up to eight bytes as a little-endian word, the rest zero, without reading behind `limit`. */
-ALWAYS_INLINE uint64_t load_up_to_8(const uint8_t *at, uint32_t length, const uint8_t *limit) {
-    if (LIKELY(at + 8 <= limit)) return load_word_le(at) & LOW_BYTES[length < 8 ? length : 8];
-    uint64_t word = 0;
-    for (uint32_t i = 0; i < length && i < 8; i++) word |= (uint64_t)at[i] << (8 * i);
-    return word;
+/* Values are loaded as whole words: this many bytes behind an element must be readable (see clean_segment). */
+enum { VALUE_SLACK = 8 };
+
+/* Up to eight bytes as a little-endian word, the rest zero. Reads eight bytes whatever the length. */
+ALWAYS_INLINE uint64_t load_up_to_8(const uint8_t *at, uint32_t length) {
+    return load_word_le(at) & LOW_BYTES[length < 8 ? length : 8];
 }
 
 ALWAYS_INLINE bool word_is_digits(uint64_t word) {
@@ -88,13 +88,13 @@ static __attribute__((noinline)) finding_code parse_decimal_plain(element_view e
 }
 
 /* Cents. An empty element is FINDING_NONE and 0: the caller knows whether it may be empty. */
-ALWAYS_INLINE finding_code parse_cents(element_view element, const uint8_t *limit, int64_t *cents) {
+ALWAYS_INLINE finding_code parse_cents(element_view element, int64_t *cents) {
     uint32_t length = element.length;
     if (length == 0) {
         *cents = 0;
         return FINDING_NONE;
     }
-    if (LIKELY(length <= 8 && element.at + 8 <= limit)) {
+    if (LIKELY(length <= 8)) {
         /* Right-align, so that a dot before two decimals is always byte 5 of the word, and fill with zeros. */
         uint64_t word = load_word_le(element.at) << (8 * (8 - length));
         uint64_t zeros = length == 8 ? 0 : UINT64_C(0x3030303030303030) >> (8 * length);
@@ -113,7 +113,7 @@ ALWAYS_INLINE finding_code parse_cents(element_view element, const uint8_t *limi
     return parse_decimal_plain(element, MONEY_DECIMALS, cents);
 }
 
-ALWAYS_INLINE finding_code parse_quantity_e4(element_view element, const uint8_t *limit, int64_t *value) {
+ALWAYS_INLINE finding_code parse_quantity_e4(element_view element, int64_t *value) {
     if (element.length == 0) {
         *value = 0;
         return FINDING_NONE;
@@ -122,7 +122,6 @@ ALWAYS_INLINE finding_code parse_quantity_e4(element_view element, const uint8_t
         *value = (int64_t)(element.at[0] - '0') * 10000;
         return FINDING_NONE;
     }
-    (void)limit;
     return parse_decimal_plain(element, QUANTITY_DECIMALS, value) == FINDING_NONE ? FINDING_NONE : X12_QUANTITY_BAD;
 }
 
@@ -139,8 +138,8 @@ static inline int32_t days_from_civil(int32_t year, int32_t month, int32_t day) 
 }
 
 /* CCYYMMDD, or YYMMDD (years 00-99 read as 2000-2099: both standards are younger than 2000 in any file that moves). */
-static __attribute__((noinline)) int32_t parse_date(element_view element, const uint8_t *limit) {
-    uint64_t word = load_up_to_8(element.at, element.length, limit);
+static __attribute__((noinline)) int32_t parse_date(element_view element) {
+    uint64_t word = load_up_to_8(element.at, element.length);
     if (element.length == 6) word = word << 16 | UINT64_C(0x3032); /* "20" in front */
     else if (element.length != 8) return DATE_NONE;
     if (!word_is_digits(word)) return DATE_NONE;

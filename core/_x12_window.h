@@ -101,18 +101,22 @@ static walk_status find_first_header(x12_scan *scan) {
     return WALK_ON;
 }
 
-static segment_id identify(x12_scan *scan, const segment_view *segment) {
-    const uint32_t length = segment->delimiters[0] - segment->start;
-    const uint8_t *at = scan->data + segment->start;
-    if (LIKELY(length == 3)) return lookup_segment((uint32_t)load_up_to_8(at, 3, scan->limit));
-    if (LIKELY(length == 2)) return lookup_segment((uint32_t)load_up_to_8(at, 2, scan->limit));
-    if (length > 3 && length < 16) { /* wrapped, or blanks before the separator */
-        element_view id = trimmed(clean_element(scan, (element_view){at, length}));
-        if (id.length == 2 || id.length == 3) {
-            return lookup_segment((uint32_t)load_up_to_8(id.at, id.length, id.at + id.length));
-        }
+static uint32_t short_id(const uint8_t *at, uint32_t length) {
+    uint32_t key = 0;
+    for (uint32_t i = 0; i < length; i++) key |= (uint32_t)at[i] << (8 * i);
+    return key;
+}
+
+/* A segment id with a line wrap in it, or blanks before its separator, is still that id. */
+static segment_id identify(const x12_scan *scan, const segment_view *segment) {
+    uint8_t id[3];
+    uint32_t length = 0;
+    for (uint32_t at = segment->start; at < segment->delimiters[0]; at++) {
+        if (is_blank(scan->data[at])) continue;
+        if (length == sizeof id) return SEGMENT_UNKNOWN;
+        id[length++] = scan->data[at];
     }
-    return SEGMENT_UNKNOWN;
+    return lookup_segment(short_id(id, length));
 }
 
 /* The part of a segment before a hidden ISA, taken as the segment that it was meant to be. */
@@ -126,7 +130,11 @@ static void take_head(x12_scan *scan, const segment_view *segment, size_t stop) 
         count++;
     }
     delimiters[count] = (uint32_t)stop;
-    segment_view head = {segment->start, count, delimiters};
+    segment_view head = {segment->start, count, delimiters, scan->data, delimiters};
+    if (clean_segment(scan, &head) != 0) {
+        scan->out_of_memory = true;
+        return;
+    }
     add_finding(scan, X12_UNTERMINATED, segment->start, (uint32_t)(stop - segment->start), 0, 0);
     segment_id id = identify(scan, &head);
     if (id != SEGMENT_UNKNOWN && id != SEGMENT_ISA) on_segment(scan, &head, id);
@@ -200,7 +208,7 @@ static void place_segments(x12_scan *scan, size_t cursor) {
         const size_t length = delimiters[first] - start;
         uint32_t key = 0;
         if (LIKELY(start + 8 <= scan->size)) key = (uint32_t)load_word_le(data + start) & ID_MASKS[length & 3];
-        else if (length <= 3) key = (uint32_t)load_up_to_8(data + start, (uint32_t)length, scan->limit);
+        else if (length <= 3) key = short_id(data + start, (uint32_t)length);
         scan->segments[i] = (segment_place){(uint32_t)start, (uint32_t)first, (uint32_t)(last - first),
                                             length <= 3 ? lookup_segment(key) : SEGMENT_UNKNOWN};
         first = last + 1;
@@ -210,14 +218,22 @@ static void place_segments(x12_scan *scan, size_t cursor) {
 
 /* Take every whole segment of the index. The cursor ends behind the last one taken. */
 static walk_status take_segments(x12_scan *scan) {
+    const uint8_t *data = scan->data;
     const uint32_t *delimiters = scan->index.delimiters;
     const size_t end_count = scan->index.end_count;
+    const bool wrapped = scan->index.wrapped;
     size_t first = 0;
     place_segments(scan, scan->cursor);
     for (size_t i = 0; i < end_count; i++) {
         const segment_place *place = &scan->segments[i];
-        const segment_view segment = {place->start, place->separators, delimiters + place->first};
+        const uint32_t *own = delimiters + place->first;
+        segment_view segment = {place->start, place->separators, own, data, own};
         first = place->first + place->separators + 1;
+        if (UNLIKELY(wrapped || own[place->separators] + VALUE_SLACK >= scan->size) &&
+            clean_segment(scan, &segment) != 0) {
+            scan->out_of_memory = true;
+            return WALK_STOP;
+        }
         if (LIKELY(place->id > SEGMENT_TA1 && place->separators < ISA_ELEMENTS && scan->now.mode == SET_835)) {
             scan->now.segment_ordinal++;
             on_detail(scan, &segment, (segment_id)place->id);
@@ -385,6 +401,8 @@ static void scan_free(x12_scan *scan) {
     free(scan->index.ends);
     free(scan->envelopes);
     free(scan->segments);
+    free(scan->clean_bytes);
+    free(scan->clean_delimiters);
     scan->index.delimiters = scan->index.ends = NULL;
     scan->envelopes = NULL;
     scan->segments = NULL;
