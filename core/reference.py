@@ -1,22 +1,23 @@
 """Slow plain-Python twin of the 835 scanner: the oracle of the tests, never called in production.
 
-Written from the specification alone, so that it and the compiled scanner check each other. One pass, one segment at a
-time, every value copied. `reference_envelope` finds headers and delimiters, `reference_835` reads between ST and SE.
+Written from the specification, apart from the compiled scanner, so that the two check each other.
+One pass, one segment at a time, every value copied. `reference_envelope` finds headers and
+delimiters, `reference_835` reads between ST and SE.
 """
 
 from __future__ import annotations
 
 from reassoc.core import reference_values as values
 from reassoc.core.errors import FindingCode, ParseError
-from reassoc.core.reference_835 import Body
+from reassoc.core.reference_835 import KNOWN, Body
 from reassoc.core.reference_envelope import (
     Delimiters,
     Isa,
     Segment,
     bare_delimiters,
-    find_header,
     find_isa,
-    is_mark,
+    is_alphanumeric,
+    may_hide_isa,
     read_isa,
     read_segment,
     skip_between,
@@ -24,19 +25,22 @@ from reassoc.core.reference_envelope import (
 )
 from reassoc.core.reference_tables import Row, Tables, children_start
 
-DETAIL_LOOPS = frozenset({b"HL", b"LX", b"ENT", b"RMR", b"CLM", b"INS"})
-"""Segments that open a detail loop in sets other than the 835: a TRN behind them is no payment's."""
-_NO_DELIMITERS = Delimiters(0, 0, 0, 0)
+_ENVELOPE = frozenset({b"ISA", b"GS", b"ST", b"SE", b"GE", b"IEA", b"TA1"})
 
 
-def delimiter_offsets(data: bytes, element_separator: int, terminator: int) -> tuple[list[int], list[int]]:
-    """Stage 1: offsets of every separator and terminator, and which of them (as indexes) are terminators. O(n)."""
+def delimiter_offsets(
+    data: bytes, element_separator: int, terminator: int
+) -> tuple[list[int], list[int]]:
+    """Stage 1: offsets of separators and terminators, and which of them (as indexes) end segments.
+
+    O(n).
+    """
     offsets = [i for i, byte in enumerate(data) if byte in (element_separator, terminator)]
     return offsets, [index for index, offset in enumerate(offsets) if data[offset] == terminator]
 
 
 class PlainRemittances:
-    """What the twin read: `tables[name]` is a list of rows; text and codes are bytes without line wraps."""
+    """What the twin read: `tables[name]` is a list of rows; text and codes are unwrapped bytes."""
 
     def __init__(self, tables: Tables) -> None:
         self.tables = tables
@@ -49,11 +53,11 @@ class PlainRemittances:
 
 
 def read_835_plain(data: bytes) -> PlainRemittances:
-    """Read a whole input; raises ParseError X12_NO_SEGMENTS when there is no ISA, GS or ST in it. O(n), slowly."""
+    """Read a whole input; ParseError X12_NO_SEGMENTS when no ISA, GS or ST begins it. O(n)."""
     reader = _Reader(bytes(data))
-    reader.run()
-    if not reader.tables["interchanges"] and not reader.broken:
+    if not reader.find_first_header():
         raise ParseError(FindingCode.X12_NO_SEGMENTS, 0, "no ISA, GS or ST")
+    reader.walk()
     return PlainRemittances(reader.tables)
 
 
@@ -61,87 +65,121 @@ class _Reader:
     def __init__(self, data: bytes) -> None:
         self.data = data
         self.tables = Tables()
-        self.delimiters = _NO_DELIMITERS
+        self.delimiters = Delimiters(0, 0, 0)
         self.place = 0
-        self.last_end = 0
-        self.broken = False
-        self.junk = -1
+        self.junk_told = False
+        self.no_gs_told = False
+        self.component_guessed = False
         self.interchange: Row | None = None
         self.group: Row | None = None
         self.transaction: Row | None = None
         self.body: Body | None = None
         self.ordinal = 0
         self.control = b""
-        self.last_control: bytes | None = None
-        self.detail = False
-        self.groups_seen = 0
-        self.component_guessed = False
+        self.last_control = b""
+        self.expects_trace = False
 
     # the walk
 
-    def run(self) -> None:
-        while True:
-            terminator = self.delimiters.terminator
-            self.place = skip_between(self.data, self.place, terminator)
-            if self.place >= len(self.data):
-                break
-            if self.interchange is None:
-                if not self.hunt():
-                    break
-            elif starts_isa(self.data, self.place):
-                self.end_interchange(None)
-                self.open_isa()
-            else:
-                self.step(read_segment(self.data, self.place, self.delimiters))
-        self.end_junk(len(self.data))
-        self.end_interchange(None)
-
-    def hunt(self) -> bool:
-        """Outside of any interchange: to the next header, over junk and stray trailers."""
-        if self.delimiters is not _NO_DELIMITERS and not starts_isa(self.data, self.place):
-            segment = read_segment(self.data, self.place, self.delimiters)
-            if segment.name in (b"SE", b"GE", b"IEA") and len(segment.elements) > 1:
-                segment = self.cut_at_isa(segment)
-                self.end_junk(segment.offset)
-                self.tables.find(FindingCode.X12_TRAILER_UNEXPECTED, segment.offset)
-                self.place = segment.end
+    def find_first_header(self) -> bool:
+        """Find where X12 begins: an ISA, a GS or an ST at once, else an ISA further on."""
+        start = skip_between(self.data, 0, None)
+        if starts_isa(self.data, start):
+            isa = read_isa(self.data, start)
+            if isa is not None:
+                self.open_isa(isa)
                 return True
-        found = find_header(self.data, self.place)
-        if found < 0:
-            self.start_junk(self.place)
+            return self.behind_broken_isa(start)
+        delimiters = bare_delimiters(self.data, start)
+        if delimiters is not None:
+            self.go_bare(start, delimiters)
+            return True
+        found = find_isa(self.data, start, len(self.data))
+        isa = read_isa(self.data, found) if found >= 0 else None
+        if isa is None:
             return False
-        if found > self.place:
-            self.start_junk(self.place)
-        self.end_junk(found)
-        self.place = found
-        if self.data.startswith(b"ISA", found):
-            self.open_isa()
-        else:
-            self.open_bare()
+        self.tables.find(FindingCode.X12_JUNK, start)
+        self.open_isa(isa)
         return True
 
-    def step(self, segment: Segment) -> None:
-        name = segment.name
-        if not segment.terminated:
-            self.unterminated(segment)
-        if name in (b"ST", b"SE", b"GS", b"GE", b"IEA"):
-            self.end_junk(segment.offset)
-            if name == b"IEA":
-                segment = self.cut_at_isa(segment)
-            getattr(self, "on_" + name.decode().lower())(segment)
-        elif self.transaction is not None:
-            self.inside(segment)
-        elif name != b"TA1":
-            cut = find_isa(self.data, segment.offset, segment.end)
-            self.start_junk(segment.offset)
-            if cut >= 0:
-                self.place = cut
-                return
-        else:
-            self.end_junk(segment.offset)
+    def go_bare(self, start: int, delimiters: Delimiters) -> None:
+        self.delimiters = delimiters
+        self.component_guessed = True
+        self.place = start
+
+    def behind_broken_isa(self, start: int) -> bool:
+        """Go on at the first GS or ST behind an ISA that cannot be read, or at a whole ISA."""
+        for place in range(start + 3, len(self.data)):
+            before = self.data[place - 1]
+            if is_alphanumeric(before) or before == self.data[start + 3]:
+                continue
+            if starts_isa(self.data, place):
+                isa = read_isa(self.data, place)
+                if isa is not None:
+                    self.tables.find(FindingCode.X12_ISA_BROKEN, start)
+                    self.open_isa(isa)
+                    return True
+            delimiters = bare_delimiters(self.data, place)
+            if delimiters is not None:
+                self.tables.find(FindingCode.X12_ISA_BROKEN, start)
+                self.go_bare(place, delimiters)
+                return True
+        return False
+
+    def walk(self) -> None:
+        while True:
+            self.place = skip_between(self.data, self.place, self.delimiters)
+            if self.place >= len(self.data):
+                break
+            segment, terminated = read_segment(self.data, self.place, self.delimiters)
+            if starts_isa(self.data, self.place):
+                self.isa(segment)
+            else:
+                self.step(segment, terminated)
+        self.cut_interchange(len(self.data))
+
+    def isa(self, segment: Segment) -> None:
+        isa = read_isa(self.data, segment.offset)
+        if isa is not None:
+            self.cut_interchange(segment.offset)
+            self.open_isa(isa)
+            return
+        self.cut_interchange(segment.offset)
+        self.tables.find(FindingCode.X12_ISA_BROKEN, segment.offset)
         self.place = segment.end
-        if self.junk < 0:
-            self.last_end = segment.end
+
+    def step(self, segment: Segment, terminated: bool) -> None:
+        """Take one segment, or the part of it before an ISA that a missing terminator hid in it."""
+        hidden = -1
+        if may_hide_isa(segment, segment.name in KNOWN | _ENVELOPE):
+            hidden = find_isa(self.data, segment.offset + 1, segment.end)
+            if hidden >= 0:
+                segment, terminated = read_segment(
+                    self.data, segment.offset, self.delimiters, hidden
+                )
+        known = segment.name in KNOWN | _ENVELOPE
+        if not terminated and (known or hidden < 0 or self.transaction is not None):
+            self.tell(FindingCode.X12_UNTERMINATED, segment.offset, self.ordinal + 1)
+        if known or self.transaction is not None:
+            self.segment(segment)
+        else:
+            self.tell_junk(segment.offset)
+        self.place = segment.end if hidden < 0 else hidden
+
+    def segment(self, segment: Segment) -> None:
+        name = segment.name
+        if name in _ENVELOPE:
+            self.junk_told = False
+            if name != b"TA1":
+                getattr(self, "on_" + name.decode().lower())(segment)
+            elif self.transaction is not None:
+                self.ordinal += 1
+                if self.body is not None:
+                    self.body.ordinal = self.ordinal
+        elif self.transaction is None:
+            self.tell_junk(segment.offset)
+        else:
+            self.inside(segment)
 
     def inside(self, segment: Segment) -> None:
         assert self.transaction is not None
@@ -150,138 +188,114 @@ class _Reader:
             if self.component_guessed and segment.name == b"SVC":
                 self.learn_component(segment.text(1))
             self.body.segment(segment)
-        elif segment.name in DETAIL_LOOPS:
-            self.detail = True
-        elif segment.name == b"TRN" and not self.detail:
-            self.detail = True
+        elif segment.name == b"TRN" and self.expects_trace:
+            self.expects_trace = False
             self.transaction["trace"] = segment.text(2)
             self.transaction["payer_id"] = segment.text(3)
 
-    def unterminated(self, segment: Segment) -> None:
-        """Only the last segment of the input can be without a terminator."""
-        if self.transaction is not None and self.body is not None:
-            row = len(self.tables["transactions"]) - 1
-            ordinal = self.ordinal + 1
-        else:
-            row, ordinal = -1, 0
-        self.tables.find(FindingCode.X12_UNTERMINATED, segment.offset, ordinal=ordinal, transaction=row)
-
-    def cut_at_isa(self, segment: Segment) -> Segment:
-        """An IEA whose terminator is missing swallows the ISA behind it: give that back."""
-        cut = find_isa(self.data, segment.offset, segment.end)
-        if cut < 0:
-            return segment
-        self.tables.find(FindingCode.X12_UNTERMINATED, segment.offset)
-        return read_segment(self.data, segment.offset, self.delimiters, cut)
-
     def learn_component(self, composite: bytes) -> None:
+        """Without an ISA the first SVC01 shows the component separator, behind two letters."""
         self.component_guessed = False
-        if len(composite) > 2 and is_mark(composite[2]):
+        if len(composite) > 2 and not is_alphanumeric(composite[2]) and composite[2] != ord(" "):
             assert self.interchange is not None
             assert self.body is not None
             self.interchange["component_separator"] = composite[2]
             self.body.component = composite[2:3]
             self.delimiters = Delimiters(
-                self.delimiters.element, composite[2], self.delimiters.repetition, self.delimiters.terminator
+                self.delimiters.element, composite[2], self.delimiters.terminator
             )
 
-    # junk
+    # findings
 
-    def start_junk(self, offset: int) -> None:
-        if self.junk < 0:
-            self.junk = offset
+    def tell(self, code: FindingCode, offset: int, ordinal: int | None = None) -> None:
+        """A finding about the open transaction set, or about the envelope when none is open."""
+        told = 0
+        if self.transaction is not None:
+            told = self.ordinal if ordinal is None else ordinal
+        row = self.body.transaction if self.body is not None else -1
+        self.tables.find(code, offset, ordinal=told, transaction=row, current=self.current())
 
-    def end_junk(self, end: int) -> None:
-        if self.junk >= 0:
-            self.tables.find(FindingCode.X12_JUNK, self.junk)
-            self.junk = -1
+    def current(self) -> int:
+        return -1 if self.interchange is None else len(self.tables["interchanges"]) - 1
+
+    def tell_junk(self, offset: int) -> None:
+        if not self.junk_told:
+            self.junk_told = True
+            self.tell(FindingCode.X12_JUNK, offset)
 
     # interchanges
 
-    def open_isa(self) -> None:
-        self.end_junk(self.place)
-        isa = read_isa(self.data, self.place)
-        if isa is None:
-            self.broken = True
-            self.tables.find(FindingCode.X12_ISA_BROKEN, self.place)
-            self.place += 3
-            self.junk = -1
-            self.skip_broken()
-            return
+    def open_isa(self, isa: Isa) -> None:
         self.delimiters = isa.delimiters
-        self.component_guessed = False
-        self.interchange = self.add_interchange(isa.offset, True)
+        self.component_guessed = self.junk_told = False
+        self.open_interchange(isa.offset, True)
         self.fill_isa(isa)
-        self.place = self.last_end = isa.end
-        for wrong, code in (
-            (isa.unpadded, FindingCode.X12_ISA_UNPADDED),
-            (isa.terminator_missing, FindingCode.X12_ISA_TERMINATOR_MISSING),
-            (isa.delimiters.clash, FindingCode.X12_DELIMITERS_CLASH),
-        ):
-            if wrong:
-                self.tables.find(code, isa.offset)
+        self.place = isa.end
+        if isa.terminator_missing:
+            self.tell(FindingCode.X12_ISA_TERMINATOR_MISSING, isa.offset)
+        elif isa.unpadded:
+            self.tell(FindingCode.X12_ISA_UNPADDED, isa.offset)
+        if isa.delimiters.clash:
+            self.tell(FindingCode.X12_DELIMITERS_CLASH, isa.offset)
 
-    def skip_broken(self) -> None:
-        """Go on at the next header; what lies between belongs to the broken ISA and is no junk of its own."""
-        found = find_header(self.data, self.place)
-        self.place = found if found >= 0 else len(self.data)
-
-    def add_interchange(self, offset: int, enveloped: bool) -> Row:
-        number = len(self.tables["interchanges"])
-        self.tables.add(
-            "interchanges", file_offset=offset, file_end=-1, ordinal=number, enveloped=enveloped, closed=False,
-            valid=not enveloped, element_separator=self.delimiters.element,
-            component_separator=self.delimiters.component, repetition_separator=self.delimiters.repetition,
+    def open_interchange(self, offset: int, enveloped: bool) -> None:
+        number = self.tables.add(
+            "interchanges",
+            file_offset=offset,
+            file_end=-1,
+            ordinal=len(self.tables["interchanges"]),
+            enveloped=enveloped,
+            closed=False,
+            valid=not enveloped,
+            element_separator=self.delimiters.element,
+            component_separator=self.delimiters.component,
             segment_terminator=self.delimiters.terminator,
-        )  # fmt: skip
-        self.groups_seen = 0
-        return self.tables["interchanges"][number]
+        )
+        self.interchange = self.tables["interchanges"][number]
+        self.no_gs_told = False
+        if not enveloped:
+            self.tell(FindingCode.X12_NO_ISA, offset)
 
     def fill_isa(self, isa: Isa) -> None:
         row = self.interchange
         assert row is not None
-        segment = Segment(isa.offset, isa.end, isa.elements, True)
+        segment = Segment(isa.offset, isa.end, isa.elements)
+        repetition = segment.header(11)
+        if len(repetition) == 1 and not is_alphanumeric(repetition[0]):
+            row["repetition_separator"] = repetition[0]
         row["isa"] = values.unwrapped(self.data[isa.offset : isa.end])
-        row["sender_qualifier"] = self.code(segment, 5, 2)
-        row["sender"] = segment.code(6)
-        row["receiver_qualifier"] = self.code(segment, 7, 2)
-        row["receiver"] = segment.code(8)
-        row["date"] = self.date(segment, 9)
-        row["version"] = self.code(segment, 12, 8)
-        row["control_number"] = segment.text(13)
-        row["usage"] = self.code(segment, 15, 2)
-
-    def open_bare(self) -> None:
-        self.delimiters = bare_delimiters(self.data, self.place)
-        self.component_guessed = True
-        self.interchange = self.add_interchange(self.place, False)
-        self.last_end = self.place
-        self.tables.find(FindingCode.X12_NO_ISA, self.place)
+        row["sender_qualifier"], row["sender"] = segment.header(5)[:2], segment.header(6)
+        row["receiver_qualifier"], row["receiver"] = segment.header(7)[:2], segment.header(8)
+        row["date"] = values.date_days(segment.header(9))[0]
+        row["version"] = segment.header(12)[:8]
+        row["control_number"] = segment.header(13)
+        row["usage"] = segment.header(15)[:2]
 
     def on_iea(self, segment: Segment) -> None:
-        self.end_group(None)
+        self.cut_group(segment.offset)
         row = self.interchange
-        assert row is not None
-        if not row["enveloped"]:
-            self.tables.find(FindingCode.X12_TRAILER_UNEXPECTED, segment.offset)
-            self.last_end = segment.end
-            self.end_interchange(None)
+        if row is None or not row["enveloped"]:
+            if row is not None:
+                self.close_interchange(segment.offset)
+            self.tell(FindingCode.X12_TRAILER_UNEXPECTED, segment.offset)
             return
-        row["valid"] = self.check_count(segment, row["group_count"], FindingCode.X12_IEA_COUNT) & self.check_control(
-            segment, row["control_number"], FindingCode.X12_IEA_CONTROL_NUMBER
+        row["valid"] = self.check(
+            segment,
+            row["group_count"],
+            row["control_number"],
+            FindingCode.X12_IEA_COUNT,
+            FindingCode.X12_IEA_CONTROL_NUMBER,
         )
-        self.last_end = segment.end
         self.close_interchange(segment.end)
 
-    def end_interchange(self, end: int | None) -> None:
+    def cut_interchange(self, at: int) -> None:
         """Close an interchange that has no IEA."""
-        self.end_junk(self.place)
-        self.end_group(None)
+        self.cut_group(at)
         if self.interchange is None:
             return
         if self.interchange["enveloped"]:
-            self.tables.find(FindingCode.X12_IEA_MISSING, self.last_end)
-        self.close_interchange(self.last_end if end is None else end)
+            self.tell(FindingCode.X12_IEA_MISSING, at)
+        self.close_interchange(at)
 
     def close_interchange(self, end: int) -> None:
         assert self.interchange is not None
@@ -292,160 +306,154 @@ class _Reader:
     # groups
 
     def on_gs(self, segment: Segment) -> None:
-        self.end_group(None)
-        self.add_group(segment.offset, True)
+        self.cut_group(segment.offset)
+        self.open_group(segment.offset, True)
         row = self.group
         assert row is not None
         row["gs"] = values.unwrapped(self.data[segment.offset : segment.end])
-        row["functional_id"] = self.code(segment, 1, 2)
-        row["sender"], row["receiver"] = segment.text(2), segment.text(3)
-        row["date"] = self.date(segment, 4)
-        row["control_number"], row["version"] = segment.text(6), segment.text(8)
-        assert self.interchange is not None
-        self.interchange["group_count"] += 1
+        row["functional_id"] = segment.header(1)[:2]
+        row["sender"], row["receiver"] = segment.header(2), segment.header(3)
+        row["date"] = values.date_days(segment.header(4))[0]
+        row["control_number"], row["version"] = segment.header(6), segment.header(8)
 
-    def add_group(self, offset: int, enveloped: bool) -> None:
-        number = len(self.tables["groups"])
-        self.tables.add(
-            "groups", interchange=len(self.tables["interchanges"]) - 1, file_offset=offset, ordinal=number,
-            enveloped=enveloped, closed=False, valid=not enveloped,
-        )  # fmt: skip
+    def open_group(self, offset: int, enveloped: bool) -> None:
+        if self.interchange is None:
+            self.open_interchange(offset, False)
+        assert self.interchange is not None
+        self.interchange["group_count"] += enveloped
+        number = self.tables.add(
+            "groups",
+            interchange=self.current(),
+            file_offset=offset,
+            ordinal=len(self.tables["groups"]),
+            enveloped=enveloped,
+            closed=False,
+            valid=not enveloped,
+        )
         self.group = self.tables["groups"][number]
-        self.last_control = None
+        self.last_control = b""
 
     def on_ge(self, segment: Segment) -> None:
-        self.end_transaction(None)
-        if self.group is None or not self.group["enveloped"]:
-            self.tables.find(FindingCode.X12_TRAILER_UNEXPECTED, segment.offset)
-            return
+        self.cut_set(segment.offset)
         row = self.group
-        row["valid"] = self.check_count(
-            segment, row["transaction_count"], FindingCode.X12_GE_COUNT
-        ) & self.check_control(segment, row["control_number"], FindingCode.X12_GE_CONTROL_NUMBER)
+        if row is None or not row["enveloped"]:
+            self.cut_group(segment.offset)
+            self.tell(FindingCode.X12_TRAILER_UNEXPECTED, segment.offset)
+            return
+        row["valid"] = self.check(
+            segment,
+            row["transaction_count"],
+            row["control_number"],
+            FindingCode.X12_GE_COUNT,
+            FindingCode.X12_GE_CONTROL_NUMBER,
+        )
         row["closed"] = True
         self.group = None
 
-    def end_group(self, _: None) -> None:
-        self.end_transaction(None)
+    def cut_group(self, at: int) -> None:
+        """Close a group that has no GE."""
+        self.cut_set(at)
         if self.group is None:
             return
         if self.group["enveloped"]:
-            self.tables.find(FindingCode.X12_GE_MISSING, self.last_end)
+            self.tell(FindingCode.X12_GE_MISSING, at)
         self.group["closed"] = True
         self.group = None
 
-    # transactions
+    # transaction sets
 
     def on_st(self, segment: Segment) -> None:
-        self.end_transaction(None)
+        self.cut_set(segment.offset)
         if self.group is None:
-            self.tables.find(FindingCode.X12_NO_GS, segment.offset)
-            self.add_group(segment.offset, False)
+            inside = self.interchange is not None and self.interchange["enveloped"]
+            self.open_group(segment.offset, False)
+            if inside and not self.no_gs_told:
+                self.no_gs_told = True
+                self.tell(FindingCode.X12_NO_GS, segment.offset)
         assert self.group is not None
         assert self.interchange is not None
         self.group["transaction_count"] += 1
         self.interchange["transaction_count"] += 1
         self.ordinal = 1
-        self.control = segment.text(2)
-        place = {
+        self.control = segment.trimmed(2)
+        if segment.trimmed(1) == b"835":
+            self.open_835(segment)
+        else:
+            self.open_skipped(segment)
+        if self.control and self.control == self.last_control:
+            self.tell(FindingCode.X12_ST_DUPLICATE, segment.offset)
+        self.last_control = self.control
+
+    def place_of(self, segment: Segment) -> dict[str, int]:
+        return {
             "offset": segment.offset,
             "end": segment.end,
-            "interchange": len(self.tables["interchanges"]) - 1,
+            "interchange": self.current(),
             "group": len(self.tables["groups"]) - 1,
         }
-        repeated = self.last_control is not None and self.last_control == self.control
-        self.last_control = self.control
-        if segment.code(1) != b"835":
-            self.open_skipped(segment, place)
-        else:
-            self.open_835(segment, place)
-        if repeated:
-            row = len(self.tables["transactions"]) - 1 if self.body is not None else -1
-            ordinal = 1 if self.body is not None else 0
-            self.tables.find(
-                FindingCode.X12_ST_DUPLICATE, segment.place(2), ordinal=ordinal, transaction=row
-            )
 
-    def open_skipped(self, segment: Segment, place: dict[str, int]) -> None:
-        self.detail = False
-        self.body = None
-        row = self.tables.add("skipped", **place, set_id=self.code(segment, 1, 4))
+    def open_skipped(self, segment: Segment) -> None:
+        self.expects_trace = segment.trimmed(1) == b"820"
+        row = self.tables.add("skipped", **self.place_of(segment), set_id=segment.trimmed(1)[:4])
         self.transaction = self.tables["skipped"][row]
 
-    def open_835(self, segment: Segment, place: dict[str, int]) -> None:
-        number = len(self.tables["transactions"])
-        self.tables.add(
-            "transactions", **place, ordinal=number, control_number=segment.text(2), implementation=segment.text(3),
-            balanced=False, valid=False,
-        )  # fmt: skip
-        self.transaction = self.tables["transactions"][number]
-        children_start(
-            self.transaction, self.tables, ("claim", "service", "adjustment", "provider_adjustment")
+    def open_835(self, segment: Segment) -> None:
+        number = self.tables.add(
+            "transactions",
+            **self.place_of(segment),
+            ordinal=len(self.tables["transactions"]),
+            control_number=segment.text(2),
+            implementation=segment.text(3),
+            balanced=False,
+            valid=False,
         )
-        assert self.group is not None
-        version = self.group["version"] or segment.text(3)
-        self.body = Body(self.tables, number, self.delimiters.component, version)
-        if not segment.code(2):
-            self.body.find(FindingCode.X12_ELEMENT_MISSING, segment.place(2))
+        row = self.transaction = self.tables["transactions"][number]
+        names = ("claim", "service", "adjustment", "provider_adjustment")
+        children_start(row, self.tables, names)
+        self.body = Body(self.tables, number, self.delimiters.component, self.current())
 
     def on_se(self, segment: Segment) -> None:
         if self.transaction is None:
-            self.tables.find(FindingCode.X12_TRAILER_UNEXPECTED, segment.offset)
+            self.tell(FindingCode.X12_TRAILER_UNEXPECTED, segment.offset)
             return
         self.ordinal += 1
-        if self.body is not None:
-            self.body.ordinal = self.ordinal
-            row = self.body.transaction
-            self.check_count(segment, self.ordinal, FindingCode.X12_SE_COUNT, row)
-            self.check_control(segment, self.control, FindingCode.X12_SE_CONTROL_NUMBER, row)
-        self.close_transaction(segment.end)
+        self.check(
+            segment,
+            self.ordinal,
+            self.control,
+            FindingCode.X12_SE_COUNT,
+            FindingCode.X12_SE_CONTROL_NUMBER,
+        )
+        self.close_set(segment.offset, segment.end)
 
-    def end_transaction(self, _: None) -> None:
-        """Close a transaction that has no SE."""
-        if self.transaction is None:
-            return
-        if self.body is not None:
-            self.tables.find(
-                FindingCode.X12_SE_MISSING, self.last_end, ordinal=self.ordinal, transaction=self.body.transaction
-            )
-        self.close_transaction(self.last_end)
+    def cut_set(self, at: int) -> None:
+        """Close a transaction set that has no SE."""
+        if self.transaction is not None:
+            self.tell(FindingCode.X12_SE_MISSING, at)
+            self.close_set(at, at)
 
-    def close_transaction(self, end: int) -> None:
+    def close_set(self, body_end: int, end: int) -> None:
         assert self.transaction is not None
         if self.body is not None:
-            self.body.finish(end, self.ordinal)
+            self.body.finish(body_end, end, self.ordinal)
         else:
             self.transaction["end"], self.transaction["segment_count"] = end, self.ordinal
         self.transaction = self.body = None
 
-    # elements of the envelope
-
-    def code(self, segment: Segment, number: int, width: int) -> bytes:
-        value = segment.code(number)
-        if len(value) > width:
-            self.tables.find(FindingCode.X12_CODE_TOO_LONG, segment.place(number))
-        return value[:width]
-
-    def date(self, segment: Segment, number: int) -> int:
-        days, code = values.date_days(segment.code(number), short=True)
-        if code is not None:
-            self.tables.find(code, segment.place(number))
-        return days
-
-    def check_count(self, segment: Segment, counted: int, code: FindingCode, transaction: int = -1) -> bool:
-        declared = values.count(segment.code(1))
-        if declared == counted:
-            return True
-        wrong = FindingCode.X12_COUNT_BAD if declared is None else code
-        self.found(wrong, segment, 1, transaction)
-        return False
-
-    def check_control(self, segment: Segment, expected: bytes, code: FindingCode, transaction: int = -1) -> bool:
-        if segment.code(2) == expected.rstrip(b" "):
-            return True
-        self.found(code, segment, 2, transaction)
-        return False
-
-    def found(self, code: FindingCode, segment: Segment, number: int, transaction: int) -> None:
-        ordinal = self.ordinal if transaction >= 0 else 0
-        self.tables.find(code, segment.place(number), ordinal=ordinal, transaction=transaction)
+    def check(
+        self,
+        segment: Segment,
+        counted: int,
+        control: bytes,
+        count_differs: FindingCode,
+        control_differs: FindingCode,
+    ) -> bool:
+        """Count and control number of a trailer; whether both are right."""
+        declared = values.count(segment.trimmed(1))
+        if declared != counted:
+            wrong = FindingCode.X12_COUNT_BAD if declared is None else count_differs
+            self.tell(wrong, segment.offset)
+        if segment.trimmed(2) != control.strip():
+            self.tell(control_differs, segment.offset)
+            return False
+        return declared == counted

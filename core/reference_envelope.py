@@ -5,37 +5,39 @@ Slow and obvious on purpose. Tests hold the compiled scanner against it; product
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from reassoc.core.reference_values import unwrapped
 
-ISA_BYTES_MAX = 512
+ISA_ELEMENTS = 16
+ISA_BYTES_MAX = 1024
 """The sixteenth separator of an ISA lies within so many bytes, or it is no ISA."""
+ISA_ELEMENT_BYTES_MAX = 64
 HEADER_BYTES_MAX = 512
-"""The end of a GS, TA1 or ST lies within so many bytes, where a terminator is taken from it."""
+"""The end of the segment behind an ISA lies within so many bytes, or it tells nothing."""
+OVERLONG_ISA16_BYTES_MAX = 10
 ISA_PADDED_BYTES = 106
-COMPONENT_DEFAULT = ord(":")
+TRAILER_ELEMENT_BYTES_MAX = 20
+"""The last element of a trailer that is longer may hide an ISA behind it."""
 
-BETWEEN = frozenset(b"\0\t\n\r \xef\xbb\xbf")
-"""Bytes that may stand between segments and count as nothing (the last three are the UTF-8 byte order mark)."""
-_WRAP = b"\r\n"
-_BLANK = b" "
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+LAYOUT = b"\0\t\n\r \x1a"
+"""Bytes that may stand between segments and count as nothing; byte order marks do too."""
+_LINE_END = b"\r\n"
 _ALNUM = frozenset(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
 
 
 @dataclass(frozen=True, slots=True)
 class Delimiters:
-    """The four delimiter bytes; repetition is 0 where there is none."""
+    """The delimiter bytes of an interchange; component 0 is none."""
 
     element: int
     component: int
-    repetition: int
     terminator: int
 
     @property
     def clash(self) -> bool:
-        """Two of the bytes that the 835 is read by are the same (it repeats no element)."""
+        """Two of the bytes that segments are read by are the same."""
         return len({self.element, self.component, self.terminator}) < 3
 
 
@@ -56,16 +58,15 @@ class Isa:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A segment: bytes [offset, end), terminator included where `terminated`; elements with their offsets."""
+    """A segment: bytes [offset, end), with its terminator if it has one; elements with offsets."""
 
     offset: int
     end: int
     elements: list[tuple[int, bytes]]
-    terminated: bool
 
     @property
     def name(self) -> bytes:
-        return unwrapped(self.elements[0][1])
+        return unwrapped(self.elements[0][1]).strip(LAYOUT)
 
     def raw(self, number: int) -> bytes:
         """Element `number` as it lies in the file; empty where it is absent."""
@@ -75,9 +76,13 @@ class Segment:
         """Element `number` without line wraps."""
         return unwrapped(self.raw(number))
 
-    def code(self, number: int) -> bytes:
-        """Element `number` without line wraps and trailing blanks."""
-        return self.text(number).rstrip(b" ")
+    def trimmed(self, number: int) -> bytes:
+        """Element `number` without line wraps and blanks around it."""
+        return self.text(number).strip(LAYOUT)
+
+    def header(self, number: int) -> bytes:
+        """Element `number` of an ISA or GS: without line wraps and the padding behind it."""
+        return self.text(number).rstrip(LAYOUT)
 
     def place(self, number: int) -> int:
         """Byte of element `number`; the end of the last element where it is absent."""
@@ -87,175 +92,162 @@ class Segment:
         return offset + len(value)
 
 
-def is_mark(byte: int) -> bool:
-    """Whether a byte may be a separator: no letter, digit, blank, line end or NUL."""
-    return byte not in _ALNUM and byte not in b" \r\n\0"
+def is_alphanumeric(byte: int) -> bool:
+    """Whether a byte is an ASCII letter or digit."""
+    return byte in _ALNUM
 
 
 def starts_isa(data: bytes, offset: int) -> bool:
-    """Whether "ISA" and a separator stand here (blanks between them allowed)."""
-    if data[offset : offset + 3] != b"ISA":
-        return False
-    place = offset + 3
-    while place < len(data) and data[place] in _BLANK:
-        place += 1
-    return place < len(data) and is_mark(data[place])
+    """Whether "ISA" stands here as a segment id, whatever follows."""
+    following = data[offset + 3 : offset + 4] or b"A"
+    return data.startswith(b"ISA", offset) and not is_alphanumeric(following[0])
 
 
 def read_isa(data: bytes, offset: int) -> Isa | None:
-    """Read the ISA that starts here by counting its sixteen separators; None when it has not got them."""
+    """Read the ISA that starts here by counting its sixteen separators; None without.
+
+    Counted on into the next segment, an ISA with fewer elements would have letters for delimiters.
+    """
     place = offset + 3
-    while data[place] in _BLANK:
+    while place < len(data) and data[place] in b" \r\n":
         place += 1
+    if place >= len(data) or is_alphanumeric(data[place]):
+        return None
     separator = data[place]
-    marks = []
-    for found in range(place, min(len(data), offset + ISA_BYTES_MAX)):
-        if data[found] == separator:
-            marks.append(found)
-            if len(marks) == 16:
-                break
-    if len(marks) < 16 or marks[15] + 1 >= len(data):
+    pieces = data[place + 1 : offset + ISA_BYTES_MAX].split(bytes([separator]), ISA_ELEMENTS - 1)
+    if len(pieces) < ISA_ELEMENTS or not pieces[-1]:
         return None
-    elements = [(offset, data[offset:place])]
-    elements += [(a + 1, data[a + 1 : b]) for a, b in zip(marks, marks[1:], strict=False)]
-    if any(re.search(rb"[^A-Za-z0-9 ][ \t\r\n]*GS\Z", value) for _, value in elements[1:]):
+    elements, at = [(offset, data[offset:place])], place + 1
+    for piece in pieces[:-1]:
+        if len(piece) >= ISA_ELEMENT_BYTES_MAX:
+            return None
+        elements.append((at, piece))
+        at += len(piece) + 1
+    component, terminator, end, missing = _settle(data, separator, at)
+    if is_alphanumeric(terminator) or is_alphanumeric(component):
         return None
-    return _close_isa(data, offset, separator, marks[15] + 1, elements)
+    elements.append((at, data[at : at + 1] if component else b""))
+    return Isa(offset, end, elements, Delimiters(separator, component, terminator), missing)
 
 
-def _close_isa(
-    data: bytes, offset: int, separator: int, place: int, elements: list[tuple[int, bytes]]
-) -> Isa:
-    component = data[place]
-    terminator, end, missing = _isa_terminator(data, separator, place)
-    if missing and terminator == component:
-        component = COMPONENT_DEFAULT
-        elements = [*elements, (place, b"")]
-        end = place + 1
-    else:
-        elements = [*elements, (place, data[place : place + 1])]
-    version = unwrapped(elements[12][1])
-    mark = unwrapped(elements[11][1])[:1]
-    repetition = mark[0] if version >= b"00402" and mark and is_mark(mark[0]) else 0
-    found = Delimiters(separator, component, repetition, terminator)
-    return Isa(offset, end, elements, found, missing)
+def _settle(data: bytes, separator: int, at: int) -> tuple[int, int, int, bool]:
+    """(component, terminator, end, whether the terminator was missing); ISA16 stands at `at`."""
+    component = data[at]
+    if at + 1 >= len(data):
+        return component, 0, len(data), False
+    behind = data[at + 1]
+    following = skip_layout(data, at + 1)
+    ending = ending_byte(data, following, separator)
+    if ending is not None and (following == at + 1 or behind in _LINE_END):
+        if ending == component:
+            return 0, ending, at + 1, False
+        if ending in _LINE_END and behind in _LINE_END:
+            return component, behind, at + 2, False
+        return component, ending, at + 1, True
+    if behind in _LINE_END and following < len(data) and not is_alphanumeric(data[following]):
+        return component, data[following], following + 1, False
+    if ending_byte(data, skip_layout(data, at + 2), separator) is None:
+        for probe in range(at + 2, at + 2 + OVERLONG_ISA16_BYTES_MAX):
+            ending = ending_byte(data, probe, separator)
+            if ending is not None:
+                return component, ending, probe, data[probe - 1] != ending
+    return component, behind, at + 2, False
 
 
-def _isa_terminator(data: bytes, separator: int, place: int) -> tuple[int, int, bool]:
-    """(terminator, end of the ISA, whether it was missing) from what stands behind ISA16 at `place`."""
-    behind = place + 1
-    if behind >= len(data):
-        return ord("~"), behind, True
-    if _names(data, behind, separator) == b"GS":
-        return _header_end(data, behind, separator, ord("~")), behind, True
-    if data[behind] not in b" \t\r\n":
-        return data[behind], behind + 1, False
-    following = behind
-    while following < len(data) and data[following] in b" \t\r\n":
-        following += 1
-    line_end = next((i for i in range(behind, following) if data[i] in _WRAP), -1)
-    if following < len(data) and data[following] not in _ALNUM:
-        return data[following], following + 1, False
-    fallback = data[line_end] if line_end >= 0 else ord("~")
-    if _names(data, following, separator):
-        terminator = _header_end(data, following, separator, fallback)
-        if terminator not in _WRAP:
-            return terminator, behind, True
-    if line_end < 0:
-        return fallback, behind, True
-    return fallback, line_end + 1, False
+_LAST_ELEMENTS = {b"GS": 8, b"TA1": 5, b"IEA": 2, b"ST": 2}
 
 
-def _names(data: bytes, offset: int, separator: int) -> bytes:
-    """The header that starts here with this separator: GS, TA1, ST or nothing."""
-    for name in (b"GS", b"TA1", b"ST"):
+def ending_byte(data: bytes, offset: int, separator: int) -> int | None:
+    """The byte that ends the GS, TA1, IEA or ST here; None when none of them starts here.
+
+    It is the first byte behind the last element's separator that is part of no value: no letter, no
+    digit, no blank, no point, and no separator of further elements.
+    """
+    for name, elements in _LAST_ELEMENTS.items():
         if data.startswith(name + bytes([separator]), offset):
-            return name
-    return b""
+            passed = 0
+            for byte in data[offset : offset + HEADER_BYTES_MAX]:
+                if byte == separator:
+                    passed += 1
+                elif passed >= elements and not is_alphanumeric(byte) and byte not in b" .\0":
+                    return byte
+    return None
 
 
-_LAST_ELEMENT = {b"GS": 8, b"TA1": 5, b"ST": 2}
-
-
-def _header_end(data: bytes, offset: int, separator: int, fallback: int) -> int:
-    """The byte that ends the header segment here: what stands behind its last element.
-
-    A GS of another length than the standard's would give a separator there: then it is what
-    stands before the next ST.
-    """
-    name = _names(data, offset, separator)
-    window = data[offset : offset + HEADER_BYTES_MAX]
-    place = -1
-    for _ in range(_LAST_ELEMENT[name]):
-        place = window.find(separator, place + 1)
-        if place < 0:
-            break
-    else:
-        for byte in window[place + 1 :]:
-            if byte in _ALNUM or byte in _BLANK or (byte == separator and name == b"ST"):
-                continue
-            if byte != separator:
-                return byte
-            break
-    mark = re.escape(bytes([separator]))
-    before = re.search(rb"([^A-Za-z0-9 %b])[ \t\r\n]*ST%b[0-9]{3}%b" % (mark, mark, mark), window[2:])
-    return before[1][0] if before else fallback
-
-
-def bare_delimiters(data: bytes, offset: int) -> Delimiters:
-    """Delimiters from the GS or ST that starts here, where there is no ISA; the component is a guess."""
+def bare_delimiters(data: bytes, offset: int) -> Delimiters | None:
+    """Delimiters from the GS or ST that starts here without an ISA; the component is a guess."""
+    if data[offset : offset + 2] not in (b"GS", b"ST") or len(data) < offset + 4:
+        return None
     separator = data[offset + 2]
-    terminator = _header_end(data, offset, separator, ord("~"))
-    return Delimiters(separator, COMPONENT_DEFAULT, 0, terminator)
-
-
-_HEADER = re.compile(
-    rb"(?<![A-Za-z0-9])(?:ISA[ ]*[^A-Za-z0-9 \r\n\0]"
-    rb"|GS([^A-Za-z0-9 \r\n\0])[A-Za-z0-9]{1,4}\1|ST([^A-Za-z0-9 \r\n\0])[0-9]{3}\2)"
-)
-
-
-def find_header(data: bytes, start: int) -> int:
-    """Byte of the next ISA, GS or ST from `start` on, wherever it stands; -1 when there is none.
-
-    Only asked between interchanges. An ISA in running text counts when it has its sixteen separators; one that
-    stands at `start` itself always counts, so that a broken one is told.
-    """
-    place = start
-    while True:
-        match = _HEADER.search(data, place)
-        if match is None:
-            return -1
-        found = match.start()
-        if not data.startswith(b"ISA", found) or found == start or read_isa(data, found) is not None:
-            return found
-        place = found + 3
+    if is_alphanumeric(separator) or separator in LAYOUT:
+        return None
+    terminator = ending_byte(data, offset, separator)
+    if terminator is None:
+        return None
+    component = ord(">") if terminator == ord(":") else ord(":")
+    if terminator in _LINE_END:
+        following = skip_layout(data, data.index(terminator, offset))
+        if following < len(data) and not is_alphanumeric(data[following]):
+            terminator = terminator if data[following] == separator else data[following]
+    return Delimiters(separator, component, terminator)
 
 
 def find_isa(data: bytes, start: int, stop: int) -> int:
-    """Byte of a whole ISA inside [start, stop), which a missing terminator glued to what precedes it; -1 if none."""
-    for match in re.compile(rb"(?<![A-Za-z0-9])ISA").finditer(data, start, stop):
-        if starts_isa(data, match.start()) and read_isa(data, match.start()) is not None:
-            return match.start()
+    """Byte of the next readable ISA in [start, stop) that a segment follows; -1 if none."""
+    place = data.find(b"ISA", start, stop)
+    while place >= 0 and place + 4 <= stop:
+        isa = read_isa(data, place)
+        if isa is not None:
+            following = skip_layout(data, isa.end)
+            if ending_byte(data, following, isa.delimiters.element) is not None:
+                return place
+        place = data.find(b"ISA", place + 1, stop)
     return -1
 
 
-def skip_between(data: bytes, offset: int, terminator: int) -> int:
-    """First byte of the next segment: blanks, line ends and empty segments are passed over."""
-    while offset < len(data) and (data[offset] in BETWEEN or data[offset] == terminator):
+def may_hide_isa(segment: Segment, known: bool) -> bool:
+    """Whether a segment may have swallowed an ISA because its own terminator is missing."""
+    if len(segment.elements) > ISA_ELEMENTS or not known:
+        return True
+    trailers = (b"GS", b"ST", b"SE", b"GE", b"IEA")
+    return segment.name in trailers and len(segment.elements[-1][1]) > TRAILER_ELEMENT_BYTES_MAX
+
+
+def skip_layout(data: bytes, offset: int) -> int:
+    """First byte from `offset` on that is no layout."""
+    while offset < len(data) and data[offset] in LAYOUT:
         offset += 1
     return offset
 
 
-def read_segment(data: bytes, offset: int, delimiters: Delimiters, stop: int | None = None) -> Segment:
-    """The segment that starts here, up to its terminator (or to `stop`, or to the end of the data)."""
+def skip_between(data: bytes, offset: int, delimiters: Delimiters | None) -> int:
+    """First byte of the next segment, past layout, byte order marks and empty segments."""
+    separator = delimiters.element if delimiters else -1
+    while offset < len(data) and data[offset] != separator:
+        if data[offset] in LAYOUT or (delimiters and data[offset] == delimiters.terminator):
+            offset += 1
+        elif data.startswith(BYTE_ORDER_MARK, offset):
+            offset += 3
+        else:
+            break
+    return offset
+
+
+def read_segment(
+    data: bytes, offset: int, delimiters: Delimiters, stop: int | None = None
+) -> tuple[Segment, bool]:
+    """The segment that starts here and whether a terminator ends it.
+
+    Without one it ends before the blanks at `stop`, or at the end of the data.
+    """
     limit = len(data) if stop is None else stop
-    end = data.find(delimiters.terminator, offset, limit)
-    terminated = end >= 0
-    last = end if terminated else limit
+    last = data.find(delimiters.terminator, offset, limit)
+    terminated = last >= 0
+    if not terminated:
+        last = offset + len(data[offset:limit].rstrip(LAYOUT))
     elements = []
     place = offset
     for value in data[offset:last].split(bytes([delimiters.element])):
         elements.append((place, value))
         place += len(value) + 1
-    return Segment(offset, last + 1 if terminated else last, elements, terminated)
+    return Segment(offset, last + terminated, elements), terminated

@@ -12,13 +12,12 @@ from reassoc.core.columns import DATE_NONE
 from reassoc.core.errors import FindingCode
 
 INT64_MAX = 2**63 - 1
-DIGITS_MAX = 18
-"""X12 counts the digits of a decimal element; sign and point are not part of its length."""
+CHARACTERS_MAX = 18
+"""Longest decimal, sign and point counted."""
+COUNT_DIGITS_MAX = 10
 
 _DECIMAL = re.compile(rb"(-?)([0-9]*)(?:\.([0-9]*))?")
 _EPOCH = datetime.date(1970, 1, 1).toordinal()
-_CENTURY_PIVOT = 70
-"""Two-digit years from here on are of the twentieth century."""
 
 
 def unwrapped(value: bytes) -> bytes:
@@ -29,8 +28,8 @@ def unwrapped(value: bytes) -> bytes:
 def decimal(value: bytes, places: int) -> tuple[int, FindingCode | None]:
     """Read a plain decimal as an integer of 10**-places units, or say what is wrong with it.
 
-    Returns (number, None) or (0, code) with X12_AMOUNT_BAD, _DECIMALS or _OVERFLOW. A value that is no decimal at all
-    is bad before anything else is asked of it; too many decimals come before too many digits.
+    Returns (number, None) or (0, code) with X12_AMOUNT_BAD, _DECIMALS or _OVERFLOW. A value that is
+    no decimal at all is bad before anything else is asked of it; then its length counts.
     """
     match = _DECIMAL.fullmatch(value)
     if match is None:
@@ -38,16 +37,18 @@ def decimal(value: bytes, places: int) -> tuple[int, FindingCode | None]:
     sign, whole, fraction = match[1], match[2], match[3] or b""
     if not whole and not fraction:
         return 0, FindingCode.X12_AMOUNT_BAD
+    if len(value) > CHARACTERS_MAX:
+        return 0, FindingCode.X12_AMOUNT_OVERFLOW
     if len(fraction) > places:
         return 0, FindingCode.X12_AMOUNT_DECIMALS
     number = int((whole + fraction.ljust(places, b"0")) or b"0")
-    if len(whole) + len(fraction) > DIGITS_MAX or number > INT64_MAX:
+    if number > INT64_MAX:
         return 0, FindingCode.X12_AMOUNT_OVERFLOW
     return (-number if sign else number), None
 
 
 def amount_cents(value: bytes) -> tuple[int, FindingCode | None]:
-    """An amount in cents, see `decimal`; an empty one is X12_AMOUNT_EMPTY (the caller knows whether it may be)."""
+    """An amount in cents, see `decimal`; empty is X12_AMOUNT_EMPTY (the caller may allow it)."""
     if not value:
         return 0, FindingCode.X12_AMOUNT_EMPTY
     return decimal(value, 2)
@@ -62,18 +63,18 @@ def quantity_e4(value: bytes) -> tuple[int, FindingCode | None]:
 
 
 def count(value: bytes) -> int | None:
-    """A control count: digits only, at most 18 of them; None when it is not."""
-    if not value or len(value) > DIGITS_MAX or not value.isdigit():
+    """A control count: digits only, at most COUNT_DIGITS_MAX of them; None when it is not."""
+    if not value or len(value) > COUNT_DIGITS_MAX or not value.isdigit():
         return None
     return int(value)
 
 
-def date_days(value: bytes, *, short: bool = False) -> tuple[int, FindingCode | None]:
-    """CCYYMMDD (with `short` also YYMMDD) as days since 1970-01-01; empty is DATE_NONE without a finding."""
+def date_days(value: bytes) -> tuple[int, FindingCode | None]:
+    """CCYYMMDD or YYMMDD (this century) as days since 1970-01-01; empty is DATE_NONE."""
     if not value:
         return DATE_NONE, None
-    if short and len(value) == 6 and value.isdigit():
-        value = (b"19" if int(value[:2]) >= _CENTURY_PIVOT else b"20") + value
+    if len(value) == 6:
+        value = b"20" + value
     if len(value) == 8 and value.isdigit():
         try:
             day = datetime.date(int(value[:4]), int(value[4:6]), int(value[6:]))

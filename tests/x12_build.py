@@ -1,4 +1,4 @@
-"""Hypothesis strategies for 835 files: sound ones, odd ones, damaged ones. Everything in them is made up."""
+"""Hypothesis strategies for 835 files: sound, odd and damaged ones. Everything is made up."""
 
 from __future__ import annotations
 
@@ -6,7 +6,20 @@ from dataclasses import dataclass
 
 from hypothesis import strategies as st
 
-TERMINATORS = [b"~", b"\n", b"\r\n", b"\r", b"\x1c", b"\x1d", b"\x1e", b"'", b"!", b"\\", b"|", b"\x85"]
+TERMINATORS = [
+    b"~",
+    b"\n",
+    b"\r\n",
+    b"\r",
+    b"\x1c",
+    b"\x1d",
+    b"\x1e",
+    b"'",
+    b"!",
+    b"\\",
+    b"|",
+    b"\x85",
+]
 SEPARATORS = [b"*", b"|", b"+", b"\x1d", b"^", b"&", b"\t", b"\xa6"]
 COMPONENTS = [b":", b">", b"<", b"\x1f", b"@", b"\\"]
 LINE_ENDS = [b"", b"", b"", b"\n", b"\r\n", b"  ", b"\n\n", b"\n   "]
@@ -57,12 +70,37 @@ _NAMES = st.text("ABC XYZ-'.&09", max_size=12).map(str.encode) | st.sampled_from
 codes = st.sampled_from([b"45", b"1", b"A1", b"253", b"97", b"B7"])
 odd_values = st.sampled_from(
     [
-        b"", b".", b"-", b"+1", b"1E5", b"1.005", b"1.2345", b"1.23456", b"00012.30", b" 1", b"1 ", b".5", b"5.",
-        b"-.07", b"1,000", b"999999999999999999", b"92233720368547758.07", b"92233720368547758.08",
-        b"-1234567890123456.78", b"12345678901234567890", b"20240230", b"20240229", b"00000000", b"240229", b"ABCDEFGHIJ",
-        b"XX:YY", b"ISA", b"\xff", b"\x00",
+        b"",
+        b".",
+        b"-",
+        b"+1",
+        b"1E5",
+        b"1.005",
+        b"1.2345",
+        b"1.23456",
+        b"00012.30",
+        b" 1",
+        b"1 ",
+        b".5",
+        b"5.",
+        b"-.07",
+        b"1,000",
+        b"999999999999999999",
+        b"92233720368547758.07",
+        b"92233720368547758.08",
+        b"-1234567890123456.78",
+        b"12345678901234567890",
+        b"20240230",
+        b"20240229",
+        b"00000000",
+        b"240229",
+        b"ABCDEFGHIJ",
+        b"XX:YY",
+        b"ISA",
+        b"\xff",
+        b"\x00",
     ]
-)  # fmt: skip
+)
 
 
 @st.composite
@@ -110,10 +148,21 @@ def claims(draw: st.DrawFn, style: Style) -> tuple[list[bytes], int]:
     below = sum(line[1] - line[2] for line in lines)
     segments = [
         style.segment(
-            b"CLP", draw(names(style)), b"1", cents_text(charge), cents_text(paid), b"", b"12", draw(names(style)), b"11", b"1"
+            b"CLP",
+            draw(names(style)),
+            b"1",
+            cents_text(charge),
+            cents_text(paid),
+            b"",
+            b"12",
+            draw(names(style)),
+            b"11",
+            b"1",
         ),
         *draw(adjustments(style, charge - paid - below)),
-        style.segment(b"NM1", b"QC", b"1", draw(names(style)), draw(names(style)), b"", b"", b"", b"MI", b"X1"),
+        style.segment(
+            b"NM1", b"QC", b"1", draw(names(style)), draw(names(style)), b"", b"", b"", b"MI", b"X1"
+        ),
     ]
     optional = [
         style.segment(b"MOA", b"", b"12.5", b"MA01", b"", b"N1"),
@@ -135,8 +184,23 @@ def transactions(draw: st.DrawFn, style: Style, control: bytes) -> bytes:
     total = sum(part[1] for part in parts) - sum(provider)
     body = [
         style.segment(
-            b"BPR", b"I", cents_text(total), b"C", b"ACH", b"CCP", b"01", b"021000021", b"DA", b"1", b"1123456789",
-            b"", b"01", b"021000021", b"DA", b"2", b"20240105",
+            b"BPR",
+            b"I",
+            cents_text(total),
+            b"C",
+            b"ACH",
+            b"CCP",
+            b"01",
+            b"021000021",
+            b"DA",
+            b"1",
+            b"1123456789",
+            b"",
+            b"01",
+            b"021000021",
+            b"DA",
+            b"2",
+            b"20240105",
         ),
         style.segment(b"TRN", b"1", draw(names(style)), b"1123456789"),
         style.segment(b"DTM", b"405", b"20240104"),
@@ -149,7 +213,7 @@ def transactions(draw: st.DrawFn, style: Style, control: bytes) -> bytes:
         style.segment(b"LX", b"1"),
         style.segment(b"TS3", b"1", b"11", b"20241231", b"1", b"100"),
         *(segment for part in parts for segment in part[0]),
-    ]  # fmt: skip
+    ]
     if provider:
         pairs: list[bytes] = []
         for cents in provider:
@@ -181,7 +245,9 @@ def interchanges(draw: st.DrawFn) -> bytes:
                 + style.segment(b"SE", b"3", b"99")
             )
         pieces.append(
-            style.segment(b"GS", b"HP", b"A", b"B", b"20240104", b"1200", control, b"X", b"005010X221A1")
+            style.segment(
+                b"GS", b"HP", b"A", b"B", b"20240104", b"1200", control, b"X", b"005010X221A1"
+            )
         )
         pieces += [*sets, style.segment(b"GE", str(len(sets)).encode(), control)]
     pieces.append(style.segment(b"IEA", str(groups).encode(), b"000000001"))
@@ -191,9 +257,24 @@ def interchanges(draw: st.DrawFn) -> bytes:
 def isa(style: Style, padded: bool) -> bytes:
     """The ISA of a style, with fixed widths or without."""
     elements = [
-        b"ISA", b"00", b" " * 10, b"00", b" " * 10, b"ZZ", b"SENDER".ljust(15), b"ZZ", b"RECEIVER".ljust(15),
-        b"240104", b"1200", b"=", b"00501", b"000000001", b"0", b"P", style.component,
-    ]  # fmt: skip
+        b"ISA",
+        b"00",
+        b" " * 10,
+        b"00",
+        b" " * 10,
+        b"ZZ",
+        b"SENDER".ljust(15),
+        b"ZZ",
+        b"RECEIVER".ljust(15),
+        b"240104",
+        b"1200",
+        b"=",
+        b"00501",
+        b"000000001",
+        b"0",
+        b"P",
+        style.component,
+    ]
     if not padded:
         elements = [element.rstrip() for element in elements]
     return style.segment(*elements)
@@ -223,18 +304,30 @@ def damaged(draw: st.DrawFn, base: st.SearchStrategy[bytes]) -> bytes:
         elif kind == 3:
             data[start:start] = data[start:stop]
         else:
-            data[start:start] = draw(st.sampled_from([b"\r\n", b"\n", b"~", b"~~", b"*", b":", b"ISA", b"SE*"]))
+            data[start:start] = draw(
+                st.sampled_from([b"\r\n", b"\n", b"~", b"~~", b"*", b":", b"ISA", b"SE*"])
+            )
     return bytes(data)
 
 
 @st.composite
 def with_odd_values(draw: st.DrawFn) -> bytes:
-    """A sound file in which some elements were replaced by values that test the readers of values."""
+    """A sound file in which some elements were replaced by odd values."""
     data = draw(files())
     marks = [i for i, byte in enumerate(data) if byte in b"*|+^&"]
-    for place in sorted(draw(st.lists(st.sampled_from(marks), max_size=6)) if marks else [], reverse=True):
+    for place in sorted(
+        draw(st.lists(st.sampled_from(marks), max_size=6)) if marks else [], reverse=True
+    ):
         stop = place + 1
         while stop < len(data) and (chr(data[stop]).isalnum() or data[stop] in b".-"):
             stop += 1
         data = data[: place + 1] + draw(odd_values) + data[stop:]
     return data
+
+
+@st.composite
+def wrapped(draw: st.DrawFn) -> bytes:
+    """A sound file cut into lines of equal length, wherever that falls."""
+    data, width = draw(files()), draw(st.integers(20, 90))
+    line_end = draw(st.sampled_from([b"\n", b"\r\n"]))
+    return line_end.join(data[i : i + width] for i in range(0, len(data), width))

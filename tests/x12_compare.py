@@ -19,7 +19,14 @@ Rows = dict[str, list[Row]]
 FINDING_KEY = ("code", "file_offset", "transaction", "segment_ordinal")
 _RANGES = ("claim", "service", "adjustment", "provider_adjustment")
 _PLACES = frozenset({"offset", "end"})
-_OWNERS = {0: "transactions", 1: "transactions", 2: "transactions", 3: "headers", 4: "claims", 5: "services"}
+_OWNERS = {
+    0: "transactions",
+    1: "transactions",
+    2: "transactions",
+    3: "headers",
+    4: "claims",
+    5: "services",
+}
 
 
 def table_rows(table: Table) -> list[Row]:
@@ -31,11 +38,13 @@ def table_rows(table: Table) -> list[Row]:
             columns[name] = [column.raw(row) for row in range(len(column))]
         else:
             columns[name] = np.asarray(column).tolist()
-    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    return [
+        dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)
+    ]
 
 
 def whole_rows(windows: Iterable[Remittances]) -> Rows:
-    """The tables of one or several windows as those of the whole input: file offsets, file-wide row numbers."""
+    """Tables of some windows as those of the whole: offsets and row numbers count over the file."""
     whole: Rows = {name: [] for name in NAMES}
     envelopes: dict[str, dict[int, Row]] = {"interchanges": {}, "groups": {}}
     for window in windows:

@@ -63,8 +63,14 @@ def oxedi_sums(data: bytes) -> Sums | str:
     def segments() -> Iterator[tuple[str, list[str]]]:
         for number in range(len(document)):
             segment = document[number]
-            values = [value if isinstance(value, bytes) else b":".join(value) for value in segment.elements]
-            yield segment.id.decode("latin-1").strip(), [value.decode("latin-1") for value in values]
+            values = [
+                value if isinstance(value, bytes) else b":".join(value)
+                for value in segment.elements
+            ]
+            yield (
+                segment.id.decode("latin-1").strip(),
+                [value.decode("latin-1") for value in values],
+            )
 
     return _sum(segments())
 
@@ -76,7 +82,9 @@ def pyx12_sums(data: bytes) -> Sums | str:
         reader = X12Reader(io.StringIO(data.decode("latin-1"), newline=""))
         for segment in reader:
             name = segment.get_seg_id()
-            values = [str(segment.get_value(f"{name}{n:02d}") or "") for n in range(1, len(segment) + 1)]
+            values = [
+                str(segment.get_value(f"{name}{n:02d}") or "") for n in range(1, len(segment) + 1)
+            ]
             yield name, values
 
     try:

@@ -1,4 +1,6 @@
-"""Writes x12_summaries.json: what is found in every X12 sample. Run it, then read the difference before keeping it.
+"""Writes x12_summaries.json: what is found in every X12 sample.
+
+Run it, then read the difference before keeping it.
 
     python tests/golden/make_x12_summaries.py
 """

@@ -47,7 +47,7 @@ OXEDI_DIFFERS = {
         )
     },
 }
-"""Where oxedi does not read the 835s of a file: why, and the component separator to hand them over with."""
+"""Where oxedi does not read the 835s of a file: why, and the file's component separator."""
 
 
 def _sums(sample: Sample) -> Sums:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from reassoc.core import _x12scan
 from reassoc.core.reference import delimiter_offsets
 from reassoc.core.x12_835 import iter_835
-from x12_build import damaged, files, with_odd_values
+from x12_build import damaged, files, with_odd_values, wrapped
 from x12_compare import compiled_rows, differences, twin_differences, whole_rows
 
 
@@ -22,6 +22,11 @@ def test_sound_files(data: bytes) -> None:
 
 @given(with_odd_values())
 def test_odd_values(data: bytes) -> None:
+    assert twin_differences(data) == []
+
+
+@given(wrapped())
+def test_wrapped_lines(data: bytes) -> None:
     assert twin_differences(data) == []
 
 
