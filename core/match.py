@@ -18,13 +18,13 @@ import numpy as np
 import numpy.typing as npt
 
 from reassoc.core import _keys
+from reassoc.core.ach import AchFiles, EntryKind
 from reassoc.core.calendar import BankingCalendar
 from reassoc.core.columns import DATE_NONE, TextColumn, build_table
 from reassoc.core.policy import Policy, longest_first
 from reassoc.core.pool import PaymentColumns, RemittanceColumns
 from reassoc.core.reference_keys import payer_form
 from reassoc.core.statuses import (
-    EntryKind,
     Funding,
     MatchStatus,
     PaymentStatus,
@@ -35,7 +35,6 @@ from reassoc.core.statuses import (
 )
 
 if TYPE_CHECKING:
-    from reassoc.core.ach import AchFiles
     from reassoc.core.x12_835 import Remittances
 
 __all__ = ["Matches", "match", "reason_text"]

@@ -227,7 +227,7 @@ class RemittanceColumns(_Columns):
 class PaymentColumns(_Columns):
     """ACH entries, one row each. Field sources: see `_tables_ach.h`; trace and payer_id are TRN02 and TRN03.
 
-    kind is statuses.EntryKind. has_remittance: a CTX carried an 835. valid: entry, batch and file.
+    kind is ach.EntryKind. has_remittance: a CTX carried an 835. valid: entry, batch and file.
     """
 
     id_digest: npt.NDArray[np.uint64]

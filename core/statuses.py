@@ -8,18 +8,6 @@ from __future__ import annotations
 from enum import IntEnum, IntFlag
 
 
-class EntryKind(IntEnum):
-    """What an ACH entry is, from its transaction code and addenda."""
-
-    OTHER = 0
-    CREDIT = 1
-    DEBIT = 2
-    PRENOTE = 3
-    ZERO_DOLLAR = 4
-    RETURN = 5
-    NOTIFICATION = 6
-
-
 class MatchStatus(IntEnum):
     """AUTO: matched. VARIANCE: trace and payer agree, the amount does not. REVIEW: a person decides."""
 
