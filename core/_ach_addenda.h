@@ -201,7 +201,7 @@ ACH_INLINE void read_addenda(ach_reader *reader, const uint8_t *data, const ach_
     }
     entry->addenda++;
     if (entry->skipped) return;
-    ROOM(reader, addenda, ACH_ADDENDA_SPECS, 1);
+    ROOM_BLOCK(reader, addenda, ACH_ADDENDA_SPECS);
     if (now->failed) return;
     ach_addenda_table *table = &reader->tables.addenda;
     size_t row = table->rows++;

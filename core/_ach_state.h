@@ -7,6 +7,7 @@
 #define REASSOC_ACH_STATE_H
 
 #include "_ach_digits.h"
+#include "_blocks.h"
 #include "_tables_ach.h"
 
 /* Numbers of errors.FindingCode; a test holds the two together. */
@@ -168,6 +169,8 @@ typedef struct {
     ach_finding_table findings;
     ach_bytes_table payload_bytes;
     ach_bytes_table headers;
+    void *entries_block;
+    void *addenda_block;
 } ach_tables;
 
 typedef struct {
@@ -196,6 +199,19 @@ typedef struct {
     do {                                                                                                               \
         if (__builtin_expect((reader)->tables.table.rows + (more) > (reader)->tables.table.capacity, 0))               \
             RESERVE(reader, table, SPECS, (reader)->tables.table.rows + (more));                                       \
+    } while (0)
+
+#define RESERVE_BLOCK(reader, table, SPECS, wanted)                                                                    \
+    do {                                                                                                               \
+        if (block_reserve(&(reader)->tables.table, &(reader)->tables.table##_block, SPECS, SPEC_COUNT(SPECS),          \
+                          (wanted)) != 0)                                                                              \
+            (reader)->now.failed = 1;                                                                                  \
+    } while (0)
+
+#define ROOM_BLOCK(reader, table, SPECS)                                                                               \
+    do {                                                                                                               \
+        if (__builtin_expect((reader)->tables.table.rows >= (reader)->tables.table.capacity, 0))                       \
+            RESERVE_BLOCK(reader, table, SPECS, (reader)->tables.table.rows + 1);                                      \
     } while (0)
 
 /* The caller has made room for FINDINGS_PER_RECORD_MAX rows. */

@@ -104,7 +104,7 @@ ACH_INLINE void add_entry_row(ach_reader *reader, const ach_record *record, cons
     ach_batch_state *batch = &now->batch;
     ach_entry_table *table = &reader->tables.entries;
     const uint8_t *at = record->at;
-    ROOM(reader, entries, ACH_ENTRY_SPECS, 1);
+    ROOM_BLOCK(reader, entries, ACH_ENTRY_SPECS);
     if (now->failed) return;
     size_t row = table->rows++;
     text_ref none = {0, 0};
@@ -255,15 +255,31 @@ static inline void restore_state(ach_reader *reader) {
     tables->findings.rows = rows[8];
 }
 
+#define PROBES 8
+#define PROBE_BYTES 4096
+
+/* How many records of a type to expect, from a look at a few places; too low only costs a copy. */
+static inline size_t expected_rows(const uint8_t *data, size_t size, uint8_t type) {
+    size_t most = size / RECORD_BYTES + 16, found = 0, seen = 0;
+    if (size < 2 * PROBES * PROBE_BYTES) return most;
+    for (int probe = 0; probe < PROBES; probe++) {
+        const uint8_t *at = data + (size - PROBE_BYTES) / (PROBES - 1) * (size_t)probe;
+        for (int i = 1; i < PROBE_BYTES; i++) found += at[i] == type && (at[i - 1] == '\n' || at[i - 1] == '\r');
+        seen += PROBE_BYTES;
+    }
+    size_t expected = (size_t)((double)size * ((double)found + 1) / (double)seen * 1.03) + 1024;
+    return found > 0 && expected < most ? expected : found > 0 ? most : most / 2;
+}
+
 /* Rows for what goes on from the window before. */
-static inline void begin_window(ach_reader *reader, int64_t window_offset, size_t size) {
+static inline void begin_window(ach_reader *reader, const uint8_t *data, size_t size, int64_t window_offset) {
     ach_state *now = &reader->now;
     now->position = 0;
     now->window_offset = window_offset;
     now->entry.open = 0;
     RESERVE(reader, findings, ACH_FINDING_SPECS, FINDINGS_PER_RECORD_MAX);
-    RESERVE(reader, entries, ACH_ENTRY_SPECS, size / (2 * RECORD_BYTES) + 16);
-    RESERVE(reader, addenda, ACH_ADDENDA_SPECS, size / (2 * RECORD_BYTES) + 16);
+    RESERVE_BLOCK(reader, entries, ACH_ENTRY_SPECS, expected_rows(data, size, '6'));
+    RESERVE_BLOCK(reader, addenda, ACH_ADDENDA_SPECS, expected_rows(data, size, '7'));
     if (now->failed) return;
     now->file.row = -1;
     now->batch.row = -1;
@@ -312,7 +328,7 @@ ACH_INLINE void read_records(ach_reader *reader, const uint8_t *data, size_t siz
  * window starts there. Memory is short where now.failed is set. */
 static inline size_t ach_read(ach_reader *reader, const uint8_t *data, size_t size, int64_t window_offset, int final,
                               int portable) {
-    begin_window(reader, window_offset, size);
+    begin_window(reader, data, size, window_offset);
     if (reader->now.failed) return 0;
     if (portable) read_records(reader, data, size, final, 1);
     else read_records(reader, data, size, final, 0);

@@ -1,9 +1,11 @@
 """The compiled ACH reader: 94-byte records to columns. The rules stand in _nacha.h, the Python API in ach.py."""
 
 from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree
-from libc.stdint cimport int64_t, uint8_t, uint64_t
+from cpython.pycapsule cimport PyCapsule_New
+from libc.stdint cimport int64_t, uint8_t, uint64_t, uintptr_t
+from libc.stdlib cimport free
 
-from reassoc.core._columns cimport column_spec, take_columns, table_free
+from reassoc.core._columns cimport column_spec, free_capsule, table_free, table_head, take_columns
 
 
 cdef extern from "_nacha.h" nogil:
@@ -33,6 +35,8 @@ cdef extern from "_nacha.h" nogil:
         int findings
         int payload_bytes
         int headers
+        void *entries_block
+        void *addenda_block
 
     ctypedef struct ach_reader:
         ach_state now
@@ -52,10 +56,27 @@ cdef extern from "_nacha.h" nogil:
         ach_reader *reader, const uint8_t *data, size_t size, int64_t window_offset, int final, int portable
     ) noexcept
     trn_result trn_find(const uint8_t *text, unsigned int length) noexcept
+    void **column_slot(void *table, const column_spec *spec) noexcept
+    void block_forget(void *table, void **block, const column_spec *specs, size_t spec_count) noexcept
 
 # An empty buffer has no first byte to point to.
 cdef uint8_t NOTHING[1]
 NOTHING[0] = 0
+
+
+cdef list take_block(void *table, void **block, const column_spec *specs, size_t spec_count):
+    """As take_columns, for a table whose columns lie in one block: all of them own it together."""
+    cdef list columns = []
+    cdef size_t i
+    cdef size_t rows = (<table_head *>table).rows
+    owner = PyCapsule_New(block[0], NULL, free_capsule) if block[0] != NULL else None
+    for i in range(spec_count):
+        columns.append((
+            specs[i].name.decode(), specs[i].kind.decode(), specs[i].doc.decode(),
+            <uintptr_t>column_slot(table, &specs[i])[0], rows, owner,
+        ))
+    block_forget(table, block, specs, spec_count)
+    return columns
 
 
 cdef class AchReader:
@@ -78,8 +99,8 @@ cdef class AchReader:
             return
         table_free(&self.reader.tables.files, ACH_FILE_SPECS, SPEC_COUNT(ACH_FILE_SPECS))
         table_free(&self.reader.tables.batches, ACH_BATCH_SPECS, SPEC_COUNT(ACH_BATCH_SPECS))
-        table_free(&self.reader.tables.entries, ACH_ENTRY_SPECS, SPEC_COUNT(ACH_ENTRY_SPECS))
-        table_free(&self.reader.tables.addenda, ACH_ADDENDA_SPECS, SPEC_COUNT(ACH_ADDENDA_SPECS))
+        free(self.reader.tables.entries_block)
+        free(self.reader.tables.addenda_block)
         table_free(&self.reader.tables.returns, ACH_RETURN_SPECS, SPEC_COUNT(ACH_RETURN_SPECS))
         table_free(&self.reader.tables.payloads, ACH_PAYLOAD_SPECS, SPEC_COUNT(ACH_PAYLOAD_SPECS))
         table_free(&self.reader.tables.findings, ACH_FINDING_SPECS, SPEC_COUNT(ACH_FINDING_SPECS))
@@ -123,8 +144,12 @@ cdef class AchReader:
         tables = {
             "files": take_columns(&self.reader.tables.files, ACH_FILE_SPECS, SPEC_COUNT(ACH_FILE_SPECS)),
             "batches": take_columns(&self.reader.tables.batches, ACH_BATCH_SPECS, SPEC_COUNT(ACH_BATCH_SPECS)),
-            "entries": take_columns(&self.reader.tables.entries, ACH_ENTRY_SPECS, SPEC_COUNT(ACH_ENTRY_SPECS)),
-            "addenda": take_columns(&self.reader.tables.addenda, ACH_ADDENDA_SPECS, SPEC_COUNT(ACH_ADDENDA_SPECS)),
+            "entries": take_block(
+                &self.reader.tables.entries, &self.reader.tables.entries_block, ACH_ENTRY_SPECS, SPEC_COUNT(ACH_ENTRY_SPECS)
+            ),
+            "addenda": take_block(
+                &self.reader.tables.addenda, &self.reader.tables.addenda_block, ACH_ADDENDA_SPECS, SPEC_COUNT(ACH_ADDENDA_SPECS)
+            ),
             "returns": take_columns(&self.reader.tables.returns, ACH_RETURN_SPECS, SPEC_COUNT(ACH_RETURN_SPECS)),
             "payloads": take_columns(&self.reader.tables.payloads, ACH_PAYLOAD_SPECS, SPEC_COUNT(ACH_PAYLOAD_SPECS)),
             "findings": take_columns(&self.reader.tables.findings, ACH_FINDING_SPECS, SPEC_COUNT(ACH_FINDING_SPECS)),
@@ -136,8 +161,6 @@ cdef class AchReader:
         # take_columns leaves the heads as they were: the freed tables start again at no rows and no room.
         table_free(&self.reader.tables.files, ACH_FILE_SPECS, SPEC_COUNT(ACH_FILE_SPECS))
         table_free(&self.reader.tables.batches, ACH_BATCH_SPECS, SPEC_COUNT(ACH_BATCH_SPECS))
-        table_free(&self.reader.tables.entries, ACH_ENTRY_SPECS, SPEC_COUNT(ACH_ENTRY_SPECS))
-        table_free(&self.reader.tables.addenda, ACH_ADDENDA_SPECS, SPEC_COUNT(ACH_ADDENDA_SPECS))
         table_free(&self.reader.tables.returns, ACH_RETURN_SPECS, SPEC_COUNT(ACH_RETURN_SPECS))
         table_free(&self.reader.tables.payloads, ACH_PAYLOAD_SPECS, SPEC_COUNT(ACH_PAYLOAD_SPECS))
         table_free(&self.reader.tables.findings, ACH_FINDING_SPECS, SPEC_COUNT(ACH_FINDING_SPECS))
