@@ -124,7 +124,7 @@ def read_isa(data: bytes, offset: int) -> Isa | None:
         elements.append((at, piece))
         at += len(piece) + 1
     component, terminator, end, missing = _settle(data, separator, at)
-    if is_alphanumeric(terminator) or is_alphanumeric(component):
+    if is_alphanumeric(terminator):
         return None
     elements.append((at, data[at : at + 1] if component else b""))
     return Isa(offset, end, elements, Delimiters(separator, component, terminator), missing)
