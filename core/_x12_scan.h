@@ -461,8 +461,8 @@ static void on_unknown(x12_scan *scan, const segment_view *segment) {
     add_finding(scan, X12_UNKNOWN_SEGMENT, segment->start, segment_end(scan, segment) - segment->start, 0, 0);
 }
 
-ALWAYS_INLINE void on_detail(x12_scan *scan, const segment_view *segment, segment_id id) {
-    switch (id) {
+ALWAYS_INLINE void on_detail(x12_scan *scan, const segment_view *segment) {
+    switch (segment->id) {
         case SEGMENT_BPR: on_bpr(scan, segment); break;
         case SEGMENT_TRN: on_trn(scan, segment); break;
         case SEGMENT_CUR: on_cur(scan, segment); break;
@@ -491,8 +491,8 @@ ALWAYS_INLINE void on_detail(x12_scan *scan, const segment_view *segment, segmen
 }
 
 /* The same for segments that come by the side door: one copy of the dispatch is enough to be inlined. */
-static __attribute__((noinline)) void on_known_detail(x12_scan *scan, const segment_view *segment, segment_id id) {
-    on_detail(scan, segment, id);
+static __attribute__((noinline)) void on_known_detail(x12_scan *scan, const segment_view *segment) {
+    on_detail(scan, segment);
 }
 
 static void note_junk(x12_scan *scan, const segment_view *segment) {
@@ -502,11 +502,12 @@ static void note_junk(x12_scan *scan, const segment_view *segment) {
 }
 
 /* Everything but ISA, which may change the delimiters and so is the block loop's business. */
-static void on_segment(x12_scan *scan, const segment_view *segment, segment_id id) {
+static void on_segment(x12_scan *scan, const segment_view *segment) {
+    const segment_id id = (segment_id)segment->id;
     scan_context *now = &scan->now;
     now->segment_ordinal++;
     if (id > SEGMENT_TA1 && now->mode == SET_835) {
-        on_known_detail(scan, segment, id);
+        on_known_detail(scan, segment);
         return;
     }
     if (id != SEGMENT_UNKNOWN && id <= SEGMENT_TA1) now->junk_noted = false;

@@ -120,13 +120,16 @@ static inline void *table_at(tables_835 *tables, size_t number) {
 
 enum { DATE_SLOT_BITS = 8 };
 
-/* A segment as the first pass over a block leaves it for the second. */
+/* A segment: its first byte and the positions of its delimiters, the terminator last. Texts are referred to where they
+ * lie in the input; values are read through `values`, the same bytes unless clean_segment copied them. */
 typedef struct {
-    uint32_t start;      /* its first byte, layout before it skipped */
-    uint32_t first;      /* index of its first delimiter */
-    uint32_t separators;
-    uint32_t id;         /* segment_id; SEGMENT_UNKNOWN may still be one with a line wrap in its id */
-} segment_place;
+    uint32_t start;             /* layout before it skipped */
+    uint32_t separators;        /* number of elements behind the segment id */
+    uint32_t id;                /* segment_id; SEGMENT_UNKNOWN for whatever wants a closer look */
+    const uint32_t *delimiters; /* [separators] is the terminator */
+    const uint8_t *values;
+    const uint32_t *value_delimiters;
+} segment_view;
 
 typedef enum { SET_NONE, SET_835, SET_SKIPPED, SET_DISCARDED } set_mode;
 
@@ -189,19 +192,9 @@ typedef struct {
         uint64_t text;
         int32_t date;
     } dates_seen[1 << DATE_SLOT_BITS];
-    segment_place *segments;    /* of the block in work */
+    segment_view *segments;     /* of the block in work */
     size_t segment_capacity;
 } x12_scan;
-
-/* A segment: its first byte and the positions of its delimiters, the terminator last. Texts are referred to where they
- * lie in the input; values are read through `values`, the same bytes unless clean_segment copied them. */
-typedef struct {
-    uint32_t start;
-    uint32_t separators;        /* number of elements behind the segment id */
-    const uint32_t *delimiters; /* [separators] is the terminator */
-    const uint8_t *values;
-    const uint32_t *value_delimiters;
-} segment_view;
 
 ALWAYS_INLINE uint32_t segment_end(const x12_scan *scan, const segment_view *segment) {
     size_t end = (size_t)segment->delimiters[segment->separators] + 1;

@@ -39,7 +39,7 @@ static int reserve_index(x12_scan *scan, size_t bytes) {
     }
     wanted = scan->index.end_count + bytes + INDEX_SLACK;
     if (wanted > scan->segment_capacity) {
-        segment_place *grown = realloc(scan->segments, wanted * 2 * sizeof(segment_place));
+        segment_view *grown = realloc(scan->segments, wanted * 2 * sizeof(segment_view));
         if (grown == NULL) return -1;
         scan->segments = grown;
         scan->segment_capacity = wanted * 2;
@@ -130,14 +130,14 @@ static void take_head(x12_scan *scan, const segment_view *segment, size_t stop) 
         count++;
     }
     delimiters[count] = (uint32_t)stop;
-    segment_view head = {segment->start, count, delimiters, scan->data, delimiters};
+    segment_view head = {segment->start, count, SEGMENT_UNKNOWN, delimiters, scan->data, delimiters};
     if (clean_segment(scan, &head) != 0) {
         scan->out_of_memory = true;
         return;
     }
     add_finding(scan, X12_UNTERMINATED, segment->start, (uint32_t)(stop - segment->start), 0, 0);
-    segment_id id = identify(scan, &head);
-    if (id != SEGMENT_UNKNOWN && id != SEGMENT_ISA) on_segment(scan, &head, id);
+    head.id = identify(scan, &head);
+    if (head.id != SEGMENT_UNKNOWN && head.id != SEGMENT_ISA) on_segment(scan, &head);
 }
 
 /* A segment that starts with ISA. */
@@ -168,7 +168,8 @@ static bool may_hide_isa(const x12_scan *scan, const segment_view *segment, segm
 }
 
 /* Cold: everything that is not a plain segment in its place. */
-static __attribute__((noinline)) walk_status take_odd_segment(x12_scan *scan, const segment_view *segment, segment_id id) {
+static __attribute__((noinline)) walk_status take_odd_segment(x12_scan *scan, const segment_view *segment) {
+    const segment_id id = (segment_id)segment->id;
     const uint8_t *at = scan->data + segment->start;
     const uint32_t length = segment->delimiters[segment->separators] - segment->start;
     if (id == SEGMENT_ISA || (length > 3 && memcmp(at, "ISA", 3) == 0 && !is_alphanumeric(at[3]))) {
@@ -188,70 +189,69 @@ static __attribute__((noinline)) walk_status take_odd_segment(x12_scan *scan, co
             return WALK_RESYNC;
         }
     }
-    on_segment(scan, segment, id);
+    on_segment(scan, segment);
     return WALK_ON;
 }
 
 /* First pass over a block: where each segment starts and what it is. No handler runs in between, so the loop keeps the
- * processor's whole width; the second pass then finds its dispatch decided. */
-static void place_segments(x12_scan *scan, size_t cursor) {
+ * processor's whole width; the second pass then finds its dispatch decided. SEGMENT_UNKNOWN sends a segment the long way. */
+static void place_segments(x12_scan *scan) {
     const uint8_t *data = scan->data;
-    const uint32_t *delimiters = scan->index.delimiters, *ends = scan->index.ends;
+    const uint32_t *ends = scan->index.ends, *first = scan->index.delimiters;
+    const uint32_t *delimiters = scan->index.delimiters;
     const size_t end_count = scan->index.end_count;
     const uint8_t separator = scan->now.delimiters.separator;
-    size_t first = 0;
+    /* Values are loaded in words: what ends too near the end of the input is copied before it is read. */
+    const uint32_t near = scan->index.wrapped || scan->size < VALUE_SLACK ? 0 : (uint32_t)(scan->size - VALUE_SLACK);
+    segment_view *segments = scan->segments;
+    uint32_t start = (uint32_t)scan->cursor;
     for (size_t i = 0; i < end_count; i++) {
-        const size_t last = ends[i];
-        const uint32_t stop = delimiters[last];
-        size_t start = cursor;
-        if (UNLIKELY(!is_alphanumeric(data[start]))) start = skip_layout(data, start, stop, separator);
-        const size_t length = delimiters[first] - start;
-        uint32_t key = 0;
-        if (LIKELY(start + 8 <= scan->size)) key = (uint32_t)load_word_le(data + start) & ID_MASKS[length & 3];
-        else if (length <= 3) key = short_id(data + start, (uint32_t)length);
-        scan->segments[i] = (segment_place){(uint32_t)start, (uint32_t)first, (uint32_t)(last - first),
-                                            length <= 3 ? lookup_segment(key) : SEGMENT_UNKNOWN};
+        const uint32_t *last = delimiters + ends[i];
+        const uint32_t stop = *last;
+        if (UNLIKELY((uint8_t)(data[start] - '0') > 'z' - '0')) start = (uint32_t)skip_layout(data, start, stop, separator);
+        const uint32_t length = *first - start, separators = (uint32_t)(last - first);
+        uint32_t id = SEGMENT_UNKNOWN;
+        if (LIKELY(stop < near && length <= 3 && separators < ISA_ELEMENTS)) {
+            id = lookup_segment((uint32_t)load_word_le(data + start) & ID_MASKS[length]);
+        }
+        segments[i] = (segment_view){start, separators, id, first, data, first};
         first = last + 1;
-        cursor = (size_t)stop + 1;
+        start = stop + 1;
     }
 }
 
 /* Take every whole segment of the index. The cursor ends behind the last one taken. */
 static walk_status take_segments(x12_scan *scan) {
-    const uint8_t *data = scan->data;
-    const uint32_t *delimiters = scan->index.delimiters;
     const size_t end_count = scan->index.end_count;
-    const bool wrapped = scan->index.wrapped;
-    size_t first = 0;
-    place_segments(scan, scan->cursor);
+    bool inside = scan->now.mode == SET_835;
+    place_segments(scan);
     for (size_t i = 0; i < end_count; i++) {
-        const segment_place *place = &scan->segments[i];
-        const uint32_t *own = delimiters + place->first;
-        segment_view segment = {place->start, place->separators, own, data, own};
-        first = place->first + place->separators + 1;
-        if (UNLIKELY(wrapped || own[place->separators] + VALUE_SLACK >= scan->size) &&
-            clean_segment(scan, &segment) != 0) {
+        segment_view *segment = &scan->segments[i];
+        if (LIKELY(segment->id > SEGMENT_TA1 && inside)) {
+            scan->now.segment_ordinal++;
+            on_detail(scan, segment);
+            continue;
+        }
+        const uint32_t stop = segment->delimiters[segment->separators];
+        if (segment->start == stop && segment->separators == 0) continue; /* a terminator doubled */
+        if (clean_segment(scan, segment) != 0) {
             scan->out_of_memory = true;
             return WALK_STOP;
         }
-        if (LIKELY(place->id > SEGMENT_TA1 && place->separators < ISA_ELEMENTS && scan->now.mode == SET_835)) {
-            scan->now.segment_ordinal++;
-            on_detail(scan, &segment, (segment_id)place->id);
-            continue;
-        }
-        const uint32_t stop = segment.delimiters[segment.separators];
-        if (segment.start < stop || segment.separators != 0) {
-            walk_status status = take_odd_segment(scan, &segment, identify(scan, &segment));
-            if (status != WALK_ON) return status;
-        }
+        segment->id = identify(scan, segment);
+        walk_status status = take_odd_segment(scan, segment);
+        if (status != WALK_ON) return status;
+        inside = scan->now.mode == SET_835;
     }
+    size_t taken = 0;
     if (end_count > 0) {
-        const size_t behind = (size_t)delimiters[first - 1] + 1;
+        taken = scan->index.ends[end_count - 1] + 1;
+        const size_t behind = (size_t)scan->index.delimiters[taken - 1] + 1;
         scan->cursor = behind < scan->size ? behind : scan->size;
     }
     /* Keep the delimiters of the segment that the next block completes. */
-    const size_t left = scan->index.delimiter_count - first;
-    memmove(scan->index.delimiters, delimiters + first, left * sizeof(uint32_t));
+    const size_t left = scan->index.delimiter_count - taken;
+    memmove(scan->index.delimiters, scan->index.delimiters + taken, left * sizeof(uint32_t));
     scan->index.delimiter_count = left;
     scan->index.end_count = 0;
     return WALK_ON;
