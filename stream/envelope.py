@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date
+from functools import cache
 
 ISA_WIDTHS = (2, 10, 2, 10, 2, 15, 2, 15, 6, 4, 1, 5, 9, 1, 1, 1)
 """Width of ISA01 to ISA16: an ISA is 106 bytes, its terminator included."""
@@ -46,6 +47,10 @@ class Profile:
         return bytes((self.element, self.component, self.terminator))
 
 
+Delimiters = tuple[int, int, int]
+"""Element separator, component separator, segment terminator."""
+
+
 @dataclass(frozen=True, slots=True)
 class Fallback:
     """What stands in for an envelope that is not there, from the transaction itself.
@@ -60,9 +65,17 @@ class Fallback:
     version: bytes
 
 
-def profile_of(
-    isa: bytes, gs: bytes, delimiters: tuple[int, int, int], fallback: Fallback | None
-) -> Profile:
+def identity_of(isa: bytes, gs: bytes, delimiters: Delimiters) -> tuple[object, ...]:
+    """What of an ISA and a GS `profile_of` looks at: equal identities have equal profiles.
+
+    Control numbers, dates and passwords, which differ from one envelope to the next, are not in it.
+    """
+    element = bytes((delimiters[0],))
+    parts, group = isa.split(element), gs.split(element)
+    return (*parts[5:9], *parts[11:13], *parts[15:17], 0, *group[2:4], *group[7:9])
+
+
+def profile_of(isa: bytes, gs: bytes, delimiters: Delimiters, fallback: Fallback | None) -> Profile:
     """The profile of transactions under an ISA and a GS, as they lie in the source; either may be
     empty.
 
@@ -181,9 +194,11 @@ def _segment(profile: Profile, *elements: bytes) -> bytes:
 
 def _clean(value: bytes, profile: Profile) -> bytes:
     """A value that an envelope can hold: delimiters and control bytes become blanks."""
-    taken = (
-        profile.delimiters
-        if profile.repetition.isalnum()
-        else profile.delimiters + profile.repetition
-    )
-    return bytes(byte if byte >= 0x20 and byte not in taken else 0x20 for byte in value)
+    return value.translate(_blanking(profile.delimiters, profile.repetition))
+
+
+@cache
+def _blanking(delimiters: bytes, repetition: bytes) -> bytes:
+    """A translation that blanks what no element may hold. ISA11 of old versions is a letter."""
+    taken = delimiters if repetition.isalnum() else delimiters + repetition
+    return bytes(0x20 if byte < 0x20 or byte in taken else byte for byte in range(256))

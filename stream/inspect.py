@@ -45,13 +45,14 @@ def inspect_file(console: Console, path: Path, member: str, *, mask: bool, limit
         kind = kind_of(content.head)
         if kind not in (Kind.X12, Kind.ACH):
             raise SourceError(ADVICE.get(kind, kind.value))
+        console.print(Text(f"{source.name}: {kind.value}", "bold"))
         view = _View(console, Mask(mask), limit)
         if kind is Kind.X12:
             view.x12(content)
         else:
             view.ach(content)
         digest, byte_count = content.finish()
-    console.print(Text(f"{kind.value}, {byte_count:,} bytes, BLAKE3 {digest.hex()}"))
+    console.print(Text(f"{byte_count:,} bytes, BLAKE3 {digest.hex()}"))
 
 
 def _show_archive(console: Console, sources: Iterable[Source]) -> None:
@@ -109,7 +110,8 @@ class _View:
     def _count_835(self, window: Remittances) -> None:
         counts = self._counts
         counts["835s"] += len(window.transactions)
-        counts["other transaction sets"] += len(window.skipped)
+        for set_id in window.skipped.set_id.tolist():
+            counts[f"{safe(set_id.decode('latin-1')) or 'other'}s (not read)"] += 1
         counts["claims"] += len(window.claims)
         counts["services"] += len(window.services)
         self._cents["paid (BPR02)"] += sum(window.transactions.paid_cents.tolist())

@@ -23,17 +23,14 @@ from reassoc.core.errors import LimitError, ParseError
 from reassoc.core.pool import PaymentColumns, RemittanceColumns
 from reassoc.core.x12_835 import Remittances, iter_835
 from reassoc.stream.contents import Content, Progress, open_content
-from reassoc.stream.envelope import Fallback, Profile, profile_of
+from reassoc.stream.envelope import Profile
 from reassoc.stream.findings import ach_findings, payload_findings, x12_findings
 from reassoc.stream.kinds import ADVICE, Kind, kind_of
 from reassoc.stream.sources import Source, SourceError
+from reassoc.stream.verdicts import BALANCED, OWN_VALID, BatchVerdicts, Envelopes
 
 FINDINGS_MEMORY_BYTES = 4 << 20
 """Findings of one input that are kept in memory; more go to a file of the run's private folder."""
-
-OWN_VALID, BALANCED, GROUP_VALID, INTERCHANGE_VALID = 1, 2, 4, 8
-"""Bits of RemittanceRows.checks."""
-ALL_VALID = OWN_VALID | GROUP_VALID | INTERCHANGE_VALID
 
 Ints32 = npt.NDArray[np.int32]
 Ints64 = npt.NDArray[np.int64]
@@ -158,149 +155,12 @@ def _read(source: Source, content: Content, scratch: Path, progress: Progress | 
     return items
 
 
-class _Envelopes:
-    """Envelopes of one stream of windows: verdicts by file-wide number, and one profile row per
-    kind of envelope.
-
-    A verdict is final only in the window in which its envelope closes, so transactions keep the
-    numbers of their group and interchange until the input has ended.
-    """
-
-    def __init__(self, profiles: list[Profile]) -> None:
-        self._profiles = profiles
-        self._rows: dict[Profile, int] = {profile: row for row, profile in enumerate(profiles)}
-        self._verdicts: tuple[dict[int, bool], dict[int, bool]] = ({}, {})
-        self._numbers: list[tuple[Ints64, Ints64]] = []
-
-    def see(self, remittances: Remittances) -> Ints32:
-        """Take a window's envelopes; the profile row of each of its transactions."""
-        for verdicts, table in zip(
-            self._verdicts, (remittances.groups, remittances.interchanges), strict=True
-        ):
-            verdicts.update(zip(table.ordinal.tolist(), table.valid.tolist(), strict=True))
-        transactions = remittances.transactions
-        groups = _ordinals(remittances.groups.ordinal, transactions.group)
-        interchanges = _ordinals(remittances.interchanges.ordinal, transactions.interchange)
-        self._numbers.append((groups, interchanges))
-        return self._profile_rows(remittances)
-
-    def verdicts(self) -> Iterator[npt.NDArray[np.uint8]]:
-        """GROUP_VALID and INTERCHANGE_VALID of each transaction, one array per window seen."""
-        group_valid, interchange_valid = (_as_array(verdicts) for verdicts in self._verdicts)
-        for groups, interchanges in self._numbers:
-            yield np.where(group_valid[groups], GROUP_VALID, 0).astype(np.uint8) | np.where(
-                interchange_valid[interchanges], INTERCHANGE_VALID, 0
-            ).astype(np.uint8)
-
-    def _profile_rows(self, remittances: Remittances) -> Ints32:
-        transactions = remittances.transactions
-        rows = np.zeros(len(transactions), np.int32)
-        pairs = transactions.interchange.astype(np.int64) << 32 | (
-            transactions.group.astype(np.int64) & 0xFFFFFFFF
-        )
-        values, inverse = np.unique(pairs, return_inverse=True)
-        by_pair = np.zeros(len(values), np.int32)
-        for number, pair in enumerate(values.tolist()):
-            interchange = pair >> 32
-            group = pair & 0xFFFFFFFF
-            if _is_enveloped(remittances.interchanges, interchange):
-                by_pair[number] = self._profile_row(remittances, interchange, group, None)
-                continue
-            # Without an ISA the identities come from the transaction itself, so each may have its
-            # own.
-            for transaction in np.flatnonzero(inverse == number).tolist():
-                spare = _fallback(remittances, transaction)
-                rows[transaction] = self._profile_row(remittances, interchange, group, spare)
-            by_pair[number] = -1
-        common = by_pair[inverse] if len(values) else rows
-        return np.where(common >= 0, common, rows).astype(np.int32)
-
-    def _profile_row(
-        self, remittances: Remittances, interchange: int, group: int, spare: Fallback | None
-    ) -> int:
-        interchanges, groups = remittances.interchanges, remittances.groups
-        enveloped = _is_enveloped(interchanges, interchange)
-        profile = profile_of(
-            interchanges.isa.raw(interchange) if enveloped else b"",
-            groups.gs.raw(group) if _is_enveloped(groups, group) else b"",
-            (
-                int(interchanges.element_separator[interchange]),
-                int(interchanges.component_separator[interchange]),
-                int(interchanges.segment_terminator[interchange]),
-            ),
-            spare,
-        )
-        row = self._rows.setdefault(profile, len(self._profiles))
-        if row == len(self._profiles):
-            self._profiles.append(profile)
-        return row
-
-
-def _is_enveloped(table: object, row: int) -> bool:
-    return 0 <= row < len(table) and bool(table.enveloped[row])  # type: ignore[arg-type, attr-defined]
-
-
-def _ordinals(ordinals: npt.NDArray[np.uint32], rows: Ints32) -> Ints64:
-    """File-wide numbers of the envelopes in `rows`; -1 where a transaction has none."""
-    if not len(ordinals):
-        return np.full(len(rows), -1, np.int64)
-    return np.where(rows >= 0, ordinals[np.maximum(rows, 0)].astype(np.int64), -1)
-
-
-def _as_array(verdicts: dict[int, bool]) -> npt.NDArray[np.bool_]:
-    """Verdicts by number, with a true one at the end for -1: a transaction without that
-    envelope.
-    """
-    array = np.ones(max(verdicts, default=-1) + 2, np.bool_)
-    array[list(verdicts.keys())] = list(verdicts.values())
-    array[-1] = True
-    return array
-
-
-def _fallback(remittances: Remittances, row: int) -> Fallback:
-    transactions = remittances.transactions
-    sender = transactions.payer_id.raw(row) or transactions.originator.raw(row)
-    receiver = (
-        transactions.receiver_id.raw(row)
-        or transactions.payee_tin.raw(row)
-        or transactions.payee_entity_id.raw(row)
-    )
-    return Fallback(sender.strip(), receiver.strip(), transactions.implementation.raw(row).strip())
-
-
-class _BatchVerdicts:
-    """Validity of ACH entries once their batch and file have ended, over the windows of an
-    input.
-    """
-
-    def __init__(self) -> None:
-        self._batches: dict[int, bool] = {}
-        self._files: dict[int, bool] = {}
-        self._seen: list[tuple[npt.NDArray[np.bool_], Ints64, Ints64]] = []
-
-    def see(self, window: AchFiles) -> None:
-        """Take a window's entries, batches and files."""
-        entries, batches, files = window.entries, window.batches, window.files
-        self._batches.update(zip(batches.ordinal.tolist(), batches.valid.tolist(), strict=True))
-        self._files.update(zip(files.ordinal.tolist(), files.valid.tolist(), strict=True))
-        batch = _ordinals(batches.ordinal, entries.batch)
-        file_of_batch = _ordinals(files.ordinal, batches.file)
-        file = np.append(file_of_batch, -1)[entries.batch]
-        self._seen.append((entries.valid.copy(), batch, file))
-
-    def valid(self) -> Iterator[npt.NDArray[np.bool_]]:
-        """Per window: entry, batch and file are all valid."""
-        batches, files = _as_array(self._batches), _as_array(self._files)
-        for valid, batch, file in self._seen:
-            yield valid & batches[batch] & files[file]
-
-
 class _X12Reader:
     """Windows of an X12 input into items."""
 
     def __init__(self, items: Items) -> None:
         self._items = items
-        self._envelopes = _Envelopes(items.profiles)
+        self._envelopes = Envelopes(items.profiles)
 
     def windows(self, content: Content) -> Iterator[int]:
         """Read all windows; yields the byte up to which the input was read."""
@@ -334,7 +194,7 @@ class _AchReader:
     def __init__(self, items: Items) -> None:
         self._items = items
         self._payload_verdicts: list[npt.NDArray[np.uint8]] = []
-        self._verdicts = _BatchVerdicts()
+        self._verdicts = BatchVerdicts()
         self._payment_count = 0
         self._remittance_count = 0
 
@@ -357,7 +217,7 @@ class _AchReader:
         ordinal = np.arange(self._remittance_count, self._remittance_count + count, dtype=np.int32)
         # A payload lies whole in its window, so its envelopes end there too: their numbers need not
         # be file-wide.
-        envelopes = _Envelopes(self._items.profiles)
+        envelopes = Envelopes(self._items.profiles, ends_in_window=True)
         _keep(
             self._items,
             remittances,
@@ -385,7 +245,7 @@ def _keep(
     items: Items,
     window: Remittances,
     columns: RemittanceColumns,
-    envelopes: _Envelopes,
+    envelopes: Envelopes,
     *,
     start: Ints64,
     stop: Ints64,
@@ -412,7 +272,7 @@ def _keep(
     )
 
 
-def _set_verdicts(items: Items, envelopes: _Envelopes) -> None:
+def _set_verdicts(items: Items, envelopes: Envelopes) -> None:
     for rows, verdicts in zip(items.remittance_rows, envelopes.verdicts(), strict=True):
         rows.checks |= verdicts
 

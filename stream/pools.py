@@ -12,7 +12,8 @@ import numpy.typing as npt
 from reassoc.core.columns import TextColumn
 from reassoc.core.pool import PaymentColumns, RemittanceColumns
 from reassoc.stream.envelope import Profile
-from reassoc.stream.intake import ALL_VALID, Items, RemittanceRows
+from reassoc.stream.intake import Items, RemittanceRows
+from reassoc.stream.verdicts import ALL_VALID
 
 Ints32 = npt.NDArray[np.int32]
 

@@ -15,11 +15,11 @@ from reassoc.core.statuses import (
     Funding,
     MatchStatus,
     PaymentStatus,
+    Reason,
     RemittanceStatus,
     reason_text,
 )
 from reassoc.stream.explain import explain_cells
-from reassoc.stream.intake import GROUP_VALID, INTERCHANGE_VALID, OWN_VALID
 from reassoc.stream.outcome import Outcome
 from reassoc.stream.table import (
     chunks,
@@ -32,6 +32,7 @@ from reassoc.stream.table import (
     text_cells,
     write_rows,
 )
+from reassoc.stream.verdicts import GROUP_VALID, INTERCHANGE_VALID, OWN_VALID
 
 MATCH_COLUMNS = (
     "match_id,status,tier,reason,remit_file,remit_ordinal,remit_control,trace,payer_id,remit_cents,remit_date,"
@@ -229,7 +230,8 @@ def _remittance_why(outcome: Outcome, verdict: Verdicts, rows: slice) -> list[st
     copy it is.
     """
     pools = outcome.pools
-    cells = _reason_cells(verdict.remittance_reason[rows])
+    # What is invalid is said in more words than the matcher knows.
+    cells = _reason_cells(verdict.remittance_reason[rows] & ~int(Reason.REMITTANCE_INVALID))
     invalid = verdict.remittance_status[rows] == int(RemittanceStatus.INVALID)
     checks = pools.rows.checks[rows]
     for row in np.flatnonzero(invalid).tolist():
