@@ -26,7 +26,7 @@ def ccd_feed(entry_count: int, seed: int = 1) -> tuple[bytes, int]:
     odfi = 9100001
     routing = random.integers(1_000_000, 12_000_000, entry_count)
     checks = _check_digits(routing)
-    amounts = random.integers(100, 5_000_000, entry_count)
+    amounts = random.integers(100, 2_000_000, entry_count)
     lines = [f"101 0910000191234567890{'260316'}0800A094101{'RECEIVING BANK':<23}{'CLEARING HOUSE':<23}{'':8}"]
     totals = [0, 0]
     columns = zip(routing.tolist(), checks.tolist(), amounts.tolist(), strict=True)

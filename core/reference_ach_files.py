@@ -47,7 +47,7 @@ def settlement_date(day: int, near: int) -> int:
         for y, date in zip((year - 1, year, year + 1), candidates, strict=True)
         if date.year == y
     ]
-    return min(days, key=lambda value: abs(value - near))
+    return min(days, key=lambda value: abs(value - near), default=DATE_NONE)
 
 
 def read_code(text: bytes) -> bytes:
