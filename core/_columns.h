@@ -7,6 +7,7 @@
 #ifndef REASSOC_COLUMNS_H
 #define REASSOC_COLUMNS_H
 
+#include <pthread.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -81,14 +82,85 @@ static inline void column_advise(void *memory, size_t size) {
 #endif
 }
 
-/* The memory of a table is one slab that all its columns lie in, so that a large table is faulted in by huge pages:
- * 4 KiB faults on two hundred separate columns cost as much as filling them (bench/test_bench_x12.py). */
+/* The memory of a table is one slab that all its columns lie in. Large slabs are faulted in by huge pages, and slabs that
+ * were given back are kept for the next window: fresh 4 KiB pages for two hundred columns cost more than filling them
+ * (bench/test_bench_x12.py). What is kept is bounded; slab_cache_clear gives it back. */
+#define SLAB_CACHE_BYTES_MAX ((size_t)256 << 20)
+enum { SLAB_CACHE_COUNT_MAX = 128, SLAB_CACHE_BYTES_MIN = 16 << 10 };
+
+typedef struct {
+    size_t size;      /* of the whole slab, this head included */
+    char fill[COLUMN_ALIGNMENT - sizeof(size_t)];
+} slab_head;
+
+static struct {
+    pthread_mutex_t lock;
+    slab_head *slabs[SLAB_CACHE_COUNT_MAX];
+    size_t count;
+    size_t bytes;
+} slab_cache = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+/* A kept slab of at least `size` bytes and at most twice that, or NULL. */
+static inline slab_head *slab_cache_take(size_t size) {
+    slab_head *found = NULL;
+    size_t best = 0;
+    pthread_mutex_lock(&slab_cache.lock);
+    for (size_t i = 0; i < slab_cache.count; i++) {
+        slab_head *slab = slab_cache.slabs[i];
+        if (slab->size >= size && slab->size / 2 <= size && (found == NULL || slab->size < found->size)) {
+            found = slab;
+            best = i;
+        }
+    }
+    if (found != NULL) {
+        slab_cache.slabs[best] = slab_cache.slabs[--slab_cache.count];
+        slab_cache.bytes -= found->size;
+    }
+    pthread_mutex_unlock(&slab_cache.lock);
+    return found;
+}
+
 static inline void *slab_allocate(size_t size) {
-    if (size < 2 * HUGE_PAGE_BYTES) return malloc(size);
-    void *slab = NULL;
-    if (posix_memalign(&slab, HUGE_PAGE_BYTES, size) != 0) return NULL;
-    column_advise(slab, size);
-    return slab;
+    slab_head *slab = NULL;
+    size += sizeof(slab_head);
+    if (size >= SLAB_CACHE_BYTES_MIN) slab = slab_cache_take(size);
+    if (slab != NULL) return slab + 1;
+    if (size >= 2 * HUGE_PAGE_BYTES) {
+        void *memory = NULL;
+        size = (size + HUGE_PAGE_BYTES - 1) / HUGE_PAGE_BYTES * HUGE_PAGE_BYTES;
+        if (posix_memalign(&memory, HUGE_PAGE_BYTES, size) != 0) return NULL;
+        column_advise(memory, size);
+        slab = memory;
+    } else {
+        slab = malloc(size);
+        if (slab == NULL) return NULL;
+    }
+    slab->size = size;
+    return slab + 1;
+}
+
+static inline void slab_free(void *memory) {
+    if (memory == NULL) return;
+    slab_head *slab = (slab_head *)memory - 1;
+    if (slab->size >= SLAB_CACHE_BYTES_MIN) {
+        pthread_mutex_lock(&slab_cache.lock);
+        if (slab_cache.count < SLAB_CACHE_COUNT_MAX && slab_cache.bytes + slab->size <= SLAB_CACHE_BYTES_MAX) {
+            slab_cache.bytes += slab->size;
+            slab_cache.slabs[slab_cache.count++] = slab;
+            slab = NULL;
+        }
+        pthread_mutex_unlock(&slab_cache.lock);
+    }
+    free(slab);
+}
+
+static inline size_t slab_cache_clear(void) {
+    pthread_mutex_lock(&slab_cache.lock);
+    size_t bytes = slab_cache.bytes;
+    while (slab_cache.count > 0) free(slab_cache.slabs[--slab_cache.count]);
+    slab_cache.bytes = 0;
+    pthread_mutex_unlock(&slab_cache.lock);
+    return bytes;
 }
 
 static inline void **column_slot(void *table, const column_spec *spec) {
@@ -114,7 +186,7 @@ static inline int table_reserve(void *table, const column_spec *specs, size_t sp
         *slot = place;
         place += column_bytes(capacity, &specs[i]);
     }
-    free(head->slab);
+    slab_free(head->slab);
     head->slab = slab;
     head->capacity = capacity;
     return 0;
@@ -123,7 +195,7 @@ static inline int table_reserve(void *table, const column_spec *specs, size_t sp
 static inline void table_free(void *table, const column_spec *specs, size_t spec_count) {
     table_head *head = (table_head *)table;
     (void)specs, (void)spec_count;
-    free(head->slab);
+    slab_free(head->slab);
     head->slab = NULL;
     head->rows = head->capacity = 0;
 }

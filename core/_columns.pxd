@@ -23,7 +23,13 @@ cdef extern from "_columns.h" nogil:
 
     int table_reserve(void *table, const column_spec *specs, size_t spec_count, size_t wanted) noexcept
     void table_free(void *table, const column_spec *specs, size_t spec_count) noexcept
+    void slab_free(void *memory) noexcept
+    size_t slab_cache_clear() noexcept
     void **column_slot(void *table, const column_spec *spec) noexcept
+
+
+cdef inline void free_slab(object capsule) noexcept:
+    slab_free(PyCapsule_GetPointer(capsule, NULL))
 
 
 cdef inline void free_capsule(object capsule) noexcept:
@@ -41,9 +47,9 @@ cdef inline list take_columns(void *table, const column_spec *specs, size_t spec
     cdef size_t rows = head.rows
     owner = None
     if rows == 0:
-        free(head.slab)
+        slab_free(head.slab)
     else:
-        owner = PyCapsule_New(head.slab, NULL, free_capsule)
+        owner = PyCapsule_New(head.slab, NULL, free_slab)
     for i in range(spec_count):
         columns.append((
             specs[i].name.decode(), specs[i].kind.decode(), specs[i].doc.decode(),

@@ -5,7 +5,7 @@
 #include "_x12_835.h"
 
 /* Indexed at a time, so that the index stays in the nearest caches (bench/test_bench_x12.py). */
-enum { BLOCK_BYTES = 32 * 1024 };
+enum { BLOCK_BYTES = 16 * 1024 };
 
 #define SEGMENT_IDS(X)                                                                                                 \
     X(ISA) X(GS) X(ST) X(SE) X(GE) X(IEA) X(TA1) X(BPR) X(TRN) X(CUR) X(REF) X(DTM) X(N1) X(N3) X(N4) X(PER) X(RDM)     \

@@ -234,7 +234,7 @@ static walk_status take_segments(x12_scan *scan) {
         }
         const uint32_t stop = segment->delimiters[segment->separators];
         if (segment->start == stop && segment->separators == 0) continue; /* a terminator doubled */
-        if (clean_segment(scan, segment) != 0) {
+        if ((scan->index.wrapped || stop + VALUE_SLACK >= scan->size) && clean_segment(scan, segment) != 0) {
             scan->out_of_memory = true;
             return WALK_STOP;
         }

@@ -8,7 +8,7 @@ from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, getenv
 
-from reassoc.core._columns cimport column_spec, take_columns
+from reassoc.core._columns cimport column_spec, slab_cache_clear, take_columns
 
 from reassoc.core.errors import LimitError
 
@@ -111,6 +111,11 @@ def active_kernel() -> str:
         if choices[i].index == chosen:
             return choices[i].name.decode()
     raise AssertionError("the chosen kernel is none of the list")
+
+
+def release_memory() -> int:
+    """Give back the memory that was kept for the next window (at most 256 MiB); returns its bytes."""
+    return slab_cache_clear()
 
 
 def severity_of(int code) -> int:
