@@ -54,3 +54,32 @@ type: $(VENV)/lint-tools     ## mypy strict and pyright
 
 clean:           ## remove what the other words made
 	rm -rf build dist $(VENV) $(VENV)-* *.egg-info core/*.so
+
+# Seconds for each of the fuzzers; a find ends the run and is kept under tests/fuzz/crashers.
+FUZZ_SECONDS ?= 60
+
+fuzz: $(VENV)/test-tools     ## mutation fuzzing of both readers over the samples
+	cd tests && ../$(BIN)/python -m fuzz.fuzz_x12 --seconds $(FUZZ_SECONDS)
+	cd tests && ../$(BIN)/python -m fuzz.fuzz_ach --seconds $(FUZZ_SECONDS)
+
+# The sanitizers need their own build. It stands beside the real one, in a copy of the sources, so
+# that neither overwrites the other's extensions; the tests then import it because it comes first.
+SANITIZED := build/sanitize
+SANITIZE_CC ?= gcc
+SANITIZE_ENV = PYTHONPATH=$(abspath $(SANITIZED))/build/pkgroot PYTHONMALLOC=malloc \
+	LD_PRELOAD="$$($(SANITIZE_CC) -print-file-name=libasan.so) $$($(SANITIZE_CC) -print-file-name=libubsan.so)" \
+	ASAN_OPTIONS=detect_leaks=0:abort_on_error=0:allow_user_segv_handler=1 \
+	UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 REASSOC_HYPOTHESIS=$(SANITIZE_HYPOTHESIS)
+SANITIZE_HYPOTHESIS ?= quick
+SANITIZE_SECONDS ?= 30
+SANITIZE_SOURCES = setup.py pyproject.toml $(wildcard README.md LICENSE) core stream loadtest
+SANITIZE_TESTS ?= tests/unit tests/property tests/golden tests/fuzz
+
+sanitize: $(VENV)/test-tools     ## the tests and the fuzzers under ASan and UBSan
+	mkdir -p $(SANITIZED)
+	tar -cf - --exclude='*.so' --exclude=__pycache__ $(SANITIZE_SOURCES) | tar -C $(SANITIZED) -xf -
+	cd $(SANITIZED) && CC=$(SANITIZE_CC) REASSOC_SANITIZE=1 ../../$(BIN)/python setup.py --quiet build_ext --inplace
+	$(SANITIZE_ENV) $(BIN)/python tests/sanitizer_check.py $(abspath $(SANITIZED))
+	$(SANITIZE_ENV) $(BIN)/python -m pytest -q -p no:cacheprovider $(SANITIZE_TESTS)
+	cd tests && $(SANITIZE_ENV) ../$(BIN)/python -m fuzz.fuzz_x12 --seconds $(SANITIZE_SECONDS)
+	cd tests && $(SANITIZE_ENV) ../$(BIN)/python -m fuzz.fuzz_ach --seconds $(SANITIZE_SECONDS)

@@ -52,7 +52,8 @@ def imports(path: Path) -> Iterator[str]:
             assert node.level == 0, f"{path}: a relative import hides which layer it reaches"
             module = node.module or ""
             yield module
-            yield from (f"{module}.{alias.name}" for alias in node.names if module == "reassoc")
+            if module in ("reassoc", "reassoc.core"):
+                yield from (f"{module}.{alias.name}" for alias in node.names)
 
 
 def _name(path: Path) -> str:

@@ -21,7 +21,9 @@ from pathlib import Path
 from corpus import Sample
 
 CRASHERS = Path(__file__).resolve().parent / "crashers"
-INPUT_BYTES_MAX = 200_000
+INPUT_BYTES_MAX = 60_000
+WINDOW_COUNT_MAX = 300
+"""So many windows at most, for each costs as much as thousands of bytes."""
 HANG_SECONDS = 60
 
 Check = Callable[[bytes, random.Random], None]
@@ -95,6 +97,11 @@ def mutate(data: bytes, rng: random.Random, others: Sequence[Sample]) -> bytes:
                 old, new = rng.choice(changed), rng.randrange(256)
                 changed = changed.replace(bytes([old]), bytes([new]))
     return bytes(changed[:INPUT_BYTES_MAX])
+
+
+def window_size(data: bytes, rng: random.Random) -> int:
+    """A window size to read `data` with: tiny, small, or larger than the input."""
+    return max(rng.choice((1, 7, 95, 1000, 5000, 100_000)), len(data) // WINDOW_COUNT_MAX)
 
 
 def worker(kind: str, check: Check, samples: Sequence[Sample], options: argparse.Namespace) -> None:

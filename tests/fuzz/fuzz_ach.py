@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from corpus import ACH_ROOT, samples
-from fuzz.driver import main
+from fuzz.driver import main, window_size
 from guarded import GuardedArena
 from reassoc.core.ach import AchFiles, iter_ach, read_ach
 from reassoc.core.errors import ParseError
@@ -51,7 +51,7 @@ def check(data: bytes, rng: random.Random) -> None:
         whole = entries([read_ach(buffer)])
     except ParseError:
         return
-    window_bytes = rng.choice((1, 95, 1000, 5000, 100_000))
+    window_bytes = window_size(data, rng)
     cut = entries(list(iter_ach(buffer, window_bytes=window_bytes)))
     for name, expected in whole.items():
         assert cut[name] == expected, f"{name} differs in windows of {window_bytes}"
