@@ -31,7 +31,7 @@ ACH_INLINE slice_mask slice_equal(const __m128i *slice, char value) {
 }
 #endif
 
-/* The form that nearly all CCD+ have: `TRN*1*<letters and digits>*<10 digits>` and `\` or `~`, then blanks. Returns
+/* The form that nearly all CCD+ have: `TRN*1*<letters and digits>*<10 of them>` and `\` or `~`, then blanks. Returns
  * whether it was that; everything else, and every other CPU, takes trn_find, which gives the same. */
 ACH_INLINE int trn_fast(const uint8_t *text, const record_mask *mask, trn_result *result, const int portable) {
 #if ACH_HAVE_SSE2
@@ -40,14 +40,12 @@ ACH_INLINE int trn_fast(const uint8_t *text, const record_mask *mask, trn_result
     uint64_t tail = mask_field(mask, SLICE_FIRST + 40, 40), head = mask_field(mask, SLICE_FIRST, 40);
     int stop = tail != 0 ? 104 - __builtin_clzll(tail) : 64 - __builtin_clzll(head);
     if (stop < 6 + 1 + 1 + 10 + 1) return 0;
+    /* (trace, separator, payer's ten characters, terminator) */
     uint8_t terminator = text[stop - 1];
     int trace_stop = stop - 12;
     if ((terminator != '\\' && terminator != '~') || text[trace_stop] != '*' || trace_stop - 6 > TRN02_BYTES_MAX) return 0;
-    uint64_t payer = load_8(text + stop - 11);
-    if (!all_digits_8(payer) || !is_digit(text[stop - 3]) || !is_digit(text[stop - 2])) return 0;
-    /* The trace, at most 50 bytes from the sixth on: all of it letters and digits, no X (masked), no T at its start
-     * (doubled prefix). Both at once, for as many blocks as it is long. */
-    for (int at = 6; at < trace_stop; at += 16) {
+    /* All but the separator letters and digits, no X (it may be masked), no T at the start (a doubled prefix). */
+    for (int at = 6; at < stop - 1; at += 16) {
         __m128i block = _mm_loadu_si128((const __m128i *)(text + at));
         __m128i digit = _mm_sub_epi8(block, _mm_set1_epi8('0'));
         __m128i letter = _mm_sub_epi8(block, _mm_set1_epi8('A'));
@@ -55,8 +53,9 @@ ACH_INLINE int trn_fast(const uint8_t *text, const record_mask *mask, trn_result
                                     _mm_cmpeq_epi8(_mm_min_epu8(letter, _mm_set1_epi8(25)), letter));
         good = _mm_andnot_si128(_mm_cmpeq_epi8(block, _mm_set1_epi8('X')), good);
         unsigned bits = (unsigned)_mm_movemask_epi8(good);
-        int width = trace_stop - at;
+        int width = stop - 1 - at, separator = trace_stop - at;
         unsigned wanted = width >= 16 ? 0xFFFFu : (1u << width) - 1u;
+        if (separator >= 0 && separator < 16) bits ^= 1u << separator;
         if ((bits & wanted) != wanted) return 0;
     }
     if (text[6] == 'T') return 0;
@@ -174,8 +173,15 @@ static inline int read_return(ach_reader *reader, const ach_record *record, int 
 ACH_INLINE int check_sequence(ach_reader *reader, const ach_record *record, size_t row, int text) {
     ach_entry_state *entry = &reader->now.entry;
     ach_addenda_table *table = &reader->tables.addenda;
-    uint64_t tail = load_8(record->at + 86), head = load_8(record->at + 79) >> 32 << 32 | 0x30303030u;
+    uint64_t tail = load_8(record->at + 86), head = load_8(record->at + 79) >> 32;
+    if (__builtin_expect(text && entry->texts == 1 && head == 0x31303030u /* 0001 */ && entry->trace_tail >= 0 &&
+                             (tail ^ entry->tail_bytes) >> 8 == 0, 1)) {
+        table->sequence[row] = 1;
+        table->entry_sequence[row] = entry->trace_tail;
+        return 0;
+    }
     int32_t entry_sequence = -1, sequence = -1;
+    head = head << 32 | 0x30303030u;
     tail = (tail & ~(uint64_t)0xFF) | '0';
     if (all_digits_8(tail)) entry_sequence = (int32_t)parse_8(tail);
     if (text && all_digits_8(head)) sequence = (int32_t)parse_8(head);

@@ -109,7 +109,7 @@ static inline void settle_file_row(ach_reader *reader) {
     table->valid[row] = (uint8_t)file->valid;
     table->batch_stop[row] = (uint32_t)reader->tables.batches.rows;
     table->batch_count[row] = (int64_t)file->batches;
-    table->record_count[row] = (int64_t)file->records;
+    table->record_count[row] = (int64_t)(reader->now.records - file->records_before);
     table->entry_addenda_count[row] = (int64_t)file->totals.entry_addenda;
     table->entry_hash[row] = (int64_t)(file->totals.hash % HASH_MODULUS);
     table->debit_cents[row] = (int64_t)file->totals.debit_cents;
@@ -227,12 +227,14 @@ static inline void end_batch(ach_reader *reader) {
     settle_batch_row(reader);
 }
 
-/* The file has ended: what can only be said now. */
-static inline void end_file(ach_reader *reader) {
+/* The file has ended: what can only be said now. `after` records were taken since. */
+static inline void end_file(ach_reader *reader, unsigned after) {
     ach_state *now = &reader->now;
     ach_file_state *file = &now->file;
     end_batch(reader);
     if (file->status == FILE_NONE) return;
+    now->records -= after;
+    file->records = now->records - file->records_before;
     if (!file->has_control) {
         ach_find(reader, ACH_FILE_CONTROL_MISSING, file->offset - now->window_offset, 0, 0, 0, 0, -1);
     } else {
@@ -242,6 +244,7 @@ static inline void end_file(ach_reader *reader) {
         if (file->records % 10 != 0) ach_find(reader, ACH_FILE_FILLER_MISSING, at, 0, file->control_record, '9', 0, -1);
     }
     settle_file_row(reader);
+    now->records += after;
     file->status = FILE_NONE;
 }
 
@@ -256,6 +259,7 @@ static inline void begin_file(ach_reader *reader, const ach_record *record, int 
     file->has_header = has_header;
     file->valid = 1;
     file->row = -1;
+    file->records_before = now->records - 1;
     file->ordinal = (uint32_t)now->files++;
     file->offset = now->window_offset + (int64_t)record->offset;
     for (int i = 0; i < 6; i++) file->declared[i] = -1;
@@ -272,7 +276,7 @@ static inline void begin_file(ach_reader *reader, const ach_record *record, int 
 /* There is a file to put this record in. */
 static inline void need_file(ach_reader *reader, const ach_record *record) {
     if (reader->now.file.status == FILE_OPEN) return;
-    end_file(reader);
+    end_file(reader, 1);
     begin_file(reader, record, 0);
 }
 

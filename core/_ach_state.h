@@ -63,8 +63,6 @@ enum {
 /* An entry with its addenda is never cut by a window, so its size needs a limit. */
 #define ENTRY_ADDENDA_MAX 9999
 #define ENTRY_BYTES_MAX ((size_t)2 << 20)
-/* More findings than one record, or the end of the input, can bring. */
-#define FINDINGS_PER_RECORD_MAX 48
 #define HASH_MODULUS 10000000000u
 
 typedef struct {
@@ -88,7 +86,8 @@ typedef struct {
     uint32_t ordinal;
     int64_t offset;
     uint64_t batches;
-    uint64_t records;
+    uint64_t records;        /* once it has ended; until then it is counted from records_before */
+    uint64_t records_before;
     ach_totals totals;
     int64_t declared[6];
     int64_t control_offset;
@@ -134,7 +133,7 @@ typedef struct {
     uint32_t texts;     /* of type 05 */
     int32_t declared;   /* CTX: number of addenda at 55-58, -1 elsewhere */
     int32_t trace_tail; /* last 7 digits of the trace, -1 where it is no number */
-    int64_t trace;
+    uint64_t tail_bytes; /* its last 8 columns as they stand */
     size_t offset;
 } ach_entry_state;
 
@@ -214,11 +213,11 @@ typedef struct {
             RESERVE_BLOCK(reader, table, SPECS, (reader)->tables.table.rows + 1);                                      \
     } while (0)
 
-/* The caller has made room for FINDINGS_PER_RECORD_MAX rows. */
-static inline void ach_find(ach_reader *reader, uint16_t code, int64_t offset_in_window, uint32_t length,
+static __attribute__((noinline)) void ach_find(ach_reader *reader, uint16_t code, int64_t offset_in_window, uint32_t length,
                             uint32_t record_number, uint8_t type, uint8_t position, int32_t entry_row) {
     ach_finding_table *table = &reader->tables.findings;
-    if (table->rows >= table->capacity) return; /* only without memory, which is told as such */
+    ROOM(reader, findings, ACH_FINDING_SPECS, 1);
+    if (reader->now.failed) return;
     size_t row = table->rows++;
     table->code[row] = code;
     table->file_offset[row] = reader->now.window_offset + offset_in_window;
@@ -232,7 +231,7 @@ static inline void ach_find(ach_reader *reader, uint16_t code, int64_t offset_in
 }
 
 /* About one field of a record: `position` is its column, from 1. */
-static inline void ach_find_field(ach_reader *reader, uint16_t code, const ach_record *record, uint8_t position,
+static __attribute__((noinline)) void ach_find_field(ach_reader *reader, uint16_t code, const ach_record *record, uint8_t position,
                                   uint8_t width, int32_t entry_row) {
     uint32_t first = position > 0 ? position - 1u : 0u;
     if (first > record->length) first = record->length;
