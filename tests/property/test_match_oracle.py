@@ -1,0 +1,169 @@
+"""The matcher against its rules said slowly, and the promises that hold for any input."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from match_oracle import Oracle, Pair, may_be_released
+from pools import DAY, PAYMENT, REMITTANCE, payments, remittances
+from reassoc.core.calendar import BankingCalendar
+from reassoc.core.match import Matches, match
+from reassoc.core.policy import PayerRule, Policy
+from reassoc.core.pool import PaymentColumns, RemittanceColumns
+from reassoc.core.statuses import Funding, MatchStatus, RemittanceStatus
+
+CALENDAR = BankingCalendar(np.array([DAY + 1], np.int32))
+LONG = "LONGTRACENUMBERTHATDOESNOTFIT"  # over ITEM_TEXT_BYTES
+NEAR = ["12345", "0012345", "12-345", " 12345", "EFT12345", "EFT0012345X"]
+TRACES = [NEAR, NEAR, NEAR, [LONG, f"0{LONG}", f"{LONG} "], ["12345", "54321"], ["000", "", "12345"]]
+PAYERS = ["1234567890", "1234567890", "234567890", "1341858386", "1341858386", "3234567890", "1999999999", ""]
+DATES = [DAY, DAY + 100, DAY + 200, DAY + 400, None]
+Case = tuple[list[dict[str, Any]], list[dict[str, Any]], Policy]
+
+
+RULE = PayerRule(ids=("1234567890", "1341858386"), trace_prefixes=("EFT",), trace_suffixes=("X",))
+POLICIES = [
+    Policy(),
+    Policy(payers=(RULE,)),
+    Policy(payers=(RULE,), review_tiers=("T2", "T0"), ignored_payer_ids=("1999999999",)),
+    Policy(trace_prefixes=("E", "EFT"), trace_window_days=100, review_tiers=("T1", "T3")),
+]
+
+
+def _mostly(random: Random, usual: Any, *others: Any) -> Any:
+    return random.choice(others) if random.random() < 0.08 else usual
+
+
+def _rows(random: Random, make: Callable[[], dict[str, Any]], count: int) -> list[dict[str, Any]]:
+    """Rows of different ids; some repeat another's content, as resends do."""
+    rows: list[dict[str, Any]] = []
+    for place in random.sample(range(60), count):
+        row = dict(random.choice(rows)) if rows and random.random() < 0.2 else make()
+        rows.append({**row, "id_digest": 1 + place % 3, "id_offset": place})
+    return rows
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> tuple[list[dict[str, Any]], list[dict[str, Any]], Policy]:
+    """Two small pools of items that nearly all resemble each other, and a policy."""
+    random = Random(draw(st.integers(0, 2**48)))
+    family = random.choice(TRACES)
+    traces, payers = random.sample(family, min(random.randint(1, 3), len(family))), random.sample(PAYERS, 2)
+    dates = random.sample(DATES, 2)
+
+    def remittance() -> dict[str, Any]:
+        return {
+            **REMITTANCE,
+            "trace": random.choice(traces),
+            "payer_id": random.choice(payers),
+            "paid_cents": _mostly(random, random.choice([100, 100, 250]), 0, -5),
+            "effective_date": random.choice(dates),
+            "payment_method": _mostly(random, "ACH", "BOP", "CHK", "FWT", "NON", "CCC", ""),
+            "handling": _mostly(random, "I", "H", "P", "C"),
+            "currency": _mostly(random, "", "USD", "CAD"),
+            "credit_debit": _mostly(random, "C", "D", ""),
+            "payee_tin": random.choice(["112223333", "445556666", ""]),
+            "payee_entity_id": random.choice(["1999999984", "1888888884", ""]),
+            "body_hash": random.choice([0, 1, 2, 3]),
+            "valid": _mostly(random, True, False),
+            "payment_row": _mostly(random, -1, 0, 1),
+        }
+
+    def payment() -> dict[str, Any]:
+        return {
+            **PAYMENT,
+            "trace": random.choice(traces),
+            "payer_id": random.choice(payers),
+            "amount_cents": _mostly(random, random.choice([100, 100, 250]), 0),
+            "kind": _mostly(random, 1, 0, 2, 3, 4, 5, 6),
+            "account": random.choice(["5566778", "1"]),
+            "settlement_date": random.choice(dates),
+            "effective_date": random.choice(dates),
+            "ach_trace": random.randint(1, 20),
+            "entry_description": _mostly(random, "HCCLAIMPMT", "PAYROLL"),
+            "valid": _mostly(random, True, False),
+        }
+
+    left = _rows(random, remittance, random.randint(0, 6))
+    right = _rows(random, payment, random.randint(2, 6))
+    return left, right, random.choice(POLICIES)
+
+
+def run(left: RemittanceColumns, right: PaymentColumns, policy: Policy) -> Matches:
+    return match(left, right, policy=policy, calendar=CALENDAR, as_of=DAY + 150)
+
+
+@settings(max_examples=4 * settings.default.max_examples)
+@given(cases())
+def test_agrees_with_the_rules(case: Case) -> None:
+    left, right, policy = case
+    m = run(remittances(*left), payments(*right), policy)
+    rows = zip(m.remittance, m.payment, m.status, m.tier, strict=True)
+    found = sorted(Pair(int(r), int(p), MatchStatus(s), int(t)) for r, p, s, t in rows)
+    oracle = Oracle(left, right, policy)
+    assert found == oracle.run()
+    duplicates = np.flatnonzero(m.remittance_status == RemittanceStatus.DUPLICATE)
+    assert set(duplicates.tolist()) == oracle.left_duplicates
+    settled = {p.remittance for p in found if p.status == MatchStatus.AUTO and m.payment_funding[p.payment] == Funding.SETTLED and right[p.payment]["valid"]}  # fmt: skip
+    for i, row in enumerate(left):
+        free = may_be_released(row) and i not in oracle.left_duplicates
+        assert m.release[i] == (free or (i in settled and row["valid"]))
+
+
+@given(cases())
+def test_never_wrong_about_money(case: Case) -> None:
+    left, right, policy = case
+    m = run(remittances(*left), payments(*right), policy)
+    auto = m.status == MatchStatus.AUTO
+    assert (m.remittances.paid_cents[m.remittance[auto]] == m.payments.amount_cents[m.payment[auto]]).all()
+    assert (m.payments.kind[m.payment] == 1).all()
+    for rows in (m.remittance, m.payment):
+        decided = set(rows[auto].tolist())
+        assert len(decided) == auto.sum()
+        assert decided.isdisjoint(rows[~auto].tolist())
+    assert m.remittances.valid[m.release].all()
+
+
+def _canonical(m: Matches) -> list[Any]:
+    """The outcome in terms of ids: every column of every pair and item."""
+    left = list(zip(m.remittances.id_digest.tolist(), m.remittances.id_offset.tolist(), strict=True))
+    right = list(zip(m.payments.id_digest.tolist(), m.payments.id_offset.tolist(), strict=True))
+    names = ("match_id", "status", "tier", "reason", "agreed", "differed", "rewrites", "rivals", "days_apart", "funded")
+    columns = [getattr(m, name).tolist() for name in names]
+    pairs = [(left[r], right[p]) for r, p in zip(m.remittance.tolist(), m.payment.tolist(), strict=True)]
+    items = sorted(zip(left, m.remittance_status, m.remittance_reason, m.release, strict=True))
+    paid = sorted(zip(right, m.payment_status, m.payment_reason, m.payment_funding, strict=True))
+    return [list(zip(pairs, *columns, strict=True)), items, paid]
+
+
+@given(cases(), st.data())
+def test_order_and_batching_change_nothing(case: Case, data: st.DataObject) -> None:
+    left, right, policy = case
+    expected = _canonical(run(remittances(*left), payments(*right), policy))
+    places = data.draw(st.permutations(range(len(right))))
+    moved_right = [right[place] for place in places]
+    moved_left = [
+        {**row, "payment_row": places.index(row["payment_row"]) if row["payment_row"] >= 0 else -1}
+        for row in data.draw(st.permutations(left))
+    ]
+    cut, other_cut = data.draw(st.integers(0, len(left))), data.draw(st.integers(0, len(right)))
+    left_pool = RemittanceColumns.concat([remittances(*moved_left[:cut]), remittances(*moved_left[cut:])])
+    right_pool = PaymentColumns.concat([payments(*moved_right[:other_cut]), payments(*moved_right[other_cut:])])
+    assert _canonical(run(left_pool, right_pool, policy)) == expected
+
+
+@given(st.integers(0, 12), st.integers(0, 12), st.data())
+def test_blocks_too_large_look_the_same_in_any_order(left_step: int, right_step: int, data: Any) -> None:
+    left = [{"trace": "EO1", "id_offset": k, "paid_cents": 1 + k % (left_step + 1)} for k in range(90)]
+    right = [{"trace": "EO1", "id_offset": k, "amount_cents": 1 + k % (right_step + 1)} for k in range(70)]
+    expected = _canonical(run(remittances(*left), payments(*right), Policy()))
+    left_order = data.draw(st.randoms(use_true_random=False)).sample(left, 90)
+    shuffled = remittances(*({**row, "body_hash": 7 + row["id_offset"]} for row in left_order))
+    again = run(shuffled, payments(*reversed([{**row, "ach_trace": row["id_offset"]} for row in right])), Policy())
+    assert _canonical(again) == expected
+    assert set(again.status) <= {MatchStatus.REVIEW}
