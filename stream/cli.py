@@ -9,7 +9,7 @@ import signal
 import sys
 import traceback
 from datetime import date, datetime
-from importlib.metadata import entry_points, version
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, NoReturn
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import typer
 from reassoc.core.errors import PolicyError, ReassocError
 from reassoc.core.policy import Policy
+from reassoc.stream import package_version
 from reassoc.stream.console import ProgressBar, show_summary
 from reassoc.stream.inspect import inspect_file
 from reassoc.stream.intake import where_it_failed
@@ -42,7 +43,7 @@ app = typer.Typer(
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"reassoc {version('reassoc')}")
+        typer.echo(f"reassoc {package_version()}")
         raise typer.Exit
 
 
@@ -197,7 +198,7 @@ def _fail(message: str, code: int) -> NoReturn:
     raise typer.Exit(code)
 
 
-def _add_plugins() -> None:
+def add_plugins() -> None:
     """Commands of other packages. One that cannot be loaded says so when it is called, and harms no
     other.
     """
@@ -231,7 +232,7 @@ def main() -> None:
     may hold a value.
     """
     signal.signal(signal.SIGTERM, _stop)
-    _add_plugins()
+    add_plugins()
     try:
         app()
     except Exception:

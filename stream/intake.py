@@ -140,8 +140,21 @@ def _read(source: Source, content: Content, scratch: Path, progress: Progress | 
     if kind not in (Kind.X12, Kind.ACH):
         items.reason = ADVICE[kind]
         return items
-    items.findings = tempfile.SpooledTemporaryFile(FINDINGS_MEMORY_BYTES, dir=str(scratch))  # noqa: SIM115
-    reader = _X12Reader(items) if kind is Kind.X12 else _AchReader(items)
+    findings = tempfile.SpooledTemporaryFile(  # noqa: SIM115
+        FINDINGS_MEMORY_BYTES, dir=str(scratch)
+    )
+    try:
+        items.findings = findings
+        _read_windows(items, content, progress)
+    except BaseException:
+        findings.close()
+        raise
+    return items
+
+
+def _read_windows(items: Items, content: Content, progress: Progress | None) -> None:
+    """Read an input of a known kind to its end."""
+    reader = _X12Reader(items) if items.kind is Kind.X12 else _AchReader(items)
     seen = 0
     for window_end in reader.windows(content):
         content.hash_to(window_end)
@@ -152,7 +165,6 @@ def _read(source: Source, content: Content, scratch: Path, progress: Progress | 
     if progress is not None and content.data is not None:
         progress(items.byte_count - seen)
     reader.finish()
-    return items
 
 
 class _X12Reader:

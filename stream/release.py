@@ -193,8 +193,9 @@ def write_released(
     """
     files = _name_files(items, plan)
     with _Files(folder, files, plan, day) as output:
-        source_starts = np.flatnonzero(np.diff(items.source, prepend=-1)).tolist()
-        for first, last in zip(source_starts, [*source_starts[1:], len(items)], strict=True):
+        starts = np.flatnonzero(np.diff(items.source, prepend=-1))
+        stops = np.append(starts[1:], len(items))[: len(starts)]
+        for first, last in zip(starts.tolist(), stops.tolist(), strict=True):
             reader = readers(int(items.source[first]))
             _copy_source(items, plan, output, reader, first, last)
     return files

@@ -27,6 +27,8 @@ def load_policy(path: Path) -> Policy:
         raise PolicyError(f"{path}: larger than POLICY_BYTES_MAX ({POLICY_BYTES_MAX} bytes)")
     try:
         return msgspec.toml.decode(data, type=Policy)
+    except PolicyError as error:
+        raise PolicyError(f"{path}: key {error}") from error
     except msgspec.ValidationError as error:
         raise PolicyError(f"{path}: {_with_key(str(error))}") from error
     except msgspec.DecodeError as error:

@@ -7,13 +7,13 @@ from __future__ import annotations
 import builtins
 from collections import Counter
 from collections.abc import Sequence
-from importlib.metadata import version
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 from reassoc.core.errors import FindingCode, severity
 from reassoc.core.statuses import Funding, MatchStatus, PaymentStatus, RemittanceStatus
+from reassoc.stream import package_version
 from reassoc.stream.outcome import Outcome
 from reassoc.stream.report import Verdicts, enum_names
 from reassoc.stream.sources import Discovery
@@ -117,7 +117,7 @@ def summarise(outcome: Outcome, found: Discovery, seconds: float) -> Summary:
     verdict = Verdicts(outcome)
     byte_count = sum(one.byte_count for one in items)
     return Summary(
-        reassoc=version("reassoc"),
+        reassoc=package_version(),
         as_of=outcome.as_of.isoformat(),
         inputs=Inputs(
             read=len(items),

@@ -1,0 +1,142 @@
+"""The command line: what it says, what it refuses, how it ends."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+import typer
+from reassoc.stream import cli
+from small_feed import Entry, ach_file, interchange, remittance
+from typer.testing import CliRunner, Result
+
+
+def run(*arguments: object) -> Result:
+    texts = [str(argument) for argument in arguments]
+    return CliRunner().invoke(cli.app, texts, env={"COLUMNS": "250"})
+
+
+@pytest.fixture
+def feed(tmp_path: Path) -> Path:
+    folder = tmp_path / "feed"
+    folder.mkdir()
+    (folder / "a").write_bytes(interchange(remittance("T1", 120_000)))
+    (folder / "b").write_bytes(ach_file(Entry(120_000, "T1")))
+    return folder
+
+
+def test_help_names_every_command_and_option() -> None:
+    text = run("--help").output + run("match", "--help").output + run("inspect", "--help").output
+    for word in ("match", "inspect", "--out", "--as-of", "--policy", "--json", "--mask", "--limit"):
+        assert word in text
+    assert run("--version").output.startswith("reassoc ")
+
+
+def test_json_is_all_that_stdout_holds(feed: Path, tmp_path: Path) -> None:
+    result = run("match", feed, "--out", tmp_path / "out", "--as-of", "2026-03-16", "--json")
+    assert result.exit_code == 0
+    summary = json.loads(result.stdout)
+    assert summary == json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["released"]["total"] == {"count": 1, "cents": 120_000}
+    assert summary["matches"]["by_tier"] == {"T1": {"count": 1, "cents": 120_000}}
+    assert summary["payments"]["by_funding"] == {"settled": {"count": 1, "cents": 120_000}}
+
+
+def test_the_table_says_what_happened(feed: Path, tmp_path: Path) -> None:
+    result = run("match", feed, "--out", tmp_path / "out", "--as-of", "2026-03-15")
+    assert result.exit_code == 0
+    for words in (
+        "2 files read (1 X12, 1 ACH)",
+        "Money as of 2026-03-15",
+        "1,200.00",
+        "not settled",
+    ):
+        assert words in " ".join(result.stdout.split())
+
+
+def test_unreadable_input_ends_with_1_and_the_rest_is_processed(feed: Path, tmp_path: Path) -> None:
+    (feed / "letter").write_bytes(b"Dear all,\n")
+    result = run("match", feed, "--out", tmp_path / "out", "--as-of", "2026-03-16")
+    assert result.exit_code == 1
+    assert "could not be read: letter: neither X12 nor ACH" in " ".join(result.stdout.split())
+    assert len((tmp_path / "out" / "matches.csv").read_text().splitlines()) == 2
+
+
+def test_wrong_usage_ends_with_2_and_writes_nothing(feed: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    policy = tmp_path / "policy.toml"
+    for text, words in [
+        ("trace_window_days = true", "trace_window_days"),
+        ("no_such_key = 1", "no_such_key"),
+        ("[[payers]]\nids = 7", "payers[0].ids"),
+        ("trace_window_days = -1", "trace_window_days"),
+        ("a = = b", "not TOML"),
+    ]:
+        policy.write_text(text)
+        result = run("match", feed, "--out", out, "--policy", policy)
+        assert (result.exit_code, words in result.stderr) == (2, True), (text, result.stderr)
+        assert "policy.toml" in result.stderr.replace("\n", "")
+    assert run("match", feed, "--out", out, "--policy", tmp_path / "none").exit_code == 2
+    assert run("match", feed, "--out", out, "--as-of", "16.3.2026").exit_code == 2
+    assert run("match", tmp_path / "none", "--out", out).exit_code == 2
+    assert run("match", feed).exit_code == 2
+    assert run("inspect", tmp_path / "none").exit_code == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["feed", "policy.toml"]
+
+
+def test_a_second_run_into_the_same_folder_says_so(feed: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert run("match", feed, "--out", out).exit_code == 0
+    before = {path: path.stat().st_mtime_ns for path in sorted(out.rglob("*"))}
+    result = run("match", feed, "--out", out)
+    assert result.exit_code == 2
+    assert "already holds a run" in " ".join(result.stderr.split())
+    assert {path: path.stat().st_mtime_ns for path in sorted(out.rglob("*"))} == before
+    result = run("match", feed, "--out", feed)
+    assert (result.exit_code, "not an empty folder" in result.stderr.replace("\n", " ")) == (
+        2,
+        True,
+    )
+
+
+def test_the_day_is_new_yorks(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert abs((cli.today_in_new_york() - date.today()).days) <= 1
+
+
+def test_commands_of_other_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    points = [
+        EntryPoint("works", "test_cli:plugin", cli.COMMAND_GROUP),
+        EntryPoint("broken", "no_such_module:command", cli.COMMAND_GROUP),
+    ]
+    app = typer.Typer()
+    app.command("other")(plugin)
+    monkeypatch.setattr(cli, "app", app)
+    monkeypatch.setattr(cli, "entry_points", lambda group: points)
+    cli.add_plugins()
+    assert run("works").output == "it works\n"
+    result = run("broken")
+    assert result.exit_code == 2
+    assert "no_such_module" in result.stderr
+    assert "could not be loaded" in result.stderr
+
+
+def plugin() -> None:
+    """A command."""
+    typer.echo("it works")
+
+
+def test_inspect_shows_both_kinds_and_archives(feed: Path) -> None:
+    text = run("inspect", feed / "a").output
+    for words in ("X12", "1,200.00", "EXAMPLE HEALTH", "DOE, JANE", "5566778", "1 835s"):
+        assert words in text
+    masked = run("inspect", feed / "a", "--mask").output
+    assert "EXAMPLE HEALTH" in masked
+    for value in ("DOE", "JANE", "5566778", "RIVER", "1999999984", "A1", "M1"):
+        assert value not in masked
+    text = run("inspect", feed / "b", "--limit", "1").output
+    for words in ("ACH", "1,200.00", "RIVER CLINIC", "HCCLAIMPMT"):
+        assert words in text
+    assert "RIVER" not in run("inspect", feed / "b", "--mask").output
