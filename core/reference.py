@@ -17,6 +17,7 @@ from reassoc.core.reference_envelope import (
     bare_delimiters,
     find_isa,
     is_alphanumeric,
+    is_followed,
     may_hide_isa,
     read_isa,
     read_segment,
@@ -139,13 +140,17 @@ class _Reader:
         self.cut_interchange(len(self.data))
 
     def isa(self, segment: Segment) -> None:
+        """A segment that starts with ISA; in a set it may be one whose id was damaged."""
         isa = read_isa(self.data, segment.offset)
-        if isa is not None:
+        if isa is not None and is_followed(self.data, isa):
             self.cut_interchange(segment.offset)
             self.open_isa(isa)
             return
-        self.cut_interchange(segment.offset)
-        self.tables.find(FindingCode.X12_ISA_BROKEN, segment.offset)
+        if self.transaction is not None:
+            self.inside(segment)
+        else:
+            self.cut_interchange(segment.offset)
+            self.tell(FindingCode.X12_ISA_BROKEN, segment.offset)
         self.place = segment.end
 
     def step(self, segment: Segment, terminated: bool) -> None:

@@ -197,12 +197,18 @@ def find_isa(data: bytes, start: int, stop: int) -> int:
     place = data.find(b"ISA", start, stop)
     while place >= 0 and place + 4 <= stop:
         isa = read_isa(data, place)
-        if isa is not None:
-            following = skip_layout(data, isa.end)
-            if ending_byte(data, following, isa.delimiters.element) is not None:
-                return place
+        if isa is not None and is_followed(data, isa):
+            return place
         place = data.find(b"ISA", place + 1, stop)
     return -1
+
+
+def is_followed(data: bytes, isa: Isa) -> bool:
+    """Whether a GS, TA1, IEA or ST stands behind the ISA, or nothing at all."""
+    following = skip_layout(data, isa.end)
+    return (
+        following == len(data) or ending_byte(data, following, isa.delimiters.element) is not None
+    )
 
 
 def may_hide_isa(segment: Segment, known: bool) -> bool:

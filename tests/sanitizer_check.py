@@ -44,7 +44,7 @@ def main() -> int:
     """Exit status 0 when the sanitizer is at work."""
     folder = Path(sys.argv[1]).resolve()
     for module in (_x12scan, _nacha):
-        if folder not in Path(module.__file__).resolve().parents:
+        if folder not in Path(str(module.__file__)).resolve().parents:
             print(f"{module.__name__} comes from {module.__file__}, not from {folder}")
             return 1
     with tempfile.TemporaryDirectory() as scratch:
