@@ -277,27 +277,54 @@ static inline int ref_outside(text_ref ref, size_t source_size) {
     return (uint64_t)ref.offset + ref.length > source_size;
 }
 
+#define PAYER_CACHE_BITS 10
+
+/* Raw values of up to 16 bytes that were numbered before. PERF: pools are often in no order of payers, and working out
+ * the form of each value takes five times as long as finding it here (bench_match). */
+typedef struct {
+    uint64_t low, high;
+    uint32_t length;   /* 0 for free */
+    uint32_t number;
+    uint8_t bare;
+} cached_payer;
+
+/* The first `length` bytes (at most 8) from p as a number; the 8 bytes must be readable. */
+static inline uint64_t load_part(const uint8_t *p, size_t length) {
+    return length >= 8 ? load64(p) : load64(p) & ((1ULL << (8 * length)) - 1);
+}
+
+static inline int number_payer(payer_table *payers, const uint8_t *raw, size_t size, uint32_t *number, uint8_t *bare) {
+    uint8_t name[PAYER_BYTES_MAX];
+    size_t length = payer_form(raw, size, name, bare);
+    *number = 0;
+    return length > 0 ? payers_number(payers, name, length, number) : 0;
+}
+
 /* Number every value of a text column. `bare[i]` as in payer_form. */
 static inline keys_status number_payers(payer_table *payers, const uint8_t *source, size_t source_size,
                                         const text_ref *refs, size_t rows, uint32_t *numbers, uint8_t *bare) {
-    text_ref last = {0, 0};
-    for (size_t i = 0; i < rows; i++) {
+    cached_payer *cache = calloc((size_t)1 << PAYER_CACHE_BITS, sizeof *cache);
+    keys_status status = cache == NULL ? KEYS_NO_MEMORY : KEYS_OK;
+    for (size_t i = 0; i < rows && status == KEYS_OK; i++) {
         text_ref ref = refs[i];
-        if (ref_outside(ref, source_size)) return KEYS_OUT_OF_SOURCE;
-        /* Neighbours mostly share their payer: a file has one. */
-        if (i > 0 && ref.length == last.length &&
-            memcmp(source + ref.offset, source + last.offset, ref.length) == 0) {
-            numbers[i] = numbers[i - 1];
-            bare[i] = bare[i - 1];
-            continue;
+        const uint8_t *raw = source + ref.offset;
+        if (ref_outside(ref, source_size)) {
+            status = KEYS_OUT_OF_SOURCE;
+        } else if (ref.length == 0 || ref.length > 16 || (uint64_t)ref.offset + 16 > source_size) {
+            if (number_payer(payers, raw, ref.length, &numbers[i], &bare[i]) != 0) status = KEYS_NO_MEMORY;
+        } else {
+            uint64_t low = load_part(raw, ref.length), high = ref.length > 8 ? load_part(raw + 8, ref.length - 8) : 0;
+            cached_payer *known = &cache[hash_pair(low, high) >> (64 - PAYER_CACHE_BITS)];
+            if (known->low != low || known->high != high || known->length != ref.length) {
+                *known = (cached_payer){.low = low, .high = high, .length = ref.length};
+                if (number_payer(payers, raw, ref.length, &known->number, &known->bare) != 0) status = KEYS_NO_MEMORY;
+            }
+            numbers[i] = known->number;
+            bare[i] = known->bare;
         }
-        uint8_t name[PAYER_BYTES_MAX];
-        size_t length = payer_form(source + ref.offset, ref.length, name, &bare[i]);
-        numbers[i] = 0;
-        if (length > 0 && payers_number(payers, name, length, &numbers[i]) != 0) return KEYS_NO_MEMORY;
-        last = ref;
     }
-    return KEYS_OK;
+    free(cache);
+    return status;
 }
 
 /* ---- items ---- */
@@ -308,8 +335,8 @@ enum {
     ITEM_PAYER_BARE = 4,   /* the payer's EIN came without its leading 1 */
     ITEM_TRACE = 8,        /* the trace is usable: N3 is not empty */
     ITEM_PAYER = 16,       /* the payer is usable */
+    ITEM_HELD = 32,        /* there are reasons against matching it by itself */
 };
-#define ITEM_KEYED (ITEM_TRACE | ITEM_PAYER)
 
 /* One remittance or payment as the tiers see it: one cache line. */
 typedef struct {
@@ -374,39 +401,81 @@ typedef struct {
     const int32_t *dates;
     const uint64_t *digests;
     const int64_t *offsets;
+    const uint32_t *holds;          /* reasons against matching it by itself */
 } item_columns;
 
-static inline keys_status fill_items(item_set *set, const item_columns *in) {
+/* High bit of each byte that is a capital letter or a digit; bytes from 0x80 on may come out either way. */
+static inline uint64_t plain_bytes(uint64_t word) {
+    const uint64_t ones = 0x0101010101010101ULL;
+    uint64_t digits = (word + ones * (0x80 - '0')) & ~(word + ones * (0x7f - '9'));
+    uint64_t letters = (word + ones * (0x80 - 'A')) & ~(word + ones * (0x7f - 'Z'));
+    return (digits | letters) & ~word & ones * 0x80;
+}
+
+/* The usual trace, capitals and digits that fit into the item, is its own N1 and N2: three words tell. PERF: byte by
+ * byte it takes twice as long (bench_match). Returns 0 where the trace is not so, or too near the end of the source. */
+static inline int plain_trace(match_item *item, const item_columns *in, text_ref ref) {
+    uint64_t words[ITEM_TEXT_BYTES / 8] = {0};
+    if (ref.length == 0 || ref.length > ITEM_TEXT_BYTES || (uint64_t)ref.offset + ITEM_TEXT_BYTES > in->source_size)
+        return 0;
+    const uint8_t *raw = in->source + ref.offset;
+    uint64_t plain = ~0ULL;
+    for (size_t k = 0; 8 * k < ref.length; k++) {
+        size_t length = ref.length - 8 * k;
+        uint64_t beyond = length >= 8 ? 0 : ~0ULL << (8 * length);
+        words[k] = load64(raw + 8 * k) & ~beyond;
+        plain &= plain_bytes(words[k]) | beyond;
+    }
+    if ((plain & 0x8080808080808080ULL) != 0x8080808080808080ULL) return 0;
+    memcpy(item->text, words, ITEM_TEXT_BYTES);
+    uint8_t zeros = 0;
+    while (zeros < ref.length && item->text[zeros] == '0') zeros++;
+    uint8_t length = (uint8_t)ref.length;
+    item->at = (trace_shape){length, 0, length, zeros, zeros, (uint8_t)(length - zeros)};
+    return 1;
+}
+
+static inline keys_status fill_trace(item_set *set, match_item *item, const item_columns *in, text_ref ref,
+                                     uint32_t affix_set) {
     trace_forms forms;
+    if (affix_set == 0 && plain_trace(item, in, ref)) return KEYS_OK;
+    make_trace_forms(in->source + ref.offset, ref.length, &forms);
+    if (affix_set != 0) strip_affixes(&forms, &in->affixes, affix_set);
+    item->at = forms.at;
+    item->flags |= forms.changed ? ITEM_CHANGED : 0;
+    return item_store_text(set, item, &forms);
+}
+
+static inline keys_status fill_items(item_set *set, const item_columns *in) {
     for (size_t i = 0; i < set->rows; i++) {
         match_item *item = &set->items[i];
-        text_ref ref = in->traces[i];
         uint32_t payer = in->payers[i];
-        if (ref_outside(ref, in->source_size)) return KEYS_OUT_OF_SOURCE;
-        make_trace_forms(in->source + ref.offset, ref.length, &forms);
-        uint32_t affix_set = in->set_of_payer[payer];
-        if (affix_set != 0) strip_affixes(&forms, &in->affixes, affix_set);
+        if (ref_outside(in->traces[i], in->source_size)) return KEYS_OUT_OF_SOURCE;
         item->cents = in->cents[i];
         item->id = hash_pair(in->digests[i], (uint64_t)in->offsets[i]);
         item->date = in->dates[i];
         item->payer = payer;
         item->payer_group = in->group_of_payer[payer];
         item->text_at = 0;
-        item->at = forms.at;
-        item->flags = (uint8_t)((forms.changed ? ITEM_CHANGED : 0) | (in->payers_bare[i] ? ITEM_PAYER_BARE : 0) |
-                                (forms.at.n4_length ? ITEM_TRACE : 0) | (payer ? ITEM_PAYER : 0));
         item->unused = 0;
-        keys_status status = item_store_text(set, item, &forms);
+        item->flags = (uint8_t)((in->payers_bare[i] ? ITEM_PAYER_BARE : 0) | (payer ? ITEM_PAYER : 0) |
+                                (in->holds[i] ? ITEM_HELD : 0));
+        keys_status status = fill_trace(set, item, in, in->traces[i], in->set_of_payer[payer]);
         if (status != KEYS_OK) return status;
-        set->keys[i] = hash_bytes(forms.text + forms.at.n4_at, forms.at.n4_length, item->payer_group);
+        if (item->at.n4_length) item->flags |= ITEM_TRACE;
+        set->keys[i] = hash_bytes(item_text(set, item) + item->at.n4_at, item->at.n4_length, item->payer_group);
     }
     return KEYS_OK;
+}
+
+static inline int same_words(const uint8_t *a, const uint8_t *b) {
+    return ((load64(a) ^ load64(b)) | (load64(a + 8) ^ load64(b + 8)) | (load64(a + 16) ^ load64(b + 16))) == 0;
 }
 
 static inline int same_n1(const item_set *a, const match_item *x, const item_set *b, const match_item *y) {
     if (x->at.n1_length != y->at.n1_length) return 0;
     if (!((x->flags | y->flags) & ITEM_IN_ARENA) && x->at.n2_at == 0 && y->at.n2_at == 0)
-        return memcmp(x->text, y->text, ITEM_TEXT_BYTES) == 0;
+        return same_words(x->text, y->text);
     return memcmp(item_text(a, x), item_text(b, y), x->at.n1_length) == 0;
 }
 

@@ -33,6 +33,7 @@ class PayerTable:
 class Items:
     digests: _U64
     offsets: _I64
+    holds: _U32
     def __init__(
         self,
         source: _U8,
@@ -46,6 +47,7 @@ class Items:
         dates: _I32,
         digests: _U64,
         offsets: _I64,
+        holds: _U32,
     ) -> None: ...
     def __len__(self) -> int: ...
     @property
@@ -62,8 +64,6 @@ class Matching:
         self,
         left: Items,
         right: Items,
-        left_hold: _U32,
-        right_hold: _U32,
         window_days: int,
         auto_tiers: int,
     ) -> None: ...

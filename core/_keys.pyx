@@ -21,7 +21,6 @@ cdef extern from "_keys.h" nogil:
     int KEYS_TOO_MUCH_TEXT
     int ITEM_TRACE
     int ITEM_PAYER
-    int ITEM_KEYED
     size_t TRACE_BYTES_MAX_C "TRACE_BYTES_MAX"
     size_t PAYER_BYTES_MAX_C "PAYER_BYTES_MAX"
 
@@ -68,6 +67,7 @@ cdef extern from "_keys.h" nogil:
         const int32_t *dates
         const uint64_t *digests
         const int64_t *offsets
+        const uint32_t *holds
 
     void make_trace_forms(const uint8_t *raw, size_t size, trace_forms *forms) noexcept
     void strip_affixes(trace_forms *forms, const affix_sets *sets, uint32_t which) noexcept
@@ -260,13 +260,14 @@ cdef class Items:
     traces : source and refs of a text column     payers, bare : from PayerTable.number
     group_of_payer, set_of_payer : uint32[k]       P2 number and affix set of each payer number
     cents : int64[n], dates : int32[n], digests : uint64[n], offsets : int64[n]
+    holds : uint32[n]                              reasons that keep an item out of automatic matching
 
     O(bytes of traces); releases the GIL. 72 bytes a row.
     """
 
     cdef item_set c
     cdef object memory, keys_array
-    cdef readonly object digests, offsets
+    cdef readonly object digests, offsets, holds
 
     def __dealloc__(self):
         free(self.c.arena)
@@ -275,14 +276,15 @@ cdef class Items:
                  const uint32_t[::1] payers not None, const uint8_t[::1] bare not None,
                  const uint32_t[::1] group_of_payer not None, const uint32_t[::1] set_of_payer not None,
                  Affixes affixes not None, const int64_t[::1] cents not None, const int32_t[::1] dates not None,
-                 const uint64_t[::1] digests not None, const int64_t[::1] offsets not None):
+                 const uint64_t[::1] digests not None, const int64_t[::1] offsets not None,
+                 const uint32_t[::1] holds not None):
         cdef item_columns columns
         cdef size_t rows = refs.shape[0]
         cdef uintptr_t address
         cdef uint64_t[::1] keys_view
         cdef int status
         for length in (payers.shape[0], bare.shape[0], cents.shape[0], dates.shape[0], digests.shape[0],
-                       offsets.shape[0]):
+                       offsets.shape[0], holds.shape[0]):
             check_rows(length, rows)
         if rows > ROWS_MAX:
             raise OverflowError(f"a side has at most ROWS_MAX = {ROWS_MAX} rows")
@@ -292,6 +294,7 @@ cdef class Items:
         self.keys_array = np.empty(rows, np.uint64)
         self.c.rows = rows
         self.digests, self.offsets = np.asarray(digests), np.asarray(offsets)
+        self.holds = np.asarray(holds)
         if rows == 0:
             return
         keys_view = self.keys_array
@@ -308,6 +311,7 @@ cdef class Items:
         columns.dates = &dates[0]
         columns.digests = &digests[0]
         columns.offsets = &offsets[0]
+        columns.holds = &holds[0]
         with nogil:
             status = fill_items(&self.c, &columns)
         check(status)
@@ -421,7 +425,6 @@ cdef class Matching:
     """Tiers T1, T2, T3 and T5 over two sides, and the pairs found so far.
 
     left, right : remittances, payments
-    left_hold, right_hold : uint32[n], uint32[m]   reasons that keep an item out of automatic matching
     auto_tiers : bit k set where tier k may match by itself
 
     left_reason, right_reason : uint32[n], uint32[m]   what was found about items, pair or no pair (statuses.Reason)
@@ -439,12 +442,9 @@ cdef class Matching:
     def __dealloc__(self):
         table_free(&self.pairs, PAIR_SPECS, PAIR_SPEC_COUNT)
 
-    def __init__(self, Items left not None, Items right not None, const uint32_t[::1] left_hold not None,
-                 const uint32_t[::1] right_hold not None, int32_t window_days, uint32_t auto_tiers):
-        check_rows(left_hold.shape[0], left.c.rows)
-        check_rows(right_hold.shape[0], right.c.rows)
+    def __init__(self, Items left not None, Items right not None, int32_t window_days, uint32_t auto_tiers):
         self.left, self.right = left, right
-        self.left_hold, self.right_hold = left_hold, right_hold
+        self.left_hold, self.right_hold = left.holds, right.holds
         self.left_reason, self.right_reason = np.zeros(left.c.rows, np.uint32), np.zeros(right.c.rows, np.uint32)
         self.left_reason_view, self.right_reason_view = self.left_reason, self.right_reason
         self.left_digests, self.right_digests = left.digests, right.digests
@@ -453,10 +453,10 @@ cdef class Matching:
         self.m.left, self.m.right = &left.c, &right.c
         self.m.pairs = &self.pairs
         if left.c.rows:
-            self.m.left_hold, self.m.left_reason = &left_hold[0], &self.left_reason_view[0]
+            self.m.left_hold, self.m.left_reason = &self.left_hold[0], &self.left_reason_view[0]
             self.m.left_digest, self.m.left_offset = &self.left_digests[0], &self.left_offsets[0]
         if right.c.rows:
-            self.m.right_hold, self.m.right_reason = &right_hold[0], &self.right_reason_view[0]
+            self.m.right_hold, self.m.right_reason = &self.right_hold[0], &self.right_reason_view[0]
             self.m.right_digest, self.m.right_offset = &self.right_digests[0], &self.right_offsets[0]
 
     def put(self, const int32_t[::1] left not None, const int32_t[::1] right not None,

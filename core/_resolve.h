@@ -80,8 +80,12 @@ static inline int edge_tier(const matching *m, const match_item *r, const match_
 }
 
 /* Which rewrites the pair needed: the least form in which the traces are equal, and how the payers became one. */
-static inline uint16_t pair_rewrites(const matching *m, const match_item *r, const match_item *p) {
+static inline uint16_t pair_rewrites(const matching *m, const match_item *r, const match_item *p, int tier) {
     uint16_t rewrites = 0;
+    if (tier == TIER_1) {
+        rewrites = (r->flags | p->flags) & ITEM_CHANGED ? REWRITE_N1 : 0;
+        return rewrites | ((r->flags ^ p->flags) & ITEM_PAYER_BARE ? REWRITE_P1 : 0);
+    }
     const uint8_t *a = item_text(m->left, r), *b = item_text(m->right, p);
     size_t n3_a = (size_t)r->at.n2_at + r->at.n2_length - r->at.n3_at;
     size_t n3_b = (size_t)p->at.n2_at + p->at.n2_length - p->at.n3_at;
@@ -96,6 +100,14 @@ static inline uint16_t pair_rewrites(const matching *m, const match_item *r, con
     else if ((r->flags ^ p->flags) & ITEM_PAYER_BARE)
         rewrites |= REWRITE_P1;
     return rewrites;
+}
+
+static inline int is_held(const matching *m, int32_t left_row, int32_t right_row) {
+    return ((m->left->items[left_row].flags | m->right->items[right_row].flags) & ITEM_HELD) != 0;
+}
+
+static inline uint32_t held_reasons(const matching *m, int32_t left_row, int32_t right_row) {
+    return is_held(m, left_row, right_row) ? m->left_hold[left_row] | m->right_hold[right_row] : 0;
 }
 
 /* Append a pair; the table has room (see reserve_pairs). */
@@ -113,10 +125,10 @@ static inline void put_pair(const matching *m, int32_t left_row, int32_t right_r
     out->match_id[at] = hash_pair(r->id, p->id);
     out->status[at] = (uint8_t)status;
     out->tier[at] = (uint8_t)tier;
-    out->reason[at] = reason | m->left_hold[left_row] | m->right_hold[right_row];
+    out->reason[at] = reason | held_reasons(m, left_row, right_row);
     out->agreed[at] = agreed;
     out->differed[at] = differed;
-    out->rewrites[at] = pair_rewrites(m, r, p);
+    out->rewrites[at] = pair_rewrites(m, r, p, tier);
     out->rivals[at] = rivals;
     out->days_apart[at] = dated ? p->date - r->date : DATE_NONE;
 }
@@ -143,7 +155,7 @@ static inline int reserve_pairs(const matching *m, size_t more) {
 /* Two items that have nobody else in their block: most of every pool. */
 static inline void settle_couple(const matching *m, int32_t left_row, int32_t right_row) {
     int tier = edge_tier(m, &m->left->items[left_row], &m->right->items[right_row]);
-    uint32_t held = m->left_hold[left_row] | m->right_hold[right_row];
+    int held = is_held(m, left_row, right_row);
     if (tier == TIER_NONE) return;
     if (tier == TIER_OUT_OF_WINDOW) {
         m->left_reason[left_row] |= REASON_OUT_OF_WINDOW;
@@ -246,11 +258,11 @@ static inline void settle_tier(block *b, int tier) {
     const matching *m = b->m;
     count_edges(b, tier);
     for (size_t i = 0; i < b->left_count; i++) {
-        if (b->left_used[i] || b->left_degree[i] != 1 || b->conflict[i] || m->left_hold[b->left[i]]) continue;
+        if (b->left_used[i] || b->left_degree[i] != 1 || b->conflict[i]) continue;
         for (size_t j = 0; j < b->right_count; j++) {
             int edge = *block_edge(b, i, j);
             if (edge < TIER_1 || edge > tier || b->right_used[j]) continue;
-            if (b->right_degree[j] != 1 || m->right_hold[b->right[j]] || !(m->auto_tiers >> edge & 1)) break;
+            if (b->right_degree[j] != 1 || is_held(m, b->left[i], b->right[j]) || !(m->auto_tiers >> edge & 1)) break;
             put_pair(m, b->left[i], b->right[j], STATUS_AUTO, edge, 0, 0);
             b->left_used[i] = b->right_used[j] = 1;
             break;
@@ -263,7 +275,7 @@ static inline void put_review(block *b, size_t i, size_t j, int edge) {
     uint32_t same = b->left_degree[i] + b->right_degree[j], other = b->left_loose[i] + b->right_loose[j];
     uint32_t rivals = edge == TIER_5 ? same + other - 2 : same - 2;
     uint32_t reason = b->conflict[i] ? REASON_CONFLICT : 0;
-    int held = reason || m->left_hold[b->left[i]] || m->right_hold[b->right[j]];
+    int held = reason || is_held(m, b->left[i], b->right[j]);
     int status = STATUS_REVIEW;
     if (rivals > 0) reason |= REASON_TIE;
     if (edge == TIER_5) {

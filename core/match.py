@@ -1,11 +1,13 @@
-"""The matcher: which payment belongs to which remittance, by the tiers and guards that the policy allows.
+"""The matcher: which payment belongs to which remittance, by tiers and guards.
 
 A pure function over two pools. The outcome depends on what the pools hold, never on the order of their rows: ties go
 to review, ids decide which of two duplicates stays, and pairs come out in the order of ids.
 
-Order of work: items that money cannot move are set aside (`_remittances_seen`, `_payments_seen`), duplicates are held,
-835s are paired with the CTX entry that carried them (T0), and one join on trace and payer finds the rest (T1, T2, T3,
-T5: see `_resolve.h`). What a tier leaves is what the next one works on.
+    screening    items that no EFT pays, and entries that are no money, are set aside; duplicates are held
+    T0           an 835 inside the CTX entry that pays it
+    T1 T2 T3 T5  one join on trace and payer finds them all, and `_resolve.h` settles them from the surest on
+
+What a tier leaves is what the next one works on.
 """
 
 from __future__ import annotations
@@ -18,12 +20,22 @@ import numpy as np
 import numpy.typing as npt
 
 from reassoc.core import _keys
-from reassoc.core.ach import AchFiles, EntryKind
 from reassoc.core.calendar import BankingCalendar
-from reassoc.core.columns import DATE_NONE, TextColumn, build_table
+from reassoc.core.columns import DATE_NONE, build_table
 from reassoc.core.policy import Policy, longest_first
-from reassoc.core.pool import PaymentColumns, RemittanceColumns
+from reassoc.core.pool import PaymentColumns, RemittanceColumns, text_parts
 from reassoc.core.reference_keys import payer_form
+from reassoc.core.screening import (
+    Flags,
+    Mask,
+    ScreenedPayments,
+    ScreenedRemittances,
+    hold_duplicate_payments,
+    hold_duplicate_remittances,
+    screen_payments,
+    screen_remittances,
+    set_flag,
+)
 from reassoc.core.statuses import (
     Funding,
     MatchStatus,
@@ -35,38 +47,39 @@ from reassoc.core.statuses import (
 )
 
 if TYPE_CHECKING:
+    from reassoc.core.ach import AchFiles
     from reassoc.core.x12_835 import Remittances
 
 __all__ = ["Matches", "match", "reason_text"]
 
-Flags = npt.NDArray[np.uint32]
-Mask = npt.NDArray[np.bool_]
+Rows = npt.NDArray[np.int32]
 EPOCH = datetime.date(1970, 1, 1)
 HEALTHCARE_MARK = b"HCCLAIMPMT"
 
 
 @dataclass(frozen=True, slots=True)
 class Matches:
-    """What was found. Pairs are parallel arrays in the order of (remittance id, payment id); items are in pool order.
+    """What was found. Pairs stand in the order of (remittance id, payment id), items in the order of their pool.
 
     remittance, payment : int32[k]   rows in `remittances` and `payments`
     match_id : uint64[k]             made of both ids; pairs of one bulk match share it
     status, tier : uint8[k]          MatchStatus, Tier
-    reason : uint32[k]               Reason flags
+    reason : uint32[k]               Reason flags, see reason_text
     agreed, differed : uint16[k]     Field flags; a field that one side lacks is in neither
     rewrites : uint16[k]             Rewrite flags: the normal forms that made trace and payer equal
     rivals : uint32[k]               other candidates that either side had
-    days_apart : int32[k]            payment's effective date less the remittance's; DATE_NONE where one is missing
+    days_apart : int32[k]            payment's date less the remittance's; DATE_NONE where one is missing
     funded : bool[k]                 the payment has settled at `as_of`
     remittance_status : uint8[n]     RemittanceStatus        remittance_reason : uint32[n]
-    release : bool[n]                may be posted now: funded automatic match, or no funds expected; valid, not held
+    release : bool[n]                may be posted now: an automatic match that is funded, or no funds expected;
+                                     valid on both sides and not held
     payment_status : uint8[m]        PaymentStatus           payment_reason : uint32[m]
     payment_funding : uint8[m]       Funding
     remittances, payments            the pools that the rows count in
     """
 
-    remittance: npt.NDArray[np.int32]
-    payment: npt.NDArray[np.int32]
+    remittance: Rows
+    payment: Rows
     match_id: npt.NDArray[np.uint64]
     status: npt.NDArray[np.uint8]
     tier: npt.NDArray[np.uint8]
@@ -100,314 +113,103 @@ def match(
 ) -> Matches:
     """Pair remittances with payments.
 
-    remittances, payments : pools, or what read_835 and read_ach gave. With a whole ACH file, the 835s that its CTX
-        entries carry are added behind the given remittances (see Matches.remittances).
+    remittances, payments : pools, or what read_835 and read_ach gave; with an AchFiles, the 835s that its CTX entries
+        carry are added behind the given remittances (see Matches.remittances)
     policy : None is Policy()
-    calendar : banking days, needed where `as_of` is given
+    calendar : banking days; needed with `as_of`
     as_of : the day up to which payments count as settled (date, or days since 1970-01-01); None: nothing is funded
 
-    Raises ValueError for `as_of` without a calendar. O(n + m) on average; about 200 bytes a row beside the pools.
+    Raises ValueError for `as_of` without a calendar, and for a payment_row that is none. O(n + m) on average, for
+    blocks of equal trace and payer see _resolve.h; about 250 bytes a row beside the pools.
     """
     policy = policy or Policy()
     as_of_day = (as_of - EPOCH).days if isinstance(as_of, datetime.date) else as_of
     if as_of_day is not None and calendar is None:
-        raise ValueError(
-            "as_of needs a calendar: which days are banking days decides what has settled"
-        )
+        raise ValueError("as_of needs a calendar: banking days decide what has settled")
     left, right = _pools(remittances, payments)
-    seen, paid = _remittances_seen(left, policy), _payments_seen(right, as_of_day, calendar)
-    left_items, right_items = _items(left, right, policy)
-    _hold_duplicate_remittances(left, left_items, seen)
-    _hold_duplicate_payments(right, paid)
-    matching = _keys.Matching(
-        left_items, right_items, seen.hold, paid.hold, policy.trace_window_days, policy.may_match()
-    )
+    seen, paid = screen_remittances(left, policy), screen_payments(right, as_of_day, calendar)
+    left_items, right_items = _items(left, right, seen.hold, paid.hold, policy)
+    hold_duplicate_remittances(left, left_items, seen)
+    hold_duplicate_payments(right, paid)
+    matching = _keys.Matching(left_items, right_items, policy.trace_window_days, policy.may_match())
     _pair_carried(left, right, seen, paid, matching, policy)
     _pair_by_trace(left, left_items, right_items, seen, paid, matching)
     pairs = build_table("pairs", matching.take_pairs(), b"")
     order = _canonical_order(pairs.remittance, pairs.payment, left, right)
     columns = {name: pairs[name] if order is None else pairs[name][order] for name in pairs.names}
-    return _matches(left, right, seen, paid, matching, columns)
+    return _outcome(left, right, seen, paid, matching, columns)
 
 
 def _pools(
     remittances: RemittanceColumns | Remittances, payments: PaymentColumns | AchFiles
 ) -> tuple[RemittanceColumns, PaymentColumns]:
-    left = (
-        remittances
-        if isinstance(remittances, RemittanceColumns)
-        else RemittanceColumns.from_tables(remittances)
-    )
+    if isinstance(remittances, RemittanceColumns):
+        left = remittances
+    else:
+        left = RemittanceColumns.from_tables(remittances)
     if isinstance(payments, PaymentColumns):
         return left, payments
     carried = RemittanceColumns.from_ach(payments)
-    return RemittanceColumns.concat([left, carried]) if len(
-        carried
-    ) else left, PaymentColumns.from_tables(payments)
-
-
-# ---- what an item is by itself ----
-
-
-@dataclass(slots=True)
-class _Remittances:
-    """What is known of remittances by themselves.
-
-    status : uint8[n]     where one stands that nothing is found for
-    reason : uint32[n]    why
-    hold : uint32[n]      reasons that keep it out of automatic matching, though it takes part
-    open : bool[n]        waits for an EFT: takes part
-    free : bool[n]        can be released without funds
-    """
-
-    status: npt.NDArray[np.uint8]
-    reason: Flags
-    hold: Flags
-    open: Mask
-    free: Mask
-
-
-@dataclass(slots=True)
-class _Payments:
-    """The same of payments. money : bool[m] it moves money to the payee; funding : uint8[m]; open : takes part."""
-
-    status: npt.NDArray[np.uint8]
-    reason: Flags
-    hold: Flags
-    open: Mask
-    money: Mask
-    funding: npt.NDArray[np.uint8]
-
-
-def _codes(column: npt.NDArray[np.bytes_]) -> npt.NDArray[Any]:
-    """Short codes as unsigned numbers: numpy compares those a hundred times faster than bytes (bench_match)."""
-    return np.ascontiguousarray(column).view(f"<u{column.dtype.itemsize}")
-
-
-def _code(text: str) -> int:
-    return int.from_bytes(text.encode(), "little")
-
-
-def _is_any(column: npt.NDArray[Any], codes: tuple[str, ...]) -> Mask:
-    found = np.zeros(len(column), np.bool_)
-    for code in codes:
-        found |= column == _code(code)
-    return found
-
-
-def _flag(flags: Flags, where: Mask, reason: Reason) -> None:
-    """Set a reason where a mask is true; masks that are never true cost one pass."""
-    if where.any():
-        flags[where] |= np.uint32(reason)
-
-
-def _remittances_seen(left: RemittanceColumns, policy: Policy) -> _Remittances:
-    method, handling = _codes(left.payment_method), _codes(left.handling)
-    currency, direction = _codes(left.currency), _codes(left.credit_debit)
-    cents = left.paid_cents
-    money, zero = cents > 0, cents == 0
-    status = np.full(len(left), RemittanceStatus.AWAITING_EFT, np.uint8)
-    reason, hold = np.zeros(len(left), np.uint32), np.zeros(len(left), np.uint32)
-    notice = _is_any(handling, ("H", "P"))
-    debit, no_payment = direction == _code("D"), money & (method == _code("NON"))
-    check, wire = money & (method == _code("CHK")), money & (method == _code("FWT"))
-    card = money & _is_any(method, policy.card_methods)
-    eft = _is_any(method, ("ACH", "BOP"))
-    contradictory = money & notice & ~no_payment | (direction != _code("C")) & ~debit
-    _flag(hold, (currency != 0) & (currency != _code("USD")), Reason.CURRENCY)
-    _flag(hold, contradictory, Reason.HANDLING)
-    _flag(hold, money & ~(eft | check | wire | card | no_payment), Reason.METHOD_UNKNOWN)
-    _flag(reason, zero, Reason.ZERO_AMOUNT)
-    _flag(reason, zero & (handling == _code("P")) | no_payment, Reason.HANDLING)
-    _flag(reason, debit, Reason.DEBIT)
-    _flag(reason, cents < 0, Reason.AMOUNT_BAD)
-    _flag(reason, wire, Reason.WIRE)
-    _flag(reason, ~left.valid, Reason.REMITTANCE_INVALID)
-    status[zero] = RemittanceStatus.NO_FUNDS_EXPECTED
-    status[check] = RemittanceStatus.AWAITING_CHECK
-    status[card] = RemittanceStatus.AWAITING_CARD
-    unfit = debit | (cents < 0) | no_payment
-    status[unfit] = RemittanceStatus.INVALID
-    free = zero & ~debit & (hold == 0) & (handling != _code("P")) & left.valid
-    return _Remittances(status, reason, hold, money & ~(check | wire | card | unfit), free)
-
-
-_STATUS_OF_KIND = {
-    EntryKind.DEBIT: (PaymentStatus.NOT_CLAIM_PAYMENT, Reason.DEBIT),
-    EntryKind.PRENOTE: (PaymentStatus.PRENOTE, Reason.PRENOTE),
-    EntryKind.ZERO_DOLLAR: (PaymentStatus.RECEIVED, Reason.ZERO_AMOUNT),
-    EntryKind.RETURN: (PaymentStatus.RETURNED, Reason.RETURN),
-    EntryKind.NOTIFICATION: (PaymentStatus.NOT_CLAIM_PAYMENT, Reason.NOTIFICATION),
-}
-
-
-def _payments_seen(
-    right: PaymentColumns, as_of: int | None, calendar: BankingCalendar | None
-) -> _Payments:
-    credit = right.kind == EntryKind.CREDIT
-    money = credit & (right.amount_cents > 0)
-    status = np.where(money, np.uint8(PaymentStatus.UNMATCHED), np.uint8(PaymentStatus.RECEIVED))
-    reason = np.zeros(len(right), np.uint32)
-    others = np.flatnonzero(~money)
-    for kind, (kind_status, kind_reason) in _STATUS_OF_KIND.items():
-        rows = others[right.kind[others] == kind]
-        status[rows] = kind_status
-        reason[rows] = kind_reason
-    empty = others[credit[others]]
-    readable = right.valid[empty] & (right.amount_cents[empty] == 0)
-    reason[empty] = np.where(readable, np.uint32(Reason.ZERO_AMOUNT), np.uint32(Reason.AMOUNT_BAD))
-    _flag(reason, ~right.valid, Reason.PAYMENT_INVALID)
-    funding = _funding(right, money, reason, as_of, calendar)
-    return _Payments(status, reason, np.zeros(len(right), np.uint32), money.copy(), money, funding)
-
-
-def _funding(
-    right: PaymentColumns,
-    money: Mask,
-    reason: Flags,
-    as_of: int | None,
-    calendar: BankingCalendar | None,
-) -> npt.NDArray[np.uint8]:
-    """Funding of each entry: settled when its settlement date, or its effective date rolled to a banking day, is past."""
-    funding = np.where(money, np.uint8(Funding.EXPECTED), np.uint8(Funding.NONE))
-    settlement = right.settlement_date
-    blank = np.flatnonzero(settlement == DATE_NONE)
-    if len(blank) and calendar is not None:
-        settlement = settlement.copy()
-        settlement[blank] = calendar.roll_forward(right.effective_date[blank])
-    never = money & (settlement == DATE_NONE) & (right.effective_date == DATE_NONE)
-    _flag(reason, never, Reason.NO_SETTLEMENT_DATE)
-    if as_of is not None:
-        funding[money & (settlement != DATE_NONE) & (settlement <= as_of)] = Funding.SETTLED
-    return funding
+    if len(carried):
+        left = RemittanceColumns.concat([left, carried])
+    return left, PaymentColumns.from_tables(payments)
 
 
 # ---- keys ----
 
 
-def _text(column: TextColumn) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint32]]:
-    return np.frombuffer(column.source, np.uint8), np.ascontiguousarray(column.refs)
-
-
 def _items(
-    left: RemittanceColumns, right: PaymentColumns, policy: Policy
+    left: RemittanceColumns,
+    right: PaymentColumns,
+    left_hold: Flags,
+    right_hold: Flags,
+    policy: Policy,
 ) -> tuple[_keys.Items, _keys.Items]:
     """Both sides in normal form. A payment is dated by its effective date, as BPR16 is; else by its settlement."""
     table = _keys.PayerTable()
-    left_payers, left_bare = table.number(*_text(left.payer_id))
-    right_payers, right_bare = table.number(*_text(right.payer_id))
+    left_payers, left_bare = table.number(*text_parts(left.payer_id))
+    right_payers, right_bare = table.number(*text_parts(right.payer_id))
     names = table.names()
     ignored = {payer_form(value.encode()) for value in policy.ignored_payer_ids}
     if ignored:
-        known = np.array(
-            [0 if name in ignored else number for number, name in enumerate(names)], np.uint32
-        )
-        left_payers, right_payers = known[left_payers], known[right_payers]
-    groups, affix_sets, affixes = _payer_rules(names, policy)
+        known = [0 if name in ignored else number for number, name in enumerate(names)]
+        left_payers = np.array(known, np.uint32)[left_payers]
+        right_payers = np.array(known, np.uint32)[right_payers]
+    rules = _payer_rules(names, policy)
     dates = right.effective_date
-    if (dates == DATE_NONE).any():
-        dates = np.where(dates == DATE_NONE, right.settlement_date, dates)
+    undated = dates == DATE_NONE
+    if undated.any():
+        dates = np.where(undated, right.settlement_date, dates)
     return (
         _keys.Items(
-            *_text(left.trace), left_payers, left_bare, groups, affix_sets, affixes,
-            left.paid_cents, left.effective_date, left.id_digest, left.id_offset,
+            *text_parts(left.trace), left_payers, left_bare, *rules, left.paid_cents,
+            left.effective_date, left.id_digest, left.id_offset, left_hold,
         ),
         _keys.Items(
-            *_text(right.trace), right_payers, right_bare, groups, affix_sets, affixes,
-            right.amount_cents, dates, right.id_digest, right.id_offset,
+            *text_parts(right.trace), right_payers, right_bare, *rules, right.amount_cents,
+            dates, right.id_digest, right.id_offset, right_hold,
         ),
     )  # fmt: skip
 
 
 def _payer_rules(names: list[bytes], policy: Policy) -> tuple[Flags, Flags, _keys.Affixes]:
-    """P2 number and affix set of each payer number. Payers without a rule are their own group."""
+    """P2 number and affix set of each payer number. Payers without a rule are groups of their own."""
     rule_of = {
         payer_form(value.encode()): place
         for place, rule in enumerate(policy.payers)
         for value in rule.ids
     }
-    everyone = (longest_first(policy.trace_prefixes), longest_first(policy.trace_suffixes))
-    sets: list[tuple[list[bytes], list[bytes]]] = [everyone]
+    common = (longest_first(policy.trace_prefixes), longest_first(policy.trace_suffixes))
+    sets: list[tuple[list[bytes], list[bytes]]] = [common]
     for rule in policy.payers:
         prefixes = longest_first([*policy.trace_prefixes, *rule.trace_prefixes])
         suffixes = longest_first([*policy.trace_suffixes, *rule.trace_suffixes])
         sets.append((prefixes, suffixes))
     rules = [rule_of.get(name, -1) for name in names]
-    groups = np.array(
-        [len(names) + rule if rule >= 0 else i for i, rule in enumerate(rules)], np.uint32
-    )
-    used = np.array([1 + (rule + 1) if any(sets[rule + 1]) else 0 for rule in rules], np.uint32)
-    return groups, used, _keys.Affixes(sets)
-
-
-# ---- duplicates ----
-
-
-def _later_of_equals(
-    keys: list[npt.NDArray[Any]], digest: npt.NDArray[Any], offset: npt.NDArray[Any]
-) -> Mask:
-    """bool[k]: rows whose keys all equal another row's with a lower id."""
-    order = np.lexsort([offset, digest, *keys])
-    same = np.ones(max(len(order) - 1, 0), np.bool_)
-    for key in keys:
-        same &= key[order[1:]] == key[order[:-1]]
-    later = np.zeros(len(order), np.bool_)
-    later[order[1:]] = same
-    return later
-
-
-def _mix(*columns: npt.NDArray[Any]) -> npt.NDArray[np.uint64]:
-    """uint64[n]: a hash of several integer columns; equal rows have equal hashes."""
-    mixed = np.zeros(len(columns[0]), np.uint64)
-    for column in columns:
-        mixed ^= column.astype(np.int64, copy=False).view(np.uint64)
-        mixed *= np.uint64(0x9E3779B97F4A7C15)
-        mixed ^= mixed >> np.uint64(29)
-    return mixed
-
-
-def _hold_duplicate_remittances(
-    left: RemittanceColumns, items: _keys.Items, seen: _Remittances
-) -> None:
-    """Equal payer, trace, cents, effective date and body: all but the lowest id are held. No body hash: equal id."""
-    unknown = left.body_hash == 0
-    content = (
-        np.where(unknown, _mix(left.id_digest, left.id_offset), left.body_hash)
-        if unknown.any()
-        else left.body_hash
-    )
-    rows = _keys.repeated(np.ascontiguousarray(content))
-    if not len(rows):
-        return
-    keys = [
-        content[rows],
-        left.paid_cents[rows],
-        left.effective_date[rows],
-        items.trace_hashes(rows),
-    ]
-    keys.append(items.payers(rows))
-    held = rows[_later_of_equals(keys, left.id_digest[rows], left.id_offset[rows])]
-    seen.status[held] = RemittanceStatus.DUPLICATE
-    seen.reason[held] |= np.uint32(Reason.DUPLICATE)
-    seen.open[held] = seen.free[held] = False
-
-
-def _hold_duplicate_payments(right: PaymentColumns, paid: _Payments) -> None:
-    """Equal ODFI, trace number, settlement day, RDFI, account and amount: all but the lowest id are held."""
-    rough = _mix(right.ach_trace, right.amount_cents)
-    rows = _keys.repeated(rough, paid.money.view(np.uint8))
-    if not len(rows):
-        return
-    day = np.where(right.settlement_date == DATE_NONE, right.effective_date, right.settlement_date)[
-        rows
-    ]
-    account = _keys.text_hashes(*_text(right.account[rows]))
-    numbers = (right.odfi, right.ach_trace, right.rdfi_routing, right.amount_cents)
-    keys = [day, account, *(column[rows] for column in numbers)]
-    held = rows[_later_of_equals(keys, right.id_digest[rows], right.id_offset[rows])]
-    paid.status[held] = PaymentStatus.DUPLICATE
-    paid.reason[held] |= np.uint32(Reason.DUPLICATE)
-    paid.open[held] = False
+    groups = [len(names) + rule if rule >= 0 else number for number, rule in enumerate(rules)]
+    # Set 0 of Affixes is empty, so that payers without any affix take the short way.
+    used = [1 + (rule + 1) if any(sets[rule + 1]) else 0 for rule in rules]
+    return np.array(groups, np.uint32), np.array(used, np.uint32), _keys.Affixes(sets)
 
 
 # ---- tiers ----
@@ -416,8 +218,8 @@ def _hold_duplicate_payments(right: PaymentColumns, paid: _Payments) -> None:
 def _pair_carried(
     left: RemittanceColumns,
     right: PaymentColumns,
-    seen: _Remittances,
-    paid: _Payments,
+    seen: ScreenedRemittances,
+    paid: ScreenedPayments,
     matching: _keys.Matching,
     policy: Policy,
 ) -> None:
@@ -439,18 +241,17 @@ def _pair_carried(
     siblings = np.bincount(carriers, minlength=len(right))[carriers].astype(np.uint32)
     eft = seen.open[rows]
     rows, carriers, siblings = rows[eft], carriers[eft], siblings[eft]
-    takes = seen.hold[rows] == 0
+    alone, takes = siblings == 1, seen.hold[rows] == 0
     equal = left.paid_cents[rows] == right.amount_cents[carriers]
-    alone = siblings == 1
     decidable = bool(policy.may_match() & 1)
     status = np.full(len(rows), MatchStatus.REVIEW, np.uint8)
     status[takes & alone & equal & decidable] = MatchStatus.AUTO
     status[takes & alone & ~equal] = MatchStatus.VARIANCE
     tier = np.where(alone & ~equal, np.uint8(Tier.T5), np.uint8(Tier.T0))
     reason = np.zeros(len(rows), np.uint32)
-    _flag(reason, ~alone, Reason.CARRIED_SEVERAL)
-    _flag(reason, ~equal, Reason.AMOUNT_DIFFERS)
-    _flag(reason, equal & alone & (not decidable), Reason.TIER_TO_REVIEW)
+    set_flag(reason, ~alone, Reason.CARRIED_SEVERAL)
+    set_flag(reason, ~equal, Reason.AMOUNT_DIFFERS)
+    set_flag(reason, equal & alone & (not decidable), Reason.TIER_TO_REVIEW)
     matching.put(
         rows.astype(np.int32),
         carriers.astype(np.int32),
@@ -467,57 +268,59 @@ def _pair_by_trace(
     left: RemittanceColumns,
     left_items: _keys.Items,
     right_items: _keys.Items,
-    seen: _Remittances,
-    paid: _Payments,
+    seen: ScreenedRemittances,
+    paid: ScreenedPayments,
     matching: _keys.Matching,
 ) -> None:
     """T1, T2, T3 and T5, from one join on trace N4 and payer P2."""
     left_on, right_on = _taking_part(left_items, seen), _taking_part(right_items, paid)
-    partner, blocks = _keys.join(
-        left_items.keys, right_items.keys, left_on.view(np.uint8), right_on.view(np.uint8)
-    )
+    partner, blocks = _keys.join(left_items.keys, right_items.keys, left_on, right_on)
     tin, entity = np.zeros(len(left), np.uint64), np.zeros(len(left), np.uint64)
     if len(blocks):
         rows = np.flatnonzero(partner == _keys.PARTNER_SEVERAL)
-        tin[rows] = _keys.text_hashes(*_text(left.payee_tin[rows]))
-        entity[rows] = _keys.text_hashes(*_text(left.payee_entity_id[rows]))
+        tin[rows] = _keys.text_hashes(*text_parts(left.payee_tin[rows]))
+        entity[rows] = _keys.text_hashes(*text_parts(left.payee_entity_id[rows]))
     matching.settle(partner, blocks, tin, entity)
 
 
-def _taking_part(items: _keys.Items, side: _Remittances | _Payments) -> Mask:
+def _taking_part(
+    items: _keys.Items, side: ScreenedRemittances | ScreenedPayments
+) -> npt.NDArray[np.uint8]:
     traces, payers = items.usable()
-    _flag(side.reason, side.open & ~traces, Reason.NO_TRACE)
-    _flag(side.reason, side.open & ~payers, Reason.NO_PAYER)
-    taking: Mask = side.open & traces & payers
-    return taking
+    set_flag(side.reason, side.open & ~traces, Reason.NO_TRACE)
+    set_flag(side.reason, side.open & ~payers, Reason.NO_PAYER)
+    return (side.open & traces & payers).view(np.uint8)
 
 
 # ---- the outcome ----
 
 
 def _canonical_order(
-    remittance: npt.NDArray[np.int32],
-    payment: npt.NDArray[np.int32],
-    left: RemittanceColumns,
-    right: PaymentColumns,
+    remittance: Rows, payment: Rows, left: RemittanceColumns, right: PaymentColumns
 ) -> npt.NDArray[np.int64] | None:
     """The order of pairs by (remittance id, payment id); None where they stand in it already."""
-    digest, offset = left.id_digest[remittance], left.id_offset[remittance]
-    ascending = (digest[1:] > digest[:-1]) | (digest[1:] == digest[:-1]) & (
-        offset[1:] > offset[:-1]
-    )
-    if ascending.all():
+    if (remittance[1:] > remittance[:-1]).all() and _ids_ascend(left.id_digest, left.id_offset):
         return None
-    keys = (right.id_offset[payment], right.id_digest[payment], offset, digest)
+    keys = (
+        right.id_offset[payment],
+        right.id_digest[payment],
+        left.id_offset[remittance],
+        left.id_digest[remittance],
+    )
     order: npt.NDArray[np.int64] = np.lexsort(keys)
     return order
 
 
-def _matches(
+def _ids_ascend(digest: npt.NDArray[np.uint64], offset: npt.NDArray[np.int64]) -> bool:
+    same = digest[1:] == digest[:-1]
+    return bool(((digest[1:] > digest[:-1]) | same & (offset[1:] > offset[:-1])).all())
+
+
+def _outcome(
     left: RemittanceColumns,
     right: PaymentColumns,
-    seen: _Remittances,
-    paid: _Payments,
+    seen: ScreenedRemittances,
+    paid: ScreenedPayments,
     matching: _keys.Matching,
     pairs: dict[str, Any],
 ) -> Matches:
@@ -526,13 +329,14 @@ def _matches(
     )
     funded = paid.funding[payment] >= Funding.SETTLED
     auto = status == MatchStatus.AUTO
-    _flag(reason, ~left.valid[remittance], Reason.REMITTANCE_INVALID)
-    _flag(reason, ~right.valid[payment], Reason.PAYMENT_INVALID)
-    _flag(reason, auto & ~funded, Reason.NOT_SETTLED)
+    set_flag(reason, _any_of(~left.valid, remittance), Reason.REMITTANCE_INVALID)
+    set_flag(reason, _any_of(~right.valid, payment), Reason.PAYMENT_INVALID)
+    set_flag(reason, auto & ~funded, Reason.NOT_SETTLED)
+    # An automatic pair has no other reason than these, and each of them keeps it from being released.
+    release = seen.free
+    release[remittance[auto & (reason == 0)]] = True
     _mark_remittances(left, seen, matching.left_reason, remittance, status, reason)
     _mark_payments(right, paid, matching.right_reason, payment, status, reason)
-    release = seen.free
-    release[remittance[auto & funded & left.valid[remittance] & right.valid[payment]]] = True
     return Matches(
         **pairs,
         funded=funded,
@@ -547,66 +351,69 @@ def _matches(
     )
 
 
-_REMITTANCE_OUTCOMES = (
-    (MatchStatus.REVIEW, RemittanceStatus.PROBABLE),
-    (MatchStatus.VARIANCE, RemittanceStatus.MATCHED_VARIANCE),
-    (MatchStatus.AUTO, RemittanceStatus.MATCHED),
+def _any_of(mask: Mask, rows: Rows) -> Mask:
+    """mask[rows], without looking rows up where nothing is masked."""
+    return mask[rows] if mask.any() else np.zeros(len(rows), np.bool_)
+
+
+# Status of an item by the MatchStatus of its pairs (0 is none). An item has one pair that is AUTO or VARIANCE, or any
+# number that are all REVIEW.
+_REMITTANCE_OUTCOMES = np.array(
+    [
+        RemittanceStatus.RECEIVED,
+        RemittanceStatus.MATCHED,
+        RemittanceStatus.MATCHED_VARIANCE,
+        RemittanceStatus.PROBABLE,
+    ],
+    np.uint8,
 )
-_PAYMENT_OUTCOMES = (
-    (MatchStatus.REVIEW, PaymentStatus.SUGGESTED),
-    (MatchStatus.VARIANCE, PaymentStatus.SUGGESTED),
-    (MatchStatus.AUTO, PaymentStatus.MATCHED),
+_PAYMENT_OUTCOMES = np.array(
+    [
+        PaymentStatus.RECEIVED,
+        PaymentStatus.MATCHED,
+        PaymentStatus.SUGGESTED,
+        PaymentStatus.SUGGESTED,
+    ],
+    np.uint8,
 )
 
 
 def _mark_remittances(
     left: RemittanceColumns,
-    seen: _Remittances,
+    seen: ScreenedRemittances,
     found: Flags,
-    rows: npt.NDArray[np.int32],
+    rows: Rows,
     status: npt.NDArray[np.uint8],
     reason: Flags,
 ) -> None:
-    for outcome, item_status in _REMITTANCE_OUTCOMES:
-        seen.status[rows[status == outcome]] = item_status
-    seen.status[~left.valid & (seen.status != RemittanceStatus.DUPLICATE)] = (
-        RemittanceStatus.INVALID
-    )
-    _explain(
-        seen.reason, seen.hold | found, rows, reason, seen.status == RemittanceStatus.AWAITING_EFT
-    )
+    seen.status[rows] = _REMITTANCE_OUTCOMES[status]
+    wrong = ~left.valid & (seen.status != RemittanceStatus.DUPLICATE)
+    seen.status[wrong] = RemittanceStatus.INVALID
+    waiting = seen.status == RemittanceStatus.AWAITING_EFT
+    _explain(seen.reason, seen.hold | found, rows, reason, waiting)
 
 
 def _mark_payments(
     right: PaymentColumns,
-    paid: _Payments,
+    paid: ScreenedPayments,
     found: Flags,
-    rows: npt.NDArray[np.int32],
+    rows: Rows,
     status: npt.NDArray[np.uint8],
     reason: Flags,
 ) -> None:
-    for outcome, item_status in _PAYMENT_OUTCOMES:
-        paid.status[rows[status == outcome]] = item_status
-    unmarked = (
-        paid.money
-        & ~right.has_remittance
-        & ~_keys.text_equals(*_text(right.entry_description), HEALTHCARE_MARK)
-    )
-    _flag(paid.reason, unmarked, Reason.NO_HEALTHCARE_MARK)
-    nothing = (
-        (paid.status == PaymentStatus.UNMATCHED)
-        & unmarked
-        & (paid.reason & np.uint32(Reason.NO_TRACE) != 0)
-    )
+    paid.status[rows] = _PAYMENT_OUTCOMES[status]
+    marked = _keys.text_equals(*text_parts(right.entry_description), HEALTHCARE_MARK)
+    unmarked = paid.money & ~right.has_remittance & ~marked
+    set_flag(paid.reason, unmarked, Reason.NO_HEALTHCARE_MARK)
+    traceless = paid.reason & np.uint32(Reason.NO_TRACE) != 0
+    nothing = (paid.status == PaymentStatus.UNMATCHED) & unmarked & traceless
     paid.status[nothing] = PaymentStatus.NOT_CLAIM_PAYMENT
     _explain(paid.reason, found, rows, reason, paid.status == PaymentStatus.UNMATCHED)
 
 
-def _explain(
-    item_reason: Flags, found: Flags, rows: npt.NDArray[np.int32], reason: Flags, waiting: Mask
-) -> None:
+def _explain(item_reason: Flags, found: Flags, rows: Rows, reason: Flags, waiting: Mask) -> None:
     """Give items the reasons of their pairs, what was found about them, and that nothing was."""
     item_reason |= found
     told = np.flatnonzero(reason)
     np.bitwise_or.at(item_reason, rows[told], reason[told])
-    _flag(item_reason, waiting, Reason.NO_COUNTERPART)
+    set_flag(item_reason, waiting, Reason.NO_COUNTERPART)

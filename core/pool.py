@@ -63,7 +63,7 @@ def _map(cls: type[C], make: Callable[[str, str], Any]) -> C:
 
 
 def _compact(column: TextColumn) -> TextColumn:
-    source, refs = _keys.gather(_bytes(column), _refs(column))
+    source, refs = _keys.gather(*text_parts(column))
     return TextColumn(source, refs)
 
 
@@ -80,12 +80,9 @@ def _concat_text(columns: Sequence[TextColumn]) -> TextColumn:
     return TextColumn(b"".join(part.source for part in parts), refs)
 
 
-def _bytes(column: TextColumn) -> npt.NDArray[np.uint8]:
-    return np.frombuffer(column.source, np.uint8)
-
-
-def _refs(column: TextColumn) -> npt.NDArray[np.uint32]:
-    return np.ascontiguousarray(column.refs)
+def text_parts(column: TextColumn) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint32]]:
+    """Source and references of a text column as arrays, the way the kernels take them. No copy."""
+    return np.frombuffer(column.source, np.uint8), np.ascontiguousarray(column.refs)
 
 
 def _empty(cls: type[C]) -> C:
