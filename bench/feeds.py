@@ -27,7 +27,10 @@ def ccd_feed(entry_count: int, seed: int = 1) -> tuple[bytes, int]:
     routing = random.integers(1_000_000, 12_000_000, entry_count)
     checks = _check_digits(routing)
     amounts = random.integers(100, 2_000_000, entry_count)
-    lines = [f"101 0910000191234567890{'260316'}0800A094101{'RECEIVING BANK':<23}{'CLEARING HOUSE':<23}{'':8}"]
+    lines = [
+        f"101 0910000191234567890{'260316'}0800A094101{'RECEIVING BANK':<23}"
+        f"{'CLEARING HOUSE':<23}{'':8}"
+    ]
     totals = [0, 0]
     columns = zip(routing.tolist(), checks.tolist(), amounts.tolist(), strict=True)
     number = 0
@@ -36,7 +39,8 @@ def ccd_feed(entry_count: int, seed: int = 1) -> tuple[bytes, int]:
         batch += 1
         ein = 100_000_000 + batch
         lines.append(
-            f"5220{f'PAYER {batch}':<16}{'':20}1{ein:09}CCDHCCLAIMPMT260316260317   1{odfi:08}{batch:07}"
+            f"5220{f'PAYER {batch}':<16}{'':20}1{ein:09}CCDHCCLAIMPMT260316260317   "
+            f"1{odfi:08}{batch:07}"
         )
         batch_hash = batch_cents = count = 0
         for rdfi, check, cents in columns:
@@ -46,20 +50,23 @@ def ccd_feed(entry_count: int, seed: int = 1) -> tuple[bytes, int]:
             batch_cents += cents
             ending = "\\" if number % 2 else "~"
             lines.append(
-                f"622{rdfi:08}{check}{number * 7919:<17}{cents:010}{number:015}{'RIVER CLINIC':<22}  1{odfi:08}{number:07}"
+                f"622{rdfi:08}{check}{number * 7919:<17}{cents:010}{number:015}"
+                f"{'RIVER CLINIC':<22}  1{odfi:08}{number:07}"
             )
             trn = f"TRN*1*{number * 104729:012}*1{ein:09}{ending}"
             lines.append(f"705{trn:<80}0001{number:07}")
             if count == BATCH_ENTRIES:
                 break
         lines.append(
-            f"8220{count * 2:06}{batch_hash % 10**10:010}{0:012}{batch_cents:012}1{ein:09}{'':25}{odfi:08}{batch:07}"
+            f"8220{count * 2:06}{batch_hash % 10**10:010}{0:012}{batch_cents:012}"
+            f"1{ein:09}{'':25}{odfi:08}{batch:07}"
         )
         totals[0] += batch_hash
         totals[1] += batch_cents
     blocks = -(-(len(lines) + 1) // 10)
     lines.append(
-        f"9{batch:06}{blocks:06}{entry_count * 2:08}{totals[0] % 10**10:010}{0:012}{totals[1]:012}{'':39}"
+        f"9{batch:06}{blocks:06}{entry_count * 2:08}{totals[0] % 10**10:010}{0:012}"
+        f"{totals[1]:012}{'':39}"
     )
     lines += ["9" * 94] * (blocks * 10 - len(lines))
     return ("\n".join(lines) + "\n").encode(), totals[1]

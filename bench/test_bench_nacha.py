@@ -1,4 +1,4 @@
-"""read_ach on a CCD+ file of half a million entries, every check on, beside memchr on the same bytes.
+"""read_ach on a CCD+ file of half a million entries, every check on, beside memchr on its bytes.
 
 The time of memchr is in extra_info, so that the ratio comes from one run on one machine.
 """
@@ -52,7 +52,10 @@ def check(parts: list[AchFiles], cents: int) -> None:
     assert sum(int(part.entries.amount_cents.sum()) for part in parts) == cents
     assert sum(len(part.findings) for part in parts) == 0
     forms = (TrnForm.BACKSLASH, TrnForm.TILDE)
-    assert sum(int((part.entries.trn_form == form).sum()) for part in parts for form in forms) == ENTRIES
+    assert (
+        sum(int((part.entries.trn_form == form).sum()) for part in parts for form in forms)
+        == ENTRIES
+    )
     assert int(sum(part.entries.trace.lengths.sum() for part in parts)) == 12 * ENTRIES
 
 

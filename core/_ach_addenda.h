@@ -43,7 +43,8 @@ ACH_INLINE int trn_fast(const uint8_t *text, const record_mask *mask, trn_result
     /* (trace, separator, payer's ten characters, terminator) */
     uint8_t terminator = text[stop - 1];
     int trace_stop = stop - 12;
-    if ((terminator != '\\' && terminator != '~') || text[trace_stop] != '*' || trace_stop - 6 > TRN02_BYTES_MAX) return 0;
+    if (terminator != '\\' && terminator != '~') return 0;
+    if (text[trace_stop] != '*' || trace_stop - 6 > TRN02_BYTES_MAX) return 0;
     /* All but the separator letters and digits, no X (it may be masked), no T at the start (a doubled prefix). */
     for (int at = 6; at < stop - 1; at += 16) {
         __m128i block = _mm_loadu_si128((const __m128i *)(text + at));
@@ -103,8 +104,8 @@ ACH_INLINE void take_trn(ach_reader *reader, const uint8_t *data, const ach_reco
     if (!doubt && table->trn_form[row] != TRN_NONE) {
         text_ref known = table->trace[row];
         uint32_t size = found.trace.stop - found.trace.start;
-        if (known.length == size && memcmp(data + known.offset, record->at + SLICE_FIRST + found.trace.start, size) == 0)
-            return;
+        const uint8_t *again = record->at + SLICE_FIRST + found.trace.start;
+        if (known.length == size && memcmp(data + known.offset, again, size) == 0) return;
         doubt = 1;
     }
     if (__builtin_expect(doubt, 0)) {
@@ -161,7 +162,8 @@ static inline int read_return(ach_reader *reader, const ach_record *record, int 
     int bad = 0;
     if (form == RETURN_PLAIN) table->date[row] = date_at(at + 21, &bad);
     if (bad) ach_find_field(reader, ACH_DATE_BAD, record, 22, 6, (int32_t)reader->now.entry.row);
-    if (form == RETURN_DISHONORED || form == RETURN_CONTESTED) read_return_tail(table, row, at, form == RETURN_CONTESTED);
+    if (form == RETURN_DISHONORED || form == RETURN_CONTESTED)
+        read_return_tail(table, row, at, form == RETURN_CONTESTED);
     if (form == CHANGE_REFUSED) {
         table->change_code[row] = code_at(at + 64, 3);
         table->trace_sequence[row] = (int32_t)number_at(at + 67, 7);
@@ -207,11 +209,12 @@ ACH_INLINE void read_addenda(ach_reader *reader, const uint8_t *data, const ach_
     }
     entry->addenda++;
     if (entry->skipped) return;
-    ROOM_BLOCK(reader, addenda, ACH_ADDENDA_SPECS);
+    ROOM(reader, addenda, ACH_ADDENDA_SPECS, 1);
     if (now->failed) return;
     ach_addenda_table *table = &reader->tables.addenda;
     size_t row = table->rows++;
-    int type = is_digit(record->at[1]) && is_digit(record->at[2]) ? (record->at[1] - '0') * 10 + record->at[2] - '0' : -1;
+    const uint8_t *at = record->at;
+    int type = is_digit(at[1]) && is_digit(at[2]) ? (at[1] - '0') * 10 + at[2] - '0' : -1;
     table->offset[row] = (uint32_t)record->offset;
     table->entry[row] = (int32_t)entry->row;
     table->record_number[row] = record->number;
@@ -219,7 +222,8 @@ ACH_INLINE void read_addenda(ach_reader *reader, const uint8_t *data, const ach_
     if (__builtin_expect(type == 5, 1)) {
         entry->texts++;
         int foreign = check_sequence(reader, record, row, 1);
-        uint64_t tail = mask_field(&record->mask, SLICE_FIRST + 40, 40), head = mask_field(&record->mask, SLICE_FIRST, 40);
+        uint64_t head = mask_field(&record->mask, SLICE_FIRST, 40);
+        uint64_t tail = mask_field(&record->mask, SLICE_FIRST + 40, 40);
         int stop = tail != 0 ? 104 - __builtin_clzll(tail) : head != 0 ? 64 - __builtin_clzll(head) : 0;
         int start = head != 0 ? __builtin_ctzll(head) : tail != 0 ? 40 + __builtin_ctzll(tail) : 0;
         table->information[row].offset = (uint32_t)record->offset + SLICE_FIRST + (uint32_t)start;
@@ -244,8 +248,9 @@ ACH_INLINE void read_addenda(ach_reader *reader, const uint8_t *data, const ach_
 /* The slice of one 05 record: what is cut off at the end of a short one were blanks. */
 static inline void join_slice(const ach_reader *reader, const uint8_t *data, size_t size, size_t row, uint8_t *target) {
     size_t at = reader->tables.addenda.offset[row] + SLICE_FIRST, length = 0;
-    while (length < SLICE_BYTES && at + length < size && data[at + length] != '\n' && data[at + length] != '\r') length++;
-    memcpy(target, data + at, length);
+    size_t most = at >= size ? 0 : size - at < SLICE_BYTES ? size - at : SLICE_BYTES;
+    while (length < most && data[at + length] != '\n' && data[at + length] != '\r') length++;
+    if (length > 0) memcpy(target, data + at, length);
     memset(target + length, ' ', SLICE_BYTES - length);
 }
 
@@ -306,7 +311,8 @@ static inline void join_payload(ach_reader *reader, const uint8_t *data, size_t 
     table->payer_id[row] = trn_ref(bytes->rows, found.payer);
     table->trace_supplement[row] = trn_ref(bytes->rows, found.supplement);
     if (found.form == TRN_UNCERTAIN)
-        ach_find(reader, ACH_TRN_UNCERTAIN, (int64_t)entry->offset, 0, entry->record_number, '6', 0, (int32_t)entry->row);
+        ach_find(reader, ACH_TRN_UNCERTAIN, (int64_t)entry->offset, 0, entry->record_number, '6', 0,
+                 (int32_t)entry->row);
     bytes->rows += length;
 }
 

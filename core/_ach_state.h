@@ -7,7 +7,6 @@
 #define REASSOC_ACH_STATE_H
 
 #include "_ach_digits.h"
-#include "_blocks.h"
 #include "_tables_ach.h"
 
 /* Numbers of errors.FindingCode; a test holds the two together. */
@@ -168,8 +167,6 @@ typedef struct {
     ach_finding_table findings;
     ach_bytes_table payload_bytes;
     ach_bytes_table headers;
-    void *entries_block;
-    void *addenda_block;
 } ach_tables;
 
 typedef struct {
@@ -200,21 +197,9 @@ typedef struct {
             RESERVE(reader, table, SPECS, (reader)->tables.table.rows + (more));                                       \
     } while (0)
 
-#define RESERVE_BLOCK(reader, table, SPECS, wanted)                                                                    \
-    do {                                                                                                               \
-        if (block_reserve(&(reader)->tables.table, &(reader)->tables.table##_block, SPECS, SPEC_COUNT(SPECS),          \
-                          (wanted)) != 0)                                                                              \
-            (reader)->now.failed = 1;                                                                                  \
-    } while (0)
-
-#define ROOM_BLOCK(reader, table, SPECS)                                                                               \
-    do {                                                                                                               \
-        if (__builtin_expect((reader)->tables.table.rows >= (reader)->tables.table.capacity, 0))                       \
-            RESERVE_BLOCK(reader, table, SPECS, (reader)->tables.table.rows + 1);                                      \
-    } while (0)
-
-static __attribute__((noinline)) void ach_find(ach_reader *reader, uint16_t code, int64_t offset_in_window, uint32_t length,
-                            uint32_t record_number, uint8_t type, uint8_t position, int32_t entry_row) {
+static __attribute__((noinline)) void ach_find(ach_reader *reader, uint16_t code, int64_t offset_in_window,
+                                               uint32_t length, uint32_t record_number, uint8_t type,
+                                               uint8_t position, int32_t entry_row) {
     ach_finding_table *table = &reader->tables.findings;
     ROOM(reader, findings, ACH_FINDING_SPECS, 1);
     if (reader->now.failed) return;
@@ -231,8 +216,8 @@ static __attribute__((noinline)) void ach_find(ach_reader *reader, uint16_t code
 }
 
 /* About one field of a record: `position` is its column, from 1. */
-static __attribute__((noinline)) void ach_find_field(ach_reader *reader, uint16_t code, const ach_record *record, uint8_t position,
-                                  uint8_t width, int32_t entry_row) {
+static __attribute__((noinline)) void ach_find_field(ach_reader *reader, uint16_t code, const ach_record *record,
+                                                     uint8_t position, uint8_t width, int32_t entry_row) {
     uint32_t first = position > 0 ? position - 1u : 0u;
     if (first > record->length) first = record->length;
     uint32_t length = width;

@@ -309,7 +309,8 @@ static inline int trn_find_label(const uint8_t *text, uint32_t length, uint32_t 
     for (uint32_t other = trace.stop; other + 5 <= length; other++) {
         if (!trn_word_at(text, length, other) || text[other + 3] != '0' || text[other + 4] != '3') continue;
         trn_span payer = trn_label_value(text, length, other + 5, &mark);
-        if (mark && payer.stop - payer.start == 10 && trn_all_alnum(text, payer.start, payer.stop)) result->payer = payer;
+        if (mark && payer.stop - payer.start == 10 && trn_all_alnum(text, payer.start, payer.stop))
+            result->payer = payer;
         break;
     }
     return 1;

@@ -134,7 +134,7 @@ ACH_INLINE void add_entry_row(ach_reader *reader, const ach_record *record, cons
     ach_batch_state *batch = &now->batch;
     ach_entry_table *table = &reader->tables.entries;
     const uint8_t *at = record->at;
-    ROOM_BLOCK(reader, entries, ACH_ENTRY_SPECS);
+    ROOM(reader, entries, ACH_ENTRY_SPECS, 1);
     if (now->failed) return;
     size_t row = table->rows++;
     text_ref none = {0, 0};
@@ -306,8 +306,8 @@ static inline void begin_window(ach_reader *reader, const uint8_t *data, size_t 
     now->position = 0;
     now->window_offset = window_offset;
     now->entry.open = 0;
-    RESERVE_BLOCK(reader, entries, ACH_ENTRY_SPECS, expected_rows(data, size, '6'));
-    RESERVE_BLOCK(reader, addenda, ACH_ADDENDA_SPECS, expected_rows(data, size, '7'));
+    RESERVE(reader, entries, ACH_ENTRY_SPECS, expected_rows(data, size, '6'));
+    RESERVE(reader, addenda, ACH_ADDENDA_SPECS, expected_rows(data, size, '7'));
     if (now->failed) return;
     now->file.row = -1;
     now->batch.row = -1;
@@ -320,7 +320,8 @@ ACH_INLINE void limit_entry(ach_reader *reader, const uint8_t *data, size_t size
     const ach_entry_state *entry = &reader->now.entry;
     if (!entry->open) return;
     int full = entry->addenda >= ENTRY_ADDENDA_MAX;
-    if (full) ach_find_field(reader, ACH_ADDENDA_LIMIT, record, 0, RECORD_BYTES, entry->skipped ? -1 : (int32_t)entry->row);
+    int32_t row = entry->skipped ? -1 : (int32_t)entry->row;
+    if (full) ach_find_field(reader, ACH_ADDENDA_LIMIT, record, 0, RECORD_BYTES, row);
     if (full || record->offset - entry->offset > ENTRY_BYTES_MAX) end_entry(reader, data, size);
 }
 

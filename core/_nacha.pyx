@@ -1,11 +1,9 @@
-"""The compiled ACH reader: 94-byte records to columns. The rules stand in _nacha.h, the Python API in ach.py."""
+"""The compiled ACH reader: 94-byte records to columns. Rules: _nacha.h; Python API: ach.py."""
 
 from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree
-from cpython.pycapsule cimport PyCapsule_New
-from libc.stdint cimport int64_t, uint8_t, uint64_t, uintptr_t
-from libc.stdlib cimport free
+from libc.stdint cimport int64_t, uint8_t, uint64_t
 
-from reassoc.core._columns cimport column_spec, free_capsule, table_free, table_head, take_columns
+from reassoc.core._columns cimport column_spec, table_free, take_columns
 
 
 cdef extern from "_nacha.h" nogil:
@@ -35,8 +33,6 @@ cdef extern from "_nacha.h" nogil:
         int findings
         int payload_bytes
         int headers
-        void *entries_block
-        void *addenda_block
 
     ctypedef struct ach_reader:
         ach_state now
@@ -53,30 +49,14 @@ cdef extern from "_nacha.h" nogil:
         trn_span supplement
 
     size_t ach_read(
-        ach_reader *reader, const uint8_t *data, size_t size, int64_t window_offset, int final, int portable
+        ach_reader *reader, const uint8_t *data, size_t size, int64_t window_offset, int final,
+        int portable,
     ) noexcept
     trn_result trn_find(const uint8_t *text, unsigned int length) noexcept
-    void **column_slot(void *table, const column_spec *spec) noexcept
-    void block_forget(void *table, void **block, const column_spec *specs, size_t spec_count) noexcept
 
 # An empty buffer has no first byte to point to.
 cdef uint8_t NOTHING[1]
 NOTHING[0] = 0
-
-
-cdef list take_block(void *table, void **block, const column_spec *specs, size_t spec_count):
-    """As take_columns, for a table whose columns lie in one block: all of them own it together."""
-    cdef list columns = []
-    cdef size_t i
-    cdef size_t rows = (<table_head *>table).rows
-    owner = PyCapsule_New(block[0], NULL, free_capsule) if block[0] != NULL else None
-    for i in range(spec_count):
-        columns.append((
-            specs[i].name.decode(), specs[i].kind.decode(), specs[i].doc.decode(),
-            <uintptr_t>column_slot(table, &specs[i])[0], rows, owner,
-        ))
-    block_forget(table, block, specs, spec_count)
-    return columns
 
 
 cdef class AchReader:
@@ -97,15 +77,16 @@ cdef class AchReader:
     def __dealloc__(self):
         if self.reader == NULL:
             return
-        table_free(&self.reader.tables.files, ACH_FILE_SPECS, SPEC_COUNT(ACH_FILE_SPECS))
-        table_free(&self.reader.tables.batches, ACH_BATCH_SPECS, SPEC_COUNT(ACH_BATCH_SPECS))
-        free(self.reader.tables.entries_block)
-        free(self.reader.tables.addenda_block)
-        table_free(&self.reader.tables.returns, ACH_RETURN_SPECS, SPEC_COUNT(ACH_RETURN_SPECS))
-        table_free(&self.reader.tables.payloads, ACH_PAYLOAD_SPECS, SPEC_COUNT(ACH_PAYLOAD_SPECS))
-        table_free(&self.reader.tables.findings, ACH_FINDING_SPECS, SPEC_COUNT(ACH_FINDING_SPECS))
-        table_free(&self.reader.tables.payload_bytes, ACH_BYTES_SPECS, SPEC_COUNT(ACH_BYTES_SPECS))
-        table_free(&self.reader.tables.headers, ACH_BYTES_SPECS, SPEC_COUNT(ACH_BYTES_SPECS))
+        cdef ach_tables *tables = &self.reader.tables
+        table_free(&tables.files, ACH_FILE_SPECS, SPEC_COUNT(ACH_FILE_SPECS))
+        table_free(&tables.batches, ACH_BATCH_SPECS, SPEC_COUNT(ACH_BATCH_SPECS))
+        table_free(&tables.entries, ACH_ENTRY_SPECS, SPEC_COUNT(ACH_ENTRY_SPECS))
+        table_free(&tables.addenda, ACH_ADDENDA_SPECS, SPEC_COUNT(ACH_ADDENDA_SPECS))
+        table_free(&tables.returns, ACH_RETURN_SPECS, SPEC_COUNT(ACH_RETURN_SPECS))
+        table_free(&tables.payloads, ACH_PAYLOAD_SPECS, SPEC_COUNT(ACH_PAYLOAD_SPECS))
+        table_free(&tables.findings, ACH_FINDING_SPECS, SPEC_COUNT(ACH_FINDING_SPECS))
+        table_free(&tables.payload_bytes, ACH_BYTES_SPECS, SPEC_COUNT(ACH_BYTES_SPECS))
+        table_free(&tables.headers, ACH_BYTES_SPECS, SPEC_COUNT(ACH_BYTES_SPECS))
         PyMem_RawFree(self.reader)
 
     @property
@@ -141,46 +122,50 @@ cdef class AchReader:
 
     def take(self):
         """Move the tables out, by name, as columns.build_table wants them. No copy."""
-        tables = {
-            "files": take_columns(&self.reader.tables.files, ACH_FILE_SPECS, SPEC_COUNT(ACH_FILE_SPECS)),
-            "batches": take_columns(&self.reader.tables.batches, ACH_BATCH_SPECS, SPEC_COUNT(ACH_BATCH_SPECS)),
-            "entries": take_block(
-                &self.reader.tables.entries, &self.reader.tables.entries_block, ACH_ENTRY_SPECS, SPEC_COUNT(ACH_ENTRY_SPECS)
+        cdef ach_tables *tables = &self.reader.tables
+        return {
+            "files": take_columns(
+                &tables.files, ACH_FILE_SPECS, SPEC_COUNT(ACH_FILE_SPECS)
             ),
-            "addenda": take_block(
-                &self.reader.tables.addenda, &self.reader.tables.addenda_block, ACH_ADDENDA_SPECS, SPEC_COUNT(ACH_ADDENDA_SPECS)
+            "batches": take_columns(
+                &tables.batches, ACH_BATCH_SPECS, SPEC_COUNT(ACH_BATCH_SPECS)
             ),
-            "returns": take_columns(&self.reader.tables.returns, ACH_RETURN_SPECS, SPEC_COUNT(ACH_RETURN_SPECS)),
-            "payloads": take_columns(&self.reader.tables.payloads, ACH_PAYLOAD_SPECS, SPEC_COUNT(ACH_PAYLOAD_SPECS)),
-            "findings": take_columns(&self.reader.tables.findings, ACH_FINDING_SPECS, SPEC_COUNT(ACH_FINDING_SPECS)),
+            "entries": take_columns(
+                &tables.entries, ACH_ENTRY_SPECS, SPEC_COUNT(ACH_ENTRY_SPECS)
+            ),
+            "addenda": take_columns(
+                &tables.addenda, ACH_ADDENDA_SPECS, SPEC_COUNT(ACH_ADDENDA_SPECS)
+            ),
+            "returns": take_columns(
+                &tables.returns, ACH_RETURN_SPECS, SPEC_COUNT(ACH_RETURN_SPECS)
+            ),
+            "payloads": take_columns(
+                &tables.payloads, ACH_PAYLOAD_SPECS, SPEC_COUNT(ACH_PAYLOAD_SPECS)
+            ),
+            "findings": take_columns(
+                &tables.findings, ACH_FINDING_SPECS, SPEC_COUNT(ACH_FINDING_SPECS)
+            ),
             "payload_bytes": take_columns(
-                &self.reader.tables.payload_bytes, ACH_BYTES_SPECS, SPEC_COUNT(ACH_BYTES_SPECS)
+                &tables.payload_bytes, ACH_BYTES_SPECS, SPEC_COUNT(ACH_BYTES_SPECS)
             ),
-            "headers": take_columns(&self.reader.tables.headers, ACH_BYTES_SPECS, SPEC_COUNT(ACH_BYTES_SPECS)),
+            "headers": take_columns(
+                &tables.headers, ACH_BYTES_SPECS, SPEC_COUNT(ACH_BYTES_SPECS)
+            ),
         }
-        # take_columns leaves the heads as they were: the freed tables start again at no rows and no room.
-        table_free(&self.reader.tables.files, ACH_FILE_SPECS, SPEC_COUNT(ACH_FILE_SPECS))
-        table_free(&self.reader.tables.batches, ACH_BATCH_SPECS, SPEC_COUNT(ACH_BATCH_SPECS))
-        table_free(&self.reader.tables.returns, ACH_RETURN_SPECS, SPEC_COUNT(ACH_RETURN_SPECS))
-        table_free(&self.reader.tables.payloads, ACH_PAYLOAD_SPECS, SPEC_COUNT(ACH_PAYLOAD_SPECS))
-        table_free(&self.reader.tables.findings, ACH_FINDING_SPECS, SPEC_COUNT(ACH_FINDING_SPECS))
-        table_free(&self.reader.tables.payload_bytes, ACH_BYTES_SPECS, SPEC_COUNT(ACH_BYTES_SPECS))
-        table_free(&self.reader.tables.headers, ACH_BYTES_SPECS, SPEC_COUNT(ACH_BYTES_SPECS))
-        return tables
 
 
 def find_trn(const uint8_t[::1] text not None):
     """Find the TRN segment in the text of an addenda.
 
     text : uint8[n]    n <= TRN_SEARCH_BYTES_MAX
-    -> (form, trace, payer_id, supplement) : the ach.TrnForm number and three (start, stop) positions in text
+    -> (form, trace, payer_id, supplement) : the ach.TrnForm number and three (start, stop) in text
 
     Raises ValueError where the text is too long. O(n) for clean forms, O(n**2) at worst.
     """
     cdef size_t size = <size_t>text.shape[0]
     cdef trn_result found
     if size > TRN_SEARCH_BYTES_MAX:
-        raise ValueError(f"a text of at most {TRN_SEARCH_BYTES_MAX} bytes is searched for a TRN, not {size}")
+        raise ValueError(f"at most {TRN_SEARCH_BYTES_MAX} bytes are searched for a TRN, not {size}")
     cdef const uint8_t *start = NOTHING
     if size > 0:
         start = &text[0]

@@ -1,7 +1,7 @@
-"""Plain twin of the ACH reader: slow, written from the record layouts by slicing; an oracle in tests only.
+"""Plain twin of the ACH reader: slow, written from the record layouts by slicing; for tests only.
 
-`read` gives the same rows as ach.read_ach, as dicts with the names of the columns, but for the rows of the CTX
-payloads' X12, which has a twin of its own. Texts are bytes.
+`read` gives the same rows as ach.read_ach, as dicts with the names of the columns, but for the
+rows of the CTX payloads' X12, which has a twin of its own. Texts are bytes.
 """
 
 from __future__ import annotations
@@ -13,7 +13,14 @@ from typing import Any
 from reassoc.core import reference_trn
 from reassoc.core.columns import DATE_NONE
 from reassoc.core.errors import FindingCode as Code
-from reassoc.core.reference_ach_files import BatchTwin, FileTwin, Row, read_code, read_date, read_number
+from reassoc.core.reference_ach_files import (
+    BatchTwin,
+    FileTwin,
+    Row,
+    read_code,
+    read_date,
+    read_number,
+)
 from reassoc.core.reference_ach_records import (
     ADDENDA_TYPES,
     Record,

@@ -1,4 +1,4 @@
-"""Files and batches of the plain ACH twin: headers, totals and what control records say. An oracle in tests only."""
+"""Files and batches of the plain ACH twin: headers, totals, control records. An oracle in tests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ Row = dict[str, Any]
 Fault = tuple[Code, int, int]
 
 _SEC = set(
-    b"ACK ADV ARC ATX BOC CCD CIE COR CTX DNE ENR IAT MTE POP POS PPD RCK SHR TEL TRC TRX WEB XCK".split()
+    b"ACK ADV ARC ATX BOC CCD CIE COR CTX DNE ENR IAT "
+    b"MTE POP POS PPD RCK SHR TEL TRC TRX WEB XCK".split()
 )
 _EPOCH = dt.date(1970, 1, 1)
 
@@ -234,7 +235,7 @@ class BatchTwin:
 def _compare(
     row: Row, line: bytes, checks: list[tuple[int, int, str, Code]]
 ) -> tuple[list[Fault], bool]:
-    """Declared numbers against counted ones; they are put into the row. Returns faults and whether there is none."""
+    """Declared numbers, put into the row, against counted ones: (faults, there is none)."""
     faults: list[Fault] = []
     for first, last, name, code in checks:
         declared = read_number(_columns(line, first, last))

@@ -1,4 +1,4 @@
-"""Records of the plain ACH twin: what a record is, and what its fields look like. An oracle in tests only."""
+"""Records of the plain ACH twin: what a record is, what its fields look like. For tests only."""
 
 from __future__ import annotations
 

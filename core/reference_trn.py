@@ -1,4 +1,4 @@
-"""Plain twin of the TRN finder in _ach_trn.h: slow, by regular expressions, an oracle in tests only."""
+"""Plain twin of the TRN finder in _ach_trn.h: slow, by regular expressions, for tests only."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import io
 from typing import IO, Any, Protocol, TypeAlias
 
 Buffer: TypeAlias = Any
-"""Anything with the buffer protocol: bytes, bytearray, memoryview, mmap, numpy array; read-only or not."""
+"""Anything with the buffer protocol: bytes, bytearray, memoryview, mmap, numpy array."""
 
 
 class Windows(Protocol):
@@ -22,7 +22,7 @@ class Windows(Protocol):
 
 
 def bytes_view(buffer: Buffer) -> memoryview:
-    """A buffer as uint8[n], not copied. Raises TypeError without buffer protocol, ValueError when not contiguous."""
+    """A buffer as uint8[n], not copied. TypeError: it is none; ValueError: not contiguous."""
     view = memoryview(buffer)
     if not view.contiguous:
         raise ValueError("the buffer is not contiguous")
@@ -31,11 +31,11 @@ def bytes_view(buffer: Buffer) -> memoryview:
 
 def open_windows(source: Buffer | IO[bytes]) -> Windows:
     """Windows over a buffer, or over a binary file object from where it stands."""
+    buffer: Buffer = source
     try:
-        view = memoryview(source)
+        return BufferWindows(bytes_view(buffer))
     except TypeError:
-        return FileWindows(source)
-    return BufferWindows(bytes_view(view))
+        return FileWindows(buffer)
 
 
 class BufferWindows:
@@ -53,7 +53,7 @@ class BufferWindows:
 
 
 class FileWindows:
-    """Windows over a file that is read once: each window is a new bytes object, for results point into it."""
+    """Windows over a file that is read once. Each is a new bytes object: results point into it."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self.file = file

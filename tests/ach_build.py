@@ -1,4 +1,4 @@
-"""Builds small ACH files for tests: right by default, with what a test wants to be wrong put in by hand."""
+"""Builds small ACH files for tests: right by default; what is to be wrong is put in by hand."""
 
 from __future__ import annotations
 
@@ -63,12 +63,14 @@ def ach_lines(batches: list[Batch], creation: str = "260316") -> list[str]:
             part[1] += int(RDFI)
             part[3 if entry.code % 10 < 5 else 2] += entry.amount
         lines.append(
-            f"8200{part[0]:06}{part[1] % 10**10:010}{part[2]:012}{part[3]:012}1234567890{'':25}{ODFI:08}{number:07}"
+            f"8200{part[0]:06}{part[1] % 10**10:010}{part[2]:012}{part[3]:012}1234567890"
+            f"{'':25}{ODFI:08}{number:07}"
         )
         total = [old + new for old, new in zip(total, part, strict=True)]
     blocks = -(-(len(lines) + 1) // 10)
     lines.append(
-        f"9{len(batches):06}{blocks:06}{total[0]:08}{total[1] % 10**10:010}{total[2]:012}{total[3]:012}{'':39}"
+        f"9{len(batches):06}{blocks:06}{total[0]:08}{total[1] % 10**10:010}"
+        f"{total[2]:012}{total[3]:012}{'':39}"
     )
     lines += ["9" * 94] * (blocks * 10 - len(lines))
     assert all(len(line) == 94 for line in lines)

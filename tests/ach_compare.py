@@ -28,7 +28,9 @@ def table_rows(table: Table) -> list[Row]:
             columns[name] = [column.raw(row) for row in range(len(column))]
         else:
             columns[name] = np.asarray(column).tolist()
-    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    return [
+        dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)
+    ]
 
 
 def compiled_rows(windows: Iterable[AchFiles]) -> Rows:
@@ -74,16 +76,20 @@ def twin_rows(data: bytes) -> Rows:
 
 
 def comparable(rows: Rows) -> Rows:
-    """What both readers give: TRN columns where no X12 is behind them, findings in a fixed order."""
+    """What both readers give: TRN columns where no X12 is behind them, findings in order."""
     x12 = {row["entry"] for row in rows["payloads"] if row["x12"]}
     result: Rows = {}
     for name in NAMES:
-        result[name] = [{key: value for key, value in row.items() if key[0] != "_"} for row in rows[name]]
+        result[name] = [
+            {key: value for key, value in row.items() if key[0] != "_"} for row in rows[name]
+        ]
     for number, row in enumerate(result["entries"]):
         if number in x12:
             for name in _TRN:
                 row.pop(name, None)
-    result["payloads"] = [{name: row[name] for name in ("entry", "text", "x12")} for row in rows["payloads"]]
+    result["payloads"] = [
+        {name: row[name] for name in ("entry", "text", "x12")} for row in rows["payloads"]
+    ]
     for row in result["batches"]:
         row.pop("file", None)
     found = [{name: row[name] for name in _FINDING} for row in rows["findings"]]

@@ -1,4 +1,4 @@
-"""Writes ach_summaries.json: what is found in every ACH sample. Run it, then read the difference before keeping it.
+"""Writes ach_summaries.json: what is found in every ACH sample. Read the difference, then keep it.
 
     python tests/golden/make_ach_summaries.py
 
@@ -40,7 +40,9 @@ def summary(rows: Rows) -> dict[str, Any]:
         "entries": len(rows["entries"]),
         "entries_in_batches": sum(row["entry_count"] for row in rows["batches"]),
         "addenda": len(rows["addenda"]),
-        "addenda_types": dict(sorted(Counter(str(row["type_code"]) for row in rows["addenda"]).items())),
+        "addenda_types": dict(
+            sorted(Counter(str(row["type_code"]) for row in rows["addenda"]).items())
+        ),
         "returns": len(rows["returns"]),
         "payloads": len(rows["payloads"]),
         "x12_payloads": sum(bool(row["x12"]) for row in rows["payloads"]),

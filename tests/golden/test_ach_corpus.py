@@ -1,4 +1,4 @@
-"""Every ACH sample gives what its golden summary says, and the notes that came with the samples agree with it."""
+"""Every ACH sample gives its golden summary, and the notes that came with the samples agree."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ EXPLAINED: dict[str, tuple[str, set[str]]] = {
         {"first record is '5'"},
     ),
     "dwilkins__nacha/ccd_invalid_3.txt": (
-        "its second header begins with 6: an entry that cannot be read, in a batch without a header, as the notes' "
-        "headers and controls say",
+        "its second header begins with 6: an unreadable entry, in a batch without a header "
+        "(the notes count headers)",
         {"batches", "sec", "batch count≠control"},
     ),
     "dwilkins__nacha/ppd_valid_1.txt": (
@@ -42,7 +42,7 @@ EXPLAINED: dict[str, tuple[str, set[str]]] = {
         {"block count≠"},
     ),
     "moov-io__ach/3.ach": (
-        "is two files, each with a block count of its own that is right; the notes count them as one",
+        "is two files, each with a right block count of its own; the notes count them as one",
         {"block count≠"},
     ),
     "moov-io__ach/file_parsing_missing_file_control.txt": (
@@ -103,7 +103,9 @@ def test_the_notes_of_the_samples_agree(ach_samples: list[Sample]) -> None:
         if contents is None:
             continue
         name, found = cells[1], summaries()[cells[1]]
-        counts = zip(("records", "batches", "entries_in_batches"), contents.groups()[:3], strict=True)
+        counts = zip(
+            ("records", "batches", "entries_in_batches"), contents.groups()[:3], strict=True
+        )
         differs = {field for field, count in counts if found[field] != int(count)}
         if ("/".join(found["sec"]) or "-") != contents[4]:
             differs.add("sec")

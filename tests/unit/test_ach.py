@@ -20,7 +20,8 @@ from reassoc.core.errors import FindingCode, ParseError, Severity, severity
 from reassoc.core.x12_835 import read_835
 
 TRN = "TRN*1*0012345678*1234567890\\"
-ISA = "ISA*00*          *00*          *ZZ*PAYER          *ZZ*RECEIVER       *260316*0800*^*00501*000000001*0*P*:~"
+ISA = "ISA*00*          *00*          *ZZ*PAYER          *ZZ*RECEIVER       *260316*0800"
+ISA += "*^*00501*000000001*0*P*:~"
 PAYLOAD_835 = (
     "ST*835*0001~BPR*I*10*C*ACH*CTX*01*021000021*DA*1*1234567890**01*021000021*DA*2*20260316~"
     "TRN*1*0056-2000752902*1234567890~N1*PR*EXAMPLE HEALTH~N1*PE*RIVER CLINIC*XX*1234567893~"
@@ -43,19 +44,39 @@ def test_reads_the_fields_of_a_ccd_file() -> None:
     ach = read_ach(ach_file(clean()))
     assert codes(ach) == {}
     row = ach.entries.row(1)
-    assert {name: row[name] for name in ("amount_cents", "rdfi_routing", "trace_number", "kind")} == {
+    assert {
+        name: row[name] for name in ("amount_cents", "rdfi_routing", "trace_number", "kind")
+    } == {
         "amount_cents": 1001,
         "rdfi_routing": 21000021,
         "trace_number": 91000010000002,
         "kind": EntryKind.CREDIT,
     }
-    assert (row["account"], row["identification"], row["receiver_name"]) == ("15566778", "112233", "RIVER CLINIC")
-    assert (row["trace"], row["payer_id"], row["trn_form"]) == ("0012345678", "1234567890", TrnForm.BACKSLASH)
+    assert (row["account"], row["identification"], row["receiver_name"]) == (
+        "15566778",
+        "112233",
+        "RIVER CLINIC",
+    )
+    assert (row["trace"], row["payer_id"], row["trn_form"]) == (
+        "0012345678",
+        "1234567890",
+        TrnForm.BACKSLASH,
+    )
     batch = ach.batches.row(0)
-    assert (batch["company_name"], batch["company_id"], batch["sec"]) == ("EXAMPLE HEALTH", "1234567890", "CCD")
-    assert (batch["entry_description"], batch["settlement_day"], batch["odfi"]) == ("HCCLAIMPMT", 317, 9100001)
+    assert (batch["company_name"], batch["company_id"], batch["sec"]) == (
+        "EXAMPLE HEALTH",
+        "1234567890",
+        "CCD",
+    )
+    assert (batch["entry_description"], batch["settlement_day"], batch["odfi"]) == (
+        "HCCLAIMPMT",
+        317,
+        9100001,
+    )
     assert batch["effective_date"] == (dt.date(2026, 3, 16) - dt.date(1970, 1, 1)).days
-    assert batch["closed"] and batch["valid"] and ach.files.valid[0]
+    assert batch["closed"]
+    assert batch["valid"]
+    assert ach.files.valid[0]
     assert bytes(ach.source[int(ach.entries.offset[0]) :][:3]) == b"622"
 
 
@@ -70,14 +91,18 @@ def test_reads_the_fields_of_a_ccd_file() -> None:
         ("260316", "000", None),
     ],
 )
-def test_settlement_day_takes_the_year_nearest_to_the_file(created: str, day: str, expected: dt.date | None) -> None:
+def test_settlement_day_takes_the_year_nearest_to_the_file(
+    created: str, day: str, expected: dt.date | None
+) -> None:
     ach = read_ach(ach_file([Batch([Entry()], settlement=day)], creation=created))
     days = DATE_NONE if expected is None else (expected - dt.date(1970, 1, 1)).days
     assert ach.batches.settlement_date[0] == days
 
 
 def test_settlement_day_without_a_file_date_goes_by_the_effective_date() -> None:
-    ach = read_ach(ach_file([Batch([Entry()], settlement="364", effective="270101")], creation="      "))
+    ach = read_ach(
+        ach_file([Batch([Entry()], settlement="364", effective="270101")], creation="      ")
+    )
     assert ach.batches.settlement_date[0] == (dt.date(2026, 12, 30) - dt.date(1970, 1, 1)).days
 
 
@@ -93,7 +118,12 @@ def test_settlement_day_without_a_file_date_goes_by_the_effective_date() -> None
         ("PMT TRN*1*0012345678*1234567890\\ MORE", TrnForm.EMBEDDED, "0012345678", "1234567890"),
         ("TRN*1*0012345678*1234567890 MORE", TrnForm.EMBEDDED, "0012345678", "1234567890"),
         ("TRN|1|0012345678|1234567890\\", TrnForm.OTHER_SEPARATOR, "0012345678", "1234567890"),
-        ("TRN\x1d1\x1d0012345678\x1d1234567890\x1c", TrnForm.OTHER_SEPARATOR, "0012345678", "1234567890"),
+        (
+            "TRN\x1d1\x1d0012345678\x1d1234567890\x1c",
+            TrnForm.OTHER_SEPARATOR,
+            "0012345678",
+            "1234567890",
+        ),
         ("TRN*1*0012345678*1234567890!", TrnForm.OTHER_SEPARATOR, "0012345678", "1234567890"),
         ("TRN*1*TRN*1*0012345678*1234567890\\", TrnForm.DOUBLED, "0012345678", "1234567890"),
         ("TRN*1*PacificSource0012345*1234567890\\", TrnForm.NAME_GLUED, "0012345", "1234567890"),
@@ -103,7 +133,12 @@ def test_settlement_day_without_a_file_date_goes_by_the_effective_date() -> None
         ("TRN:*0012345678*1234567890\\", TrnForm.PREFIX_DAMAGED, "0012345678", "1234567890"),
         ("TRN# 0012345678", TrnForm.LABELLED, "0012345678", ""),
         ("TRN02 = 0012345678 TRN03 = 1234567890", TrnForm.LABELLED, "0012345678", "1234567890"),
-        ("CCD PMT INFO:*1*0012345678*1234567890", TrnForm.PREFIX_MISSING, "0012345678", "1234567890"),
+        (
+            "CCD PMT INFO:*1*0012345678*1234567890",
+            TrnForm.PREFIX_MISSING,
+            "0012345678",
+            "1234567890",
+        ),
         ("**1*0012345678*1234567890\\", TrnForm.PREFIX_MISSING, "0012345678", "1234567890"),
         ("CCD PMT INFO:*1*0012345678-PAYER", TrnForm.UNCERTAIN, "", ""),
         ("*1*0012345678\\", TrnForm.UNCERTAIN, "", ""),
@@ -135,7 +170,8 @@ def test_addenda_of_another_entry_give_no_trace() -> None:
     lines = ach_lines(clean(1))
     lines[3] = addenda_05(TRN, 1, 777)
     ach = read_ach("\n".join(lines).encode())
-    assert ach.entries.trn_form[0] == TrnForm.UNCERTAIN and ach.entries.trace[0] == ""
+    assert ach.entries.trn_form[0] == TrnForm.UNCERTAIN
+    assert ach.entries.trace[0] == ""
     assert codes(ach) == {"ACH_ADDENDA_ENTRY_DIFFERS": 1, "ACH_TRN_UNCERTAIN": 1}
 
 
@@ -144,8 +180,18 @@ def test_addenda_of_another_entry_give_no_trace() -> None:
     [
         (ISA + GS + PAYLOAD_835 + "GE*1*1~IEA*1*000000001~", 1),
         (PAYLOAD_835, 1),
-        ("ST*835*0001~BPR*H*0*C*NON************20260316~TRN*1*0056-2000752902*1234567890~SE*4*0001~", 1),
-        (ISA + GS + "ST*820*0001~BPR*C*10*C*ACH~TRN*1*0056-2000752902*1234567890~SE*4*0001~GE*1*1~IEA*1*000000001~", 0),
+        (
+            "ST*835*0001~BPR*H*0*C*NON************20260316~"
+            "TRN*1*0056-2000752902*1234567890~SE*4*0001~",
+            1,
+        ),
+        (
+            ISA
+            + GS
+            + "ST*820*0001~BPR*C*10*C*ACH~TRN*1*0056-2000752902*1234567890~SE*4*0001~"
+            + "GE*1*1~IEA*1*000000001~",
+            0,
+        ),
     ],
 )
 @pytest.mark.parametrize("shape", ["whole", "cut", "shuffled"])
@@ -163,9 +209,14 @@ def test_ctx_payloads_are_joined_and_read(payload: str, transactions: int, shape
     assert ach.entries.payer_id.to_list() == ["1234567890"] * 2
     assert ach.entries.trn_form.tolist() == [TrnForm.PAYLOAD, TrnForm.BACKSLASH]
     expected = {"ACH_ADDENDA_SEQUENCE": 2} if shape == "shuffled" else {}
-    assert {name: count for name, count in codes(ach).items() if name != "ACH_RECORD_SHORT"} == expected
+    assert {
+        name: count for name, count in codes(ach).items() if name != "ACH_RECORD_SHORT"
+    } == expected
     if transactions:
-        assert ach.remittances.transactions.paid_cents[0] == read_835(payload.encode()).transactions.paid_cents[0]
+        assert (
+            ach.remittances.transactions.paid_cents[0]
+            == read_835(payload.encode()).transactions.paid_cents[0]
+        )
 
 
 def test_ctx_that_is_no_x12_and_two_835s_that_disagree() -> None:
@@ -216,7 +267,12 @@ def edit(lines: list[str], row: int, first: int, text: str) -> None:
         (2, 80, "X", "ACH_TRACE_BAD ACH_ADDENDA_ENTRY_DIFFERS"),
         (3, 2, "77", "ACH_ADDENDA_TYPE_UNKNOWN"),
         (3, 84, "0002", "ACH_ADDENDA_SEQUENCE"),
-        (4, 80, f"{9100001:08}{1:07}", "ACH_TRACE_ORDER ACH_ADDENDA_ENTRY_DIFFERS ACH_TRN_UNCERTAIN"),
+        (
+            4,
+            80,
+            f"{9100001:08}{1:07}",
+            "ACH_TRACE_ORDER ACH_ADDENDA_ENTRY_DIFFERS ACH_TRN_UNCERTAIN",
+        ),
         (6, 5, "000005", "ACH_BATCH_ENTRY_COUNT"),
         (6, 11, "0000000001", "ACH_BATCH_HASH"),
         (6, 21, "000000000001", "ACH_BATCH_DEBIT_TOTAL"),
@@ -267,7 +323,9 @@ def test_missing_records_cost_nothing_but_a_finding(missing: str) -> None:
 def test_line_ends_do_not_matter(end: str, cut: bool) -> None:
     if cut and end.strip(" ") == "":
         return
-    lines = ach_lines([Batch([Entry(texts=[TRN]), Entry(code=27)]), Batch([Entry(code=23, amount=0)], sec="PPD")])
+    lines = ach_lines(
+        [Batch([Entry(texts=[TRN]), Entry(code=27)]), Batch([Entry(code=23, amount=0)], sec="PPD")]
+    )
     data = "".join((line.rstrip() if cut else line) + end for line in lines).encode()
     ach = read_ach(data)
     plain = read_ach("\n".join(lines).encode())
@@ -279,9 +337,17 @@ def test_line_ends_do_not_matter(end: str, cut: bool) -> None:
 
 
 def test_several_files_lower_case_bom_and_junk() -> None:
-    data = b"\xef\xbb\xbf" + ach_file(clean()).lower() + b"-- end --\n\n" + ach_file(clean(1), end="") + b"\x1a"
+    data = (
+        b"\xef\xbb\xbf"
+        + ach_file(clean()).lower()
+        + b"-- end --\n\n"
+        + ach_file(clean(1), end="")
+        + b"\x1a"
+    )
     ach = read_ach(data)
-    assert len(ach.files) == 2 and ach.files.valid.all() and ach.files.closed.all()
+    assert len(ach.files) == 2
+    assert ach.files.valid.all()
+    assert ach.files.closed.all()
     assert ach.entries.trace.to_list() == ["0012345678"] * 3
     assert ach.batches.sec.tolist() == [b"CCD"] * 2
     assert codes(ach) == {"ACH_JUNK": 1}
@@ -297,8 +363,8 @@ def test_a_lost_byte_in_a_file_without_line_ends_costs_two_records() -> None:
 def test_returns_and_changes() -> None:
     tail = f"{9100001:08}{1:07}"
     plain = f"799R01{91000010000007:015}{'':6}{'02100002'}{'ACCOUNT CLOSED':<44}{tail}"
-    contested = f"799R72123456780000069      7563921800756392180000001067011234567800000702186 8{tail}".ljust(94)
-    contested = contested[:79] + tail
+    contested = "799R72123456780000069      7563921800756392180000001067011234567800000702186 8"
+    contested = contested.ljust(79)[:79] + tail
     change = f"798C01{91000010000007:015}{'':6}{'02100002'}{'998877':<29}{'':15}{tail}"
     for record, form, kind, code, text in (
         (plain, ReturnForm.RETURN, EntryKind.RETURN, b"R01", "ACCOUNT CLOSED"),
@@ -307,7 +373,11 @@ def test_returns_and_changes() -> None:
     ):
         ach = read_ach(ach_file([Batch([Entry(code=21, raw_addenda=[record])], sec="PPD")]))
         assert codes(ach) == {}
-        assert (ach.returns.form[0], ach.entries.kind[0], ach.entries.return_code[0]) == (form, kind, code)
+        assert (ach.returns.form[0], ach.entries.kind[0], ach.entries.return_code[0]) == (
+            form,
+            kind,
+            code,
+        )
         assert ach.addenda.information[0] == text
         assert ach.entries.original_trace_number[0] == ach.returns.original_trace_number[0] > 0
 
@@ -317,7 +387,8 @@ def test_iat_is_counted_and_skipped() -> None:
     ach = read_ach(ach_file([batch, *clean(1)]))
     assert codes(ach) == {"ACH_UNSUPPORTED_LAYOUT": 1}
     assert ach.batches.skipped.tolist() == [True, False]
-    assert ach.batches.entry_count.tolist() == [2, 1] and len(ach.entries) == 1
+    assert ach.batches.entry_count.tolist() == [2, 1]
+    assert len(ach.entries) == 1
 
 
 def test_empty_and_foreign_input_is_refused_and_a_header_is_enough() -> None:
@@ -335,11 +406,16 @@ def test_accepts_every_kind_of_buffer(tmp_path: Path) -> None:
     path = tmp_path / "feed"
     path.write_bytes(data)
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-        for buffer in (data, bytearray(data), memoryview(data)[:], mapped, np.frombuffer(data, np.uint8)):
+        for buffer in (
+            data,
+            bytearray(data),
+            memoryview(data)[:],
+            mapped,
+            np.frombuffer(data, np.uint8),
+        ):
             ach = read_ach(buffer)
             assert ach.entries.amount_cents.tolist() == [1000, 1001]
             del ach
-        ach = None
 
 
 def test_an_entry_has_a_limited_number_of_addenda() -> None:
@@ -347,7 +423,8 @@ def test_an_entry_has_a_limited_number_of_addenda() -> None:
     data = "\n".join(line[:94] for line in _long_ctx(entry)).encode()
     ach = read_ach(data)
     assert (ach.entries.addenda_stop - ach.entries.addenda_start).tolist() == [9999, 1]
-    assert codes(ach)["ACH_ADDENDA_LIMIT"] == 1 and codes(ach)["ACH_ADDENDA_ORPHAN"] == 4
+    assert codes(ach)["ACH_ADDENDA_LIMIT"] == 1
+    assert codes(ach)["ACH_ADDENDA_ORPHAN"] == 4
     whole = compiled_rows([ach])
     assert differences(compiled_rows(iter_ach(io.BytesIO(data), window_bytes=50_000)), whole) == []
 
@@ -361,7 +438,12 @@ def _long_ctx(entry: Entry) -> list[str]:
 def test_no_value_of_the_file_is_in_a_message() -> None:
     canary = "CANARY"
     lines = ach_lines(clean())
-    data = "\n".join(lines).replace("RIVER CLINIC", f"{canary:<12}").replace("0012345678", canary.ljust(10)).encode()
+    data = (
+        "\n".join(lines)
+        .replace("RIVER CLINIC", f"{canary:<12}")
+        .replace("0012345678", canary.ljust(10))
+        .encode()
+    )
     data = data.replace(b"705TRN", b"7X5TRN").replace(b"0000001000", b"000CANARY0") + b"\nCANARY\n"
     ach = read_ach(data)
     assert len(ach.findings) > 4
@@ -373,10 +455,12 @@ def test_numbers_in_the_headers_are_those_of_the_enums() -> None:
     for name, number in re.findall(r"^    (ACH_\w+) = (\d+),$", text, re.MULTILINE):
         assert FindingCode[name] == int(number)
     trn = (REPOSITORY / "core" / "_ach_trn.h").read_text()
-    assert {name: int(number) for name, number in re.findall(r"^    TRN_(\w+) = (\d+),", trn, re.MULTILINE)} == {
-        form.name: form.value for form in TrnForm
-    }
+    assert {
+        name: int(number)
+        for name, number in re.findall(r"^    TRN_(\w+) = (\d+),", trn, re.MULTILINE)
+    } == {form.name: form.value for form in TrnForm}
     kinds = (REPOSITORY / "core" / "_nacha.h").read_text()
-    assert {name: int(number) for name, number in re.findall(r"^    KIND_(\w+) = (\d+),", kinds, re.MULTILINE)} == {
-        kind.name: kind.value for kind in EntryKind
-    }
+    assert {
+        name: int(number)
+        for name, number in re.findall(r"^    KIND_(\w+) = (\d+),", kinds, re.MULTILINE)
+    } == {kind.name: kind.value for kind in EntryKind}
