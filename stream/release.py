@@ -28,9 +28,9 @@ GROUP_TRANSACTIONS_MAX = 999_999
 """GE01 has six digits."""
 INTERCHANGE_GROUPS_MAX = 99_999
 """IEA01 has five digits."""
-FILES_OPEN_MAX = 256
+FILES_OPEN_MAX = 512
 """Interchanges kept open for writing at a time; the ones written last."""
-_BUFFER_BYTES = 1 << 18
+_BUFFER_BYTES = 1 << 17
 
 Ints = npt.NDArray[np.int64]
 

@@ -35,16 +35,17 @@ from reassoc.stream.table import (
 from reassoc.stream.verdicts import GROUP_VALID, INTERCHANGE_VALID, OWN_VALID
 
 MATCH_COLUMNS = (
-    "match_id,status,tier,reason,remit_file,remit_ordinal,remit_control,trace,payer_id,remit_cents,remit_date,"
-    "payment_file,payment_ordinal,payment_trace,payment_cents,payment_date,funded"
+    "match_id,status,tier,reason,remit_file,remit_ordinal,remit_control,trace,payer_id,"
+    "remit_cents,remit_date,payment_file,payment_ordinal,payment_trace,payment_cents,"
+    "payment_date,funded"
 )
 REMITTANCE_COLUMNS = (
-    "remit_file,remit_ordinal,remit_control,trace,payer_id,payer_name,remit_cents,remit_date,handling,payment_method,"
-    "currency,claims,status,why,tier,match_id,released_file"
+    "remit_file,remit_ordinal,remit_control,trace,payer_id,payer_name,remit_cents,remit_date,"
+    "handling,payment_method,currency,claims,status,why,tier,match_id,released_file"
 )
 PAYMENT_COLUMNS = (
-    "payment_file,payment_ordinal,payment_trace,trace,payer_id,company_id,company_name,sec,entry_description,kind,"
-    "payment_cents,payment_date,status,funding,why,tier,match_id"
+    "payment_file,payment_ordinal,payment_trace,trace,payer_id,company_id,company_name,sec,"
+    "entry_description,kind,payment_cents,payment_date,status,funding,why,tier,match_id"
 )
 
 Ints = npt.NDArray[np.int64]

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 from corpus import DATA_ROOT
+from reassoc.core.ach import iter_ach
 from reassoc.core.policy import Policy
 from reassoc.core.x12_835 import iter_835, read_835
 from reassoc.loadtest.feed import FeedOptions, generate_feed
@@ -195,6 +196,23 @@ def test_an_envelope_that_ends_wrong_in_a_later_window_spoils_all_that_it_holds(
         assert row["status"] == ("released" if good_one else "invalid")
         assert ("group's count" in row["why"]) == (not good_one)
     assert {row["status"] for row in rows(tmp_path / "out", "matches.csv")} == {"auto"}
+
+
+def test_an_ach_file_whose_totals_are_wrong_at_its_end_releases_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sets = [remittance(f"T{n}", n, control=f"{n:04d}") for n in range(1, 41)]
+    good = ach_file(*(Entry(n, f"T{n}") for n in range(1, 41)))
+    at = good.index(b"\n9000040") + 1
+    bad = good[: at + 43] + b"000000000001" + good[at + 55 :]
+    monkeypatch.setattr(intake, "iter_ach", functools.partial(iter_ach, window_bytes=1000))
+    for name, ach, released in (("good", good, 40), ("bad", bad, 0)):
+        out = tmp_path / f"{name}_out"
+        summary = run(write(tmp_path / name, x=interchange(*sets), y=ach), out)
+        assert summary.released.total.count == released
+        found = rows(out, "matches.csv")
+        assert {row["status"] for row in found} == {"auto"}
+        assert {row["funded"] for row in found} == {"true"}
 
 
 def test_remittances_in_addenda_are_released_from_their_slices(tmp_path: Path) -> None:
