@@ -6,6 +6,7 @@
 
 enum {
     HEAD_ELEMENTS_MAX = 64, /* elements kept of a segment that an ISA cuts short */
+    PREFETCH_BYTES = 20000,  /* a little more than a block ahead */
     TRAILER_ELEMENT_MAX = 20 /* a longer control number may hide the ISA behind a trailer without terminator */
 };
 
@@ -216,6 +217,7 @@ static void place_segments(x12_scan *scan) {
         }
         segments[i] = (segment_view){start, separators, id, first, data, first};
         first = last + 1;
+        __builtin_prefetch(data + stop + PREFETCH_BYTES); /* the next block, while this one is in work */
         start = stop + 1;
     }
 }

@@ -125,8 +125,10 @@ for _code in FindingCode:
 
 
 def _with_severity(findings: Table) -> Table:
-    columns = {name: findings[name] for name in findings.names}
-    columns["severity"] = _SEVERITIES[findings.code]
+    """Findings in the order of their places, each with its severity."""
+    order = np.argsort(findings.file_offset, kind="stable")
+    columns = {name: findings[name][order] for name in findings.names}
+    columns["severity"] = _SEVERITIES[columns["code"]]
     return Table(
         "findings",
         columns,
