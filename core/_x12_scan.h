@@ -309,7 +309,8 @@ static int reserve_rows(x12_scan *scan, size_t needed, size_t taken) {
         table_head *head = table_at(&scan->tables, i);
         size_t wanted = head->rows + needed + 4;
         if (wanted <= head->capacity) continue;
-        if (taken > 0) {
+        /* The rows of ranges before this one are not of these bytes: no estimate from them. */
+        if (taken > 0 && scan->now.range == 0) {
             double margin = taken < 16 * (size_t)BLOCK_BYTES ? 1.2 : 1.03;
             double expected = (double)head->rows / (double)taken * (double)scan->size * margin;
             if (expected > (double)wanted) wanted = (size_t)expected + needed;
