@@ -210,7 +210,14 @@ static inline size_t payer_form(const uint8_t *raw, size_t size, uint8_t *out, u
     return zeros >= length ? 0 : length;
 }
 
-/* Payers by number: 0 is nobody, others count from 1 in order of first sight. Equal numbers mean equal P1 forms. */
+/* What the matcher does with a payer. */
+typedef struct {
+    uint32_t number;       /* P1: equal numbers mean equal forms; 0 is nobody, or one that is to be ignored */
+    uint32_t group;        /* P2: number of the first payer of its alias group */
+    uint32_t affix_set;    /* 0 for none */
+} payer_rule;
+
+/* Payers by number, in order of first sight from 1 on. Those with a rule of their own are put in first. */
 typedef struct {
     uint32_t count;        /* payers known, the nobody included */
     uint32_t capacity;
@@ -218,6 +225,9 @@ typedef struct {
     uint32_t *slots;       /* number, 0 for free */
     uint8_t (*names)[PAYER_BYTES_MAX];
     uint8_t *lengths;
+    const payer_rule *rules;   /* [rule_count], by number */
+    uint32_t rule_count;
+    uint32_t affix_set;        /* of payers without a rule */
 } payer_table;
 
 static inline void payers_free(payer_table *payers) {
@@ -277,51 +287,74 @@ static inline int ref_outside(text_ref ref, size_t source_size) {
     return (uint64_t)ref.offset + ref.length > source_size;
 }
 
-#define PAYER_CACHE_BITS 10
+#define PAYER_CACHE_BITS 14
 
-/* Raw values of up to 16 bytes that were numbered before. PERF: pools are often in no order of payers, and working out
- * the form of each value takes five times as long as finding it here (bench_match). */
-typedef struct {
-    uint64_t low, high;
-    uint32_t length;   /* 0 for free */
-    uint32_t number;
-    uint8_t bare;
-} cached_payer;
-
-/* The first `length` bytes (at most 8) from p as a number; the 8 bytes must be readable. */
+/* The first `length` bytes from p as a number, 0 for none; 8 bytes must be readable. */
 static inline uint64_t load_part(const uint8_t *p, size_t length) {
+    if (length == 0) return 0;
     return length >= 8 ? load64(p) : load64(p) & ((1ULL << (8 * length)) - 1);
 }
 
-static inline int number_payer(payer_table *payers, const uint8_t *raw, size_t size, uint32_t *number, uint8_t *bare) {
+typedef struct {
+    uint64_t low, high;
+    payer_rule rule;
+    uint8_t bare;
+    uint8_t length;   /* of the raw value; 0 for a free place */
+} cached_payer;
+
+/* Raw values of up to 16 bytes that were looked up before. PERF: pools are often in no order of payers, and working out
+ * the form of each value takes five times as long as finding it here (bench_match). */
+typedef struct {
+    payer_table *payers;
+    cached_payer places[1 << PAYER_CACHE_BITS];
+    cached_payer other;    /* the last one that had no place here */
+} payer_cache;
+
+static inline int look_up_payer(payer_table *payers, const uint8_t *raw, size_t size, cached_payer *found) {
     uint8_t name[PAYER_BYTES_MAX];
-    size_t length = payer_form(raw, size, name, bare);
-    *number = 0;
-    return length > 0 ? payers_number(payers, name, length, number) : 0;
+    size_t length = payer_form(raw, size, name, &found->bare);
+    uint32_t number = 0;
+    if (length > 0 && payers_number(payers, name, length, &number) != 0) return -1;
+    if (number == 0)
+        found->rule = (payer_rule){0, 0, payers->affix_set};
+    else if (number < payers->rule_count)
+        found->rule = payers->rules[number];
+    else
+        found->rule = (payer_rule){number, number, payers->affix_set};
+    return 0;
 }
 
-/* Number every value of a text column. `bare[i]` as in payer_form. */
+/* The payer of a text that lies inside its source. NULL when memory is short. */
+static inline const cached_payer *find_payer(payer_cache *cache, const uint8_t *source, size_t source_size,
+                                             text_ref ref) {
+    const uint8_t *raw = source + ref.offset;
+    if (ref.length == 0 || ref.length > 16 || (uint64_t)ref.offset + 16 > source_size)
+        return look_up_payer(cache->payers, raw, ref.length, &cache->other) == 0 ? &cache->other : NULL;
+    uint64_t low = load_part(raw, ref.length), high = load_part(raw + 8, ref.length > 8 ? ref.length - 8 : 0);
+    cached_payer *place = &cache->places[hash_pair(low, high) >> (64 - PAYER_CACHE_BITS)];
+    if (place->low == low && place->high == high && place->length == ref.length) return place;
+    place->length = 0;
+    if (look_up_payer(cache->payers, raw, ref.length, place) != 0) return NULL;
+    place->low = low;
+    place->high = high;
+    place->length = (uint8_t)ref.length;
+    return place;
+}
+
+/* P1 numbers of a text column, as the items would have them. */
 static inline keys_status number_payers(payer_table *payers, const uint8_t *source, size_t source_size,
-                                        const text_ref *refs, size_t rows, uint32_t *numbers, uint8_t *bare) {
-    cached_payer *cache = calloc((size_t)1 << PAYER_CACHE_BITS, sizeof *cache);
+                                        const text_ref *refs, size_t rows, uint32_t *numbers) {
+    payer_cache *cache = calloc(1, sizeof *cache);
     keys_status status = cache == NULL ? KEYS_NO_MEMORY : KEYS_OK;
+    if (cache != NULL) cache->payers = payers;
     for (size_t i = 0; i < rows && status == KEYS_OK; i++) {
-        text_ref ref = refs[i];
-        const uint8_t *raw = source + ref.offset;
-        if (ref_outside(ref, source_size)) {
+        const cached_payer *payer = NULL;
+        if (ref_outside(refs[i], source_size))
             status = KEYS_OUT_OF_SOURCE;
-        } else if (ref.length == 0 || ref.length > 16 || (uint64_t)ref.offset + 16 > source_size) {
-            if (number_payer(payers, raw, ref.length, &numbers[i], &bare[i]) != 0) status = KEYS_NO_MEMORY;
-        } else {
-            uint64_t low = load_part(raw, ref.length), high = ref.length > 8 ? load_part(raw + 8, ref.length - 8) : 0;
-            cached_payer *known = &cache[hash_pair(low, high) >> (64 - PAYER_CACHE_BITS)];
-            if (known->low != low || known->high != high || known->length != ref.length) {
-                *known = (cached_payer){.low = low, .high = high, .length = ref.length};
-                if (number_payer(payers, raw, ref.length, &known->number, &known->bare) != 0) status = KEYS_NO_MEMORY;
-            }
-            numbers[i] = known->number;
-            bare[i] = known->bare;
-        }
+        else if ((payer = find_payer(cache, source, source_size, refs[i])) == NULL)
+            status = KEYS_NO_MEMORY;
+        else
+            numbers[i] = payer->rule.number;
     }
     free(cache);
     return status;
@@ -355,6 +388,7 @@ typedef struct {
 typedef struct {
     match_item *items;
     uint64_t *keys;          /* hash of N4 and P2: equal keys make a block */
+    uint8_t *usable;         /* ITEM_TRACE and ITEM_PAYER of each row */
     size_t rows;
     uint8_t *arena;
     size_t arena_size;
@@ -389,13 +423,12 @@ static inline keys_status item_store_text(item_set *set, match_item *item, const
 
 /* What the columns of one side give to its items. */
 typedef struct {
-    const uint8_t *source;
+    const uint8_t *source;          /* of the traces */
     size_t source_size;
     const text_ref *traces;
-    const uint32_t *payers;         /* P1 numbers */
-    const uint8_t *payers_bare;
-    const uint32_t *group_of_payer; /* P2 number of a P1 number */
-    const uint32_t *set_of_payer;   /* affix set of a P1 number, 0 for none */
+    const uint8_t *payer_source;
+    size_t payer_source_size;
+    const text_ref *payer_ids;
     affix_sets affixes;
     const int64_t *cents;
     const int32_t *dates;
@@ -446,26 +479,50 @@ static inline keys_status fill_trace(item_set *set, match_item *item, const item
     return item_store_text(set, item, &forms);
 }
 
-static inline keys_status fill_items(item_set *set, const item_columns *in) {
-    for (size_t i = 0; i < set->rows; i++) {
+#define FILL_AHEAD 16
+
+/* Everything about one row that does not come from its payer's rule. */
+static inline void fill_numbers(match_item *item, const item_columns *in, size_t i) {
+    item->cents = in->cents[i];
+    item->id = hash_pair(in->digests[i], (uint64_t)in->offsets[i]);
+    item->date = in->dates[i];
+    item->text_at = 0;
+    item->flags = in->holds[i] ? ITEM_HELD : 0;
+    item->unused = 0;
+}
+
+/* PERF: payer and trace of a row are read together, and ahead, because they lie together in the file and far from those
+ * of the next row; a pass for each costs a third more where the pool is larger than the cache (bench_match). */
+static inline keys_status fill_items(item_set *set, const item_columns *in, payer_table *payers) {
+    payer_cache *cache = calloc(1, sizeof *cache);
+    keys_status status = cache == NULL ? KEYS_NO_MEMORY : KEYS_OK;
+    if (cache != NULL) cache->payers = payers;
+    for (size_t i = 0; i < set->rows && status == KEYS_OK; i++) {
         match_item *item = &set->items[i];
-        uint32_t payer = in->payers[i];
-        if (ref_outside(in->traces[i], in->source_size)) return KEYS_OUT_OF_SOURCE;
-        item->cents = in->cents[i];
-        item->id = hash_pair(in->digests[i], (uint64_t)in->offsets[i]);
-        item->date = in->dates[i];
-        item->payer = payer;
-        item->payer_group = in->group_of_payer[payer];
-        item->text_at = 0;
-        item->unused = 0;
-        item->flags = (uint8_t)((in->payers_bare[i] ? ITEM_PAYER_BARE : 0) | (payer ? ITEM_PAYER : 0) |
-                                (in->holds[i] ? ITEM_HELD : 0));
-        keys_status status = fill_trace(set, item, in, in->traces[i], in->set_of_payer[payer]);
-        if (status != KEYS_OK) return status;
+        if (ref_outside(in->traces[i], in->source_size) || ref_outside(in->payer_ids[i], in->payer_source_size)) {
+            status = KEYS_OUT_OF_SOURCE;
+            break;
+        }
+        if (i + FILL_AHEAD < set->rows) {
+            __builtin_prefetch(in->source + in->traces[i + FILL_AHEAD].offset);
+            __builtin_prefetch(in->payer_source + in->payer_ids[i + FILL_AHEAD].offset);
+        }
+        const cached_payer *payer = find_payer(cache, in->payer_source, in->payer_source_size, in->payer_ids[i]);
+        if (payer == NULL) {
+            status = KEYS_NO_MEMORY;
+            break;
+        }
+        fill_numbers(item, in, i);
+        item->payer = payer->rule.number;
+        item->payer_group = payer->rule.group;
+        item->flags |= (uint8_t)((payer->bare ? ITEM_PAYER_BARE : 0) | (item->payer ? ITEM_PAYER : 0));
+        status = fill_trace(set, item, in, in->traces[i], payer->rule.affix_set);
         if (item->at.n4_length) item->flags |= ITEM_TRACE;
+        set->usable[i] = item->flags & (ITEM_TRACE | ITEM_PAYER);
         set->keys[i] = hash_bytes(item_text(set, item) + item->at.n4_at, item->at.n4_length, item->payer_group);
     }
-    return KEYS_OK;
+    free(cache);
+    return status;
 }
 
 static inline int same_words(const uint8_t *a, const uint8_t *b) {

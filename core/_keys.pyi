@@ -7,9 +7,10 @@ from reassoc.core.columns import TakenColumn
 
 TRACE_BYTES_MAX: int
 PAYER_BYTES_MAX: int
-BLOCK_EDGES_MAX: int
 ROWS_MAX: int
 PARTNER_SEVERAL: int
+USABLE_TRACE: int
+USABLE_PAYER: int
 
 _U8 = npt.NDArray[np.uint8]
 _U32 = npt.NDArray[np.uint32]
@@ -26,22 +27,29 @@ def trace_forms_of(
 ) -> tuple[bytes, bytes, bytes, bytes]: ...
 
 class PayerTable:
+    def __init__(
+        self,
+        rules: Sequence[tuple[list[bytes], int]] = (),
+        ignored: Sequence[bytes] = (),
+        affix_set: int = 0,
+    ) -> None: ...
     def __len__(self) -> int: ...
-    def number(self, source: _U8, refs: _U32) -> tuple[_U32, _U8]: ...
+    def number(self, source: _U8, refs: _U32) -> _U32: ...
     def names(self) -> list[bytes]: ...
 
 class Items:
     digests: _U64
     offsets: _I64
     holds: _U32
+    keys: _U64
+    usable: _U8
     def __init__(
         self,
         source: _U8,
         refs: _U32,
-        payers: _U32,
-        bare: _U8,
-        group_of_payer: _U32,
-        set_of_payer: _U32,
+        payer_source: _U8,
+        payer_refs: _U32,
+        payers: PayerTable,
         affixes: Affixes,
         cents: _I64,
         dates: _I32,
@@ -50,27 +58,35 @@ class Items:
         holds: _U32,
     ) -> None: ...
     def __len__(self) -> int: ...
-    @property
-    def keys(self) -> _U64: ...
-    def usable(self) -> tuple[_Bool, _Bool]: ...
     def trace_hashes(self, rows: _I32) -> _U64: ...
     def payers(self, rows: _I32) -> _U32: ...
     def same_trace(self, rows: _I32, others: _I32) -> _Bool: ...
 
 class Matching:
-    left_reason: _U32
-    right_reason: _U32
     def __init__(
         self,
         left: Items,
         right: Items,
         window_days: int,
         auto_tiers: int,
+        left_reason: _U32,
+        right_reason: _U32,
     ) -> None: ...
     def put(
         self, left: _I32, right: _I32, status: _U8, tier: _U8, reason: _U32, rivals: _U32
     ) -> None: ...
     def settle(self, partner: _I32, blocks: _I32, payee_tin: _U64, payee_entity: _U64) -> None: ...
+    def put_outcomes(
+        self,
+        left_valid: _U8,
+        right_valid: _U8,
+        settled: _U8,
+        left_outcomes: _U8,
+        right_outcomes: _U8,
+        left_status: _U8,
+        right_status: _U8,
+        release: _U8,
+    ) -> _U8: ...
     def take_pairs(self) -> list[TakenColumn]: ...
 
 def join(

@@ -39,9 +39,15 @@ cdef extern from "_keys.h" nogil:
         const uint8_t *text
         const int32_t *set_starts
 
+    ctypedef struct payer_rule:
+        uint32_t number, group, affix_set
+
     ctypedef struct payer_table:
         uint32_t count
         uint8_t *lengths
+        const payer_rule *rules
+        uint32_t rule_count
+        uint32_t affix_set
 
     ctypedef struct match_item:
         uint32_t payer
@@ -51,6 +57,7 @@ cdef extern from "_keys.h" nogil:
     ctypedef struct item_set:
         match_item *items
         uint64_t *keys
+        uint8_t *usable
         size_t rows
         uint8_t *arena
 
@@ -58,10 +65,9 @@ cdef extern from "_keys.h" nogil:
         const uint8_t *source
         size_t source_size
         const text_ref *traces
-        const uint32_t *payers
-        const uint8_t *payers_bare
-        const uint32_t *group_of_payer
-        const uint32_t *set_of_payer
+        const uint8_t *payer_source
+        size_t payer_source_size
+        const text_ref *payer_ids
         affix_sets affixes
         const int64_t *cents
         const int32_t *dates
@@ -73,9 +79,10 @@ cdef extern from "_keys.h" nogil:
     void strip_affixes(trace_forms *forms, const affix_sets *sets, uint32_t which) noexcept
     void payers_free(payer_table *payers) noexcept
     int number_payers(payer_table *payers, const uint8_t *source, size_t source_size, const text_ref *refs,
-                      size_t rows, uint32_t *numbers, uint8_t *bare) noexcept
+                      size_t rows, uint32_t *numbers) noexcept
+    int payers_number(payer_table *payers, const uint8_t *name, size_t length, uint32_t *number) noexcept
     const uint8_t *payer_name(const payer_table *payers, uint32_t number) noexcept
-    int fill_items(item_set *items, const item_columns *columns) noexcept
+    int fill_items(item_set *items, const item_columns *columns, payer_table *payers) noexcept
     const uint8_t *item_text(const item_set *items, const match_item *item) noexcept
     int same_n1(const item_set *a, const match_item *x, const item_set *b, const match_item *y) noexcept
     uint64_t hash_bytes(const uint8_t *p, size_t length, uint64_t seed) noexcept
@@ -135,12 +142,26 @@ cdef extern from "_resolve.h" nogil:
 
     int put_all_carried(const matching *m, const carried_pairs *pairs) noexcept
     int settle_couples(const matching *m, const int32_t *partner) noexcept
+    ctypedef struct outcome_columns:
+        const uint8_t *left_valid
+        const uint8_t *right_valid
+        const uint8_t *settled
+        const uint8_t *left_outcomes
+        const uint8_t *right_outcomes
+        uint8_t *left_status
+        uint8_t *right_status
+        uint8_t *release
+        uint8_t *funded
+
+    void put_outcomes(const matching *m, const outcome_columns *columns) noexcept
     int settle_blocks(const matching *m, const int32_t *blocks, size_t size) noexcept
 
 
 TRACE_BYTES_MAX = TRACE_BYTES_MAX_C
 PAYER_BYTES_MAX = PAYER_BYTES_MAX_C
 PARTNER_SEVERAL = PARTNER_SEVERAL_C
+USABLE_TRACE = ITEM_TRACE
+USABLE_PAYER = ITEM_PAYER
 ROWS_MAX = 2**31 - 2
 """Rows of a side: row numbers are int32."""
 
@@ -219,35 +240,56 @@ def trace_forms_of(const uint8_t[::1] raw not None, Affixes affixes=None, uint32
 
 
 cdef class PayerTable:
-    """Payers by number: equal numbers mean equal P1 forms; 0 is nobody. One table serves both sides."""
+    """Payers by number: equal numbers mean equal P1 forms; 0 is nobody. One table serves both sides.
+
+    rules : list of (P1 forms, affix set)    payers that are one (P2), and what N4 takes off their traces
+    ignored : list of P1 forms               payers that are nobody
+    affix_set : int                          set of the payers without a rule
+    """
 
     cdef payer_table c
+    cdef uint32_t[:, ::1] rules
 
     def __dealloc__(self):
         payers_free(&self.c)
+
+    def __init__(self, rules=(), ignored=(), uint32_t affix_set=0):
+        rows = [(0, 0, affix_set)]
+        for forms, rule_set in rules:
+            first = len(rows)
+            for form in dict.fromkeys(forms):
+                self._put_in(form, len(rows))
+                rows.append((len(rows), first, rule_set))
+        for form in dict.fromkeys(ignored):
+            self._put_in(form, len(rows))
+            rows.append((0, 0, affix_set))
+        self.rules = np.array(rows, np.uint32)
+        self.c.rules = <const payer_rule *>&self.rules[0, 0]
+        self.c.rule_count = len(rows)
+        self.c.affix_set = affix_set
+
+    cdef object _put_in(self, bytes form, uint32_t expected):
+        cdef uint32_t number = 0
+        if payers_number(&self.c, <const uint8_t *>PyBytes_AS_STRING(form), len(form), &number) != 0:
+            raise MemoryError
+        if number != expected:
+            raise ValueError("a payer stands in two rules")
 
     def __len__(self):
         return max(self.c.count, 1)
 
     def number(self, const uint8_t[::1] source not None, const uint32_t[:, ::1] refs not None):
-        """Number every value of a text column.
-
-        source, refs : see columns.TextColumn
-        -> uint32[n], uint8[n] : the numbers, and whether an EIN came without its leading 1
-
-        O(bytes); releases the GIL.
-        """
+        """uint32[n]: the number of every value of a text column. O(bytes); releases the GIL."""
         cdef size_t rows = refs.shape[0]
         cdef int status
-        numbers, bare = np.empty(rows, np.uint32), np.empty(rows, np.uint8)
+        numbers = np.empty(rows, np.uint32)
         cdef uint32_t[::1] numbers_view = numbers
-        cdef uint8_t[::1] bare_view = bare
         if rows:
             with nogil:
                 status = number_payers(&self.c, bytes_at(source), source.shape[0], refs_at(refs), rows,
-                                       &numbers_view[0], &bare_view[0])
+                                       &numbers_view[0])
             check(status)
-        return numbers, bare
+        return numbers
 
     def names(self):
         """P1 forms by number, as bytes; b"" for nobody."""
@@ -257,83 +299,66 @@ cdef class PayerTable:
 cdef class Items:
     """One side of a matching: a 64-byte item and a key for each row (see _keys.h).
 
-    traces : source and refs of a text column     payers, bare : from PayerTable.number
-    group_of_payer, set_of_payer : uint32[k]       P2 number and affix set of each payer number
+    source, refs : text column of the traces      payer_source, payer_refs : of the payers
+    payers : numbers and rules of payers; new ones are added
     cents : int64[n], dates : int32[n], digests : uint64[n], offsets : int64[n]
     holds : uint32[n]                              reasons that keep an item out of automatic matching
 
-    O(bytes of traces); releases the GIL. 72 bytes a row.
+    keys : uint64[n]      hash of N4 and P2
+    usable : uint8[n]     USABLE_TRACE (N3 is not empty) and USABLE_PAYER
+
+    O(bytes of traces and payers); releases the GIL. 72 bytes a row.
     """
 
     cdef item_set c
-    cdef object memory, keys_array
+    cdef object memory
+    cdef readonly object keys, usable
     cdef readonly object digests, offsets, holds
 
     def __dealloc__(self):
         free(self.c.arena)
 
     def __init__(self, const uint8_t[::1] source not None, const uint32_t[:, ::1] refs not None,
-                 const uint32_t[::1] payers not None, const uint8_t[::1] bare not None,
-                 const uint32_t[::1] group_of_payer not None, const uint32_t[::1] set_of_payer not None,
-                 Affixes affixes not None, const int64_t[::1] cents not None, const int32_t[::1] dates not None,
-                 const uint64_t[::1] digests not None, const int64_t[::1] offsets not None,
-                 const uint32_t[::1] holds not None):
+                 const uint8_t[::1] payer_source not None, const uint32_t[:, ::1] payer_refs not None,
+                 PayerTable payers not None, Affixes affixes not None, const int64_t[::1] cents not None,
+                 const int32_t[::1] dates not None, const uint64_t[::1] digests not None,
+                 const int64_t[::1] offsets not None, const uint32_t[::1] holds not None):
         cdef item_columns columns
         cdef size_t rows = refs.shape[0]
         cdef uintptr_t address
         cdef uint64_t[::1] keys_view
+        cdef uint8_t[::1] usable_view
         cdef int status
-        for length in (payers.shape[0], bare.shape[0], cents.shape[0], dates.shape[0], digests.shape[0],
-                       offsets.shape[0], holds.shape[0]):
+        for length in (payer_refs.shape[0], cents.shape[0], dates.shape[0], digests.shape[0], offsets.shape[0],
+                       holds.shape[0]):
             check_rows(length, rows)
         if rows > ROWS_MAX:
             raise OverflowError(f"a side has at most ROWS_MAX = {ROWS_MAX} rows")
         self.memory = np.empty(rows * sizeof(match_item) + 64, np.uint8)
         address = self.memory.ctypes.data
         self.c.items = <match_item *>((address + 63) & ~<uintptr_t>63)
-        self.keys_array = np.empty(rows, np.uint64)
+        self.keys, self.usable = np.empty(rows, np.uint64), np.empty(rows, np.uint8)
         self.c.rows = rows
         self.digests, self.offsets = np.asarray(digests), np.asarray(offsets)
         self.holds = np.asarray(holds)
         if rows == 0:
             return
-        keys_view = self.keys_array
-        self.c.keys = &keys_view[0]
-        columns.source = bytes_at(source)
-        columns.source_size = source.shape[0]
+        keys_view, usable_view = self.keys, self.usable
+        self.c.keys, self.c.usable = &keys_view[0], &usable_view[0]
+        columns.source, columns.source_size = bytes_at(source), source.shape[0]
         columns.traces = refs_at(refs)
-        columns.payers = &payers[0]
-        columns.payers_bare = &bare[0]
-        columns.group_of_payer = &group_of_payer[0]
-        columns.set_of_payer = &set_of_payer[0]
+        columns.payer_source, columns.payer_source_size = bytes_at(payer_source), payer_source.shape[0]
+        columns.payer_ids = refs_at(payer_refs)
         columns.affixes = affixes.c
-        columns.cents = &cents[0]
-        columns.dates = &dates[0]
-        columns.digests = &digests[0]
-        columns.offsets = &offsets[0]
+        columns.cents, columns.dates = &cents[0], &dates[0]
+        columns.digests, columns.offsets = &digests[0], &offsets[0]
         columns.holds = &holds[0]
         with nogil:
-            status = fill_items(&self.c, &columns)
+            status = fill_items(&self.c, &columns, &payers.c)
         check(status)
 
     def __len__(self):
         return self.c.rows
-
-    @property
-    def keys(self):
-        """uint64[n]: hash of N4 and P2."""
-        return self.keys_array
-
-    def usable(self):
-        """bool[n], bool[n]: whether the trace can be used (N3 is not empty), and the payer."""
-        traces, payers = np.empty(self.c.rows, np.bool_), np.empty(self.c.rows, np.bool_)
-        cdef uint8_t[::1] traces_view = traces.view(np.uint8), payers_view = payers.view(np.uint8)
-        cdef size_t i
-        with nogil:
-            for i in range(self.c.rows):
-                traces_view[i] = self.c.items[i].flags & ITEM_TRACE != 0
-                payers_view[i] = self.c.items[i].flags & ITEM_PAYER != 0
-        return traces, payers
 
     def trace_hashes(self, const int32_t[::1] rows not None):
         """uint64[k]: a hash of N1 for some rows."""
@@ -426,8 +451,7 @@ cdef class Matching:
 
     left, right : remittances, payments
     auto_tiers : bit k set where tier k may match by itself
-
-    left_reason, right_reason : uint32[n], uint32[m]   what was found about items, pair or no pair (statuses.Reason)
+    left_reason, right_reason : uint32[n], uint32[m]   reasons of items (statuses.Reason); written into
     """
 
     cdef matching m
@@ -436,27 +460,28 @@ cdef class Matching:
     cdef const uint32_t[::1] left_hold, right_hold
     cdef const uint64_t[::1] left_digests, right_digests
     cdef const int64_t[::1] left_offsets, right_offsets
-    cdef uint32_t[::1] left_reason_view, right_reason_view
-    cdef readonly object left_reason, right_reason
+    cdef uint32_t[::1] left_reason, right_reason
 
     def __dealloc__(self):
         table_free(&self.pairs, PAIR_SPECS, PAIR_SPEC_COUNT)
 
-    def __init__(self, Items left not None, Items right not None, int32_t window_days, uint32_t auto_tiers):
+    def __init__(self, Items left not None, Items right not None, int32_t window_days, uint32_t auto_tiers,
+                 uint32_t[::1] left_reason not None, uint32_t[::1] right_reason not None):
+        check_rows(left_reason.shape[0], left.c.rows)
+        check_rows(right_reason.shape[0], right.c.rows)
         self.left, self.right = left, right
         self.left_hold, self.right_hold = left.holds, right.holds
-        self.left_reason, self.right_reason = np.zeros(left.c.rows, np.uint32), np.zeros(right.c.rows, np.uint32)
-        self.left_reason_view, self.right_reason_view = self.left_reason, self.right_reason
+        self.left_reason, self.right_reason = left_reason, right_reason
         self.left_digests, self.right_digests = left.digests, right.digests
         self.left_offsets, self.right_offsets = left.offsets, right.offsets
         self.m.window_days, self.m.auto_tiers = window_days, auto_tiers
         self.m.left, self.m.right = &left.c, &right.c
         self.m.pairs = &self.pairs
         if left.c.rows:
-            self.m.left_hold, self.m.left_reason = &self.left_hold[0], &self.left_reason_view[0]
+            self.m.left_hold, self.m.left_reason = &self.left_hold[0], &self.left_reason[0]
             self.m.left_digest, self.m.left_offset = &self.left_digests[0], &self.left_offsets[0]
         if right.c.rows:
-            self.m.right_hold, self.m.right_reason = &self.right_hold[0], &self.right_reason_view[0]
+            self.m.right_hold, self.m.right_reason = &self.right_hold[0], &self.right_reason[0]
             self.m.right_digest, self.m.right_offset = &self.right_digests[0], &self.right_offsets[0]
 
     def put(self, const int32_t[::1] left not None, const int32_t[::1] right not None,
@@ -497,6 +522,37 @@ cdef class Matching:
                 failed = settle_blocks(&self.m, &blocks[0], blocks.shape[0])
         if failed:
             raise MemoryError
+
+    def put_outcomes(self, const uint8_t[::1] left_valid not None, const uint8_t[::1] right_valid not None,
+                     const uint8_t[::1] settled not None, const uint8_t[::1] left_outcomes not None,
+                     const uint8_t[::1] right_outcomes not None, uint8_t[::1] left_status not None,
+                     uint8_t[::1] right_status not None, uint8_t[::1] release not None):
+        """Say what the pairs mean for their items, before take_pairs.
+
+        left_valid, right_valid, settled : of remittances, payments, payments
+        left_outcomes, right_outcomes : uint8[4]     status of an item by MatchStatus of its pairs
+        left_status, right_status, release : written into; so are the reasons of pairs and items
+        -> uint8[k] : whether the payment of each pair has settled
+
+        O(pairs); releases the GIL.
+        """
+        cdef outcome_columns columns
+        for length in (left_valid.shape[0], left_status.shape[0], release.shape[0]):
+            check_rows(length, self.left.c.rows)
+        for length in (right_valid.shape[0], settled.shape[0], right_status.shape[0]):
+            check_rows(length, self.right.c.rows)
+        check_rows(left_outcomes.shape[0], 4)
+        check_rows(right_outcomes.shape[0], 4)
+        funded = np.empty(self.pairs.rows, np.uint8)
+        cdef uint8_t[::1] funded_view = funded
+        if self.pairs.rows:
+            columns.left_valid, columns.right_valid, columns.settled = &left_valid[0], &right_valid[0], &settled[0]
+            columns.left_outcomes, columns.right_outcomes = &left_outcomes[0], &right_outcomes[0]
+            columns.left_status, columns.right_status = &left_status[0], &right_status[0]
+            columns.release, columns.funded = &release[0], &funded_view[0]
+            with nogil:
+                put_outcomes(&self.m, &columns)
+        return funded
 
     def take_pairs(self):
         """The pairs found, as columns for columns.build_table (PAIR_COLUMNS of _resolve.h); in no promised order."""

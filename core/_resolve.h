@@ -44,6 +44,9 @@ enum {
     REASON_TIER_TO_REVIEW = 1u << 4,
     REASON_BLOCK_TOO_LARGE = 1u << 5,
     REASON_OUT_OF_WINDOW = 1u << 6,
+    REASON_REMITTANCE_INVALID = 1u << 20,
+    REASON_PAYMENT_INVALID = 1u << 21,
+    REASON_NOT_SETTLED = 1u << 22,
 };
 enum { FIELD_TRACE = 1, FIELD_PAYER = 2, FIELD_AMOUNT = 4, FIELD_DATE = 8 };
 enum { REWRITE_N1 = 1, REWRITE_N2 = 2, REWRITE_N3 = 4, REWRITE_N4 = 8, REWRITE_P1 = 32, REWRITE_P2 = 64 };
@@ -59,7 +62,7 @@ typedef struct {
     const int64_t *left_offset, *right_offset;
     int32_t window_days;
     uint32_t auto_tiers;                /* bit k: tier k may match by itself */
-    uint32_t *left_reason, *right_reason; /* out: what was found about items, pair or no pair */
+    uint32_t *left_reason, *right_reason; /* out: reasons of items are added to what stands there */
     pair_table *pairs;                  /* out */
 } matching;
 
@@ -420,6 +423,39 @@ static inline int settle_blocks(const matching *m, const int32_t *blocks, size_t
     }
     free(b);
     return failed ? -1 : 0;
+}
+
+/* ---- what the pairs mean for their items ---- */
+
+/* Columns of items; `*_outcomes` give the status of an item by the status of its pairs. */
+typedef struct {
+    const uint8_t *left_valid, *right_valid, *settled;
+    const uint8_t *left_outcomes, *right_outcomes;
+    uint8_t *left_status, *right_status;   /* out */
+    uint8_t *release;                      /* out, by remittance */
+    uint8_t *funded;                       /* out, by pair */
+} outcome_columns;
+
+/* An automatic pair has no other reasons than those added here, and each of them keeps it from being released. */
+static inline void put_outcomes(const matching *m, const outcome_columns *out) {
+    pair_table *pairs = m->pairs;
+    for (size_t i = 0; i < pairs->rows; i++) {
+        int32_t left = pairs->remittance[i], right = pairs->payment[i];
+        uint8_t status = pairs->status[i], settled = out->settled[right];
+        uint32_t reason = pairs->reason[i];
+        if (!out->left_valid[left]) reason |= REASON_REMITTANCE_INVALID;
+        if (!out->right_valid[right]) reason |= REASON_PAYMENT_INVALID;
+        if (status == STATUS_AUTO && !settled) reason |= REASON_NOT_SETTLED;
+        pairs->reason[i] = reason;
+        out->funded[i] = settled;
+        out->left_status[left] = out->left_outcomes[status];
+        out->right_status[right] = out->right_outcomes[status];
+        if (status == STATUS_AUTO && reason == 0) out->release[left] = 1;
+        if (reason != 0) {
+            m->left_reason[left] |= reason;
+            m->right_reason[right] |= reason;
+        }
+    }
 }
 
 #endif

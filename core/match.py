@@ -131,13 +131,17 @@ def match(
     left_items, right_items = _items(left, right, seen.hold, paid.hold, policy)
     hold_duplicate_remittances(left, left_items, seen)
     hold_duplicate_payments(right, paid)
-    matching = _keys.Matching(left_items, right_items, policy.trace_window_days, policy.may_match())
+    matching = _keys.Matching(
+        left_items,
+        right_items,
+        policy.trace_window_days,
+        policy.may_match(),
+        seen.reason,
+        paid.reason,
+    )
     _pair_carried(left, right, seen, paid, matching, policy)
     _pair_by_trace(left, left_items, right_items, seen, paid, matching)
-    pairs = build_table("pairs", matching.take_pairs(), b"")
-    order = _canonical_order(pairs.remittance, pairs.payment, left, right)
-    columns = {name: pairs[name] if order is None else pairs[name][order] for name in pairs.names}
-    return _outcome(left, right, seen, paid, matching, columns)
+    return _outcome(left, right, seen, paid, matching)
 
 
 def _pools(
@@ -166,50 +170,50 @@ def _items(
     policy: Policy,
 ) -> tuple[_keys.Items, _keys.Items]:
     """Both sides in normal form. A payment is dated by its effective date, as BPR16 is; else by its settlement."""
-    table = _keys.PayerTable()
-    left_payers, left_bare = table.number(*text_parts(left.payer_id))
-    right_payers, right_bare = table.number(*text_parts(right.payer_id))
-    names = table.names()
-    ignored = {payer_form(value.encode()) for value in policy.ignored_payer_ids}
-    if ignored:
-        known = [0 if name in ignored else number for number, name in enumerate(names)]
-        left_payers = np.array(known, np.uint32)[left_payers]
-        right_payers = np.array(known, np.uint32)[right_payers]
-    rules = _payer_rules(names, policy)
+    payers, affixes = _payer_rules(policy)
     dates = right.effective_date
     undated = dates == DATE_NONE
     if undated.any():
         dates = np.where(undated, right.settlement_date, dates)
     return (
         _keys.Items(
-            *text_parts(left.trace), left_payers, left_bare, *rules, left.paid_cents,
-            left.effective_date, left.id_digest, left.id_offset, left_hold,
+            *text_parts(left.trace), *text_parts(left.payer_id), payers, affixes,
+            left.paid_cents, left.effective_date, left.id_digest, left.id_offset, left_hold,
         ),
         _keys.Items(
-            *text_parts(right.trace), right_payers, right_bare, *rules, right.amount_cents,
-            dates, right.id_digest, right.id_offset, right_hold,
+            *text_parts(right.trace), *text_parts(right.payer_id), payers, affixes,
+            right.amount_cents, dates, right.id_digest, right.id_offset, right_hold,
         ),
     )  # fmt: skip
 
 
-def _payer_rules(names: list[bytes], policy: Policy) -> tuple[Flags, Flags, _keys.Affixes]:
-    """P2 number and affix set of each payer number. Payers without a rule are groups of their own."""
-    rule_of = {
-        payer_form(value.encode()): place
-        for place, rule in enumerate(policy.payers)
-        for value in rule.ids
-    }
-    common = (longest_first(policy.trace_prefixes), longest_first(policy.trace_suffixes))
-    sets: list[tuple[list[bytes], list[bytes]]] = [common]
-    for rule in policy.payers:
-        prefixes = longest_first([*policy.trace_prefixes, *rule.trace_prefixes])
-        suffixes = longest_first([*policy.trace_suffixes, *rule.trace_suffixes])
-        sets.append((prefixes, suffixes))
-    rules = [rule_of.get(name, -1) for name in names]
-    groups = [len(names) + rule if rule >= 0 else number for number, rule in enumerate(rules)]
-    # Set 0 of Affixes is empty, so that payers without any affix take the short way.
-    used = [1 + (rule + 1) if any(sets[rule + 1]) else 0 for rule in rules]
-    return np.array(groups, np.uint32), np.array(used, np.uint32), _keys.Affixes(sets)
+def _payer_rules(policy: Policy) -> tuple[_keys.PayerTable, _keys.Affixes]:
+    """The policy's payers in normal form: who is one payer (P2), who is nobody, and the affixes of each.
+
+    Set 0 of the affixes is empty, so that payers without any take the short way.
+    """
+    sets: list[tuple[list[bytes], list[bytes]]] = []
+
+    def affix_set(prefixes: tuple[str, ...], suffixes: tuple[str, ...]) -> int:
+        affixes = (
+            longest_first([*policy.trace_prefixes, *prefixes]),
+            longest_first([*policy.trace_suffixes, *suffixes]),
+        )
+        if not any(affixes):
+            return 0
+        sets.append(affixes)
+        return len(sets)
+
+    common = affix_set((), ())
+    rules = [
+        (
+            [payer_form(value.encode()) for value in rule.ids],
+            affix_set(rule.trace_prefixes, rule.trace_suffixes),
+        )
+        for rule in policy.payers
+    ]
+    ignored = [payer_form(value.encode()) for value in policy.ignored_payer_ids]
+    return _keys.PayerTable(rules, ignored, common), _keys.Affixes(sets)
 
 
 # ---- tiers ----
@@ -286,7 +290,8 @@ def _pair_by_trace(
 def _taking_part(
     items: _keys.Items, side: ScreenedRemittances | ScreenedPayments
 ) -> npt.NDArray[np.uint8]:
-    traces, payers = items.usable()
+    traces = items.usable & _keys.USABLE_TRACE != 0
+    payers = items.usable & _keys.USABLE_PAYER != 0
     set_flag(side.reason, side.open & ~traces, Reason.NO_TRACE)
     set_flag(side.reason, side.open & ~payers, Reason.NO_PAYER)
     return (side.open & traces & payers).view(np.uint8)
@@ -316,46 +321,6 @@ def _ids_ascend(digest: npt.NDArray[np.uint64], offset: npt.NDArray[np.int64]) -
     return bool(((digest[1:] > digest[:-1]) | same & (offset[1:] > offset[:-1])).all())
 
 
-def _outcome(
-    left: RemittanceColumns,
-    right: PaymentColumns,
-    seen: ScreenedRemittances,
-    paid: ScreenedPayments,
-    matching: _keys.Matching,
-    pairs: dict[str, Any],
-) -> Matches:
-    remittance, payment, status, reason = (
-        pairs[name] for name in ("remittance", "payment", "status", "reason")
-    )
-    funded = paid.funding[payment] >= Funding.SETTLED
-    auto = status == MatchStatus.AUTO
-    set_flag(reason, _any_of(~left.valid, remittance), Reason.REMITTANCE_INVALID)
-    set_flag(reason, _any_of(~right.valid, payment), Reason.PAYMENT_INVALID)
-    set_flag(reason, auto & ~funded, Reason.NOT_SETTLED)
-    # An automatic pair has no other reason than these, and each of them keeps it from being released.
-    release = seen.free
-    release[remittance[auto & (reason == 0)]] = True
-    _mark_remittances(left, seen, matching.left_reason, remittance, status, reason)
-    _mark_payments(right, paid, matching.right_reason, payment, status, reason)
-    return Matches(
-        **pairs,
-        funded=funded,
-        remittance_status=seen.status,
-        remittance_reason=seen.reason,
-        release=release,
-        payment_status=paid.status,
-        payment_reason=paid.reason,
-        payment_funding=paid.funding,
-        remittances=left,
-        payments=right,
-    )
-
-
-def _any_of(mask: Mask, rows: Rows) -> Mask:
-    """mask[rows], without looking rows up where nothing is masked."""
-    return mask[rows] if mask.any() else np.zeros(len(rows), np.bool_)
-
-
 # Status of an item by the MatchStatus of its pairs (0 is none). An item has one pair that is AUTO or VARIANCE, or any
 # number that are all REVIEW.
 _REMITTANCE_OUTCOMES = np.array(
@@ -378,42 +343,57 @@ _PAYMENT_OUTCOMES = np.array(
 )
 
 
-def _mark_remittances(
+def _outcome(
     left: RemittanceColumns,
-    seen: ScreenedRemittances,
-    found: Flags,
-    rows: Rows,
-    status: npt.NDArray[np.uint8],
-    reason: Flags,
-) -> None:
-    seen.status[rows] = _REMITTANCE_OUTCOMES[status]
-    wrong = ~left.valid & (seen.status != RemittanceStatus.DUPLICATE)
-    seen.status[wrong] = RemittanceStatus.INVALID
-    waiting = seen.status == RemittanceStatus.AWAITING_EFT
-    _explain(seen.reason, seen.hold | found, rows, reason, waiting)
-
-
-def _mark_payments(
     right: PaymentColumns,
+    seen: ScreenedRemittances,
     paid: ScreenedPayments,
-    found: Flags,
-    rows: Rows,
-    status: npt.NDArray[np.uint8],
-    reason: Flags,
-) -> None:
-    paid.status[rows] = _PAYMENT_OUTCOMES[status]
+    matching: _keys.Matching,
+) -> Matches:
+    funded = matching.put_outcomes(
+        np.ascontiguousarray(left.valid).view(np.uint8),
+        np.ascontiguousarray(right.valid).view(np.uint8),
+        (paid.funding >= Funding.SETTLED).view(np.uint8),
+        _REMITTANCE_OUTCOMES,
+        _PAYMENT_OUTCOMES,
+        seen.status,
+        paid.status,
+        seen.free.view(np.uint8),
+    ).view(np.bool_)
+    _explain_remittances(left, seen)
+    _explain_payments(right, paid)
+    pairs = build_table("pairs", matching.take_pairs(), b"")
+    order = _canonical_order(pairs.remittance, pairs.payment, left, right)
+    columns = {name: pairs[name] if order is None else pairs[name][order] for name in pairs.names}
+    return Matches(
+        **columns,
+        funded=funded if order is None else funded[order],
+        remittance_status=seen.status,
+        remittance_reason=seen.reason,
+        release=seen.free,
+        payment_status=paid.status,
+        payment_reason=paid.reason,
+        payment_funding=paid.funding,
+        remittances=left,
+        payments=right,
+    )
+
+
+def _explain_remittances(left: RemittanceColumns, seen: ScreenedRemittances) -> None:
+    wrong = ~left.valid
+    if wrong.any():
+        wrong &= seen.status != RemittanceStatus.DUPLICATE
+        seen.status[wrong] = RemittanceStatus.INVALID
+    set_flag(seen.reason, seen.status == RemittanceStatus.AWAITING_EFT, Reason.NO_COUNTERPART)
+
+
+def _explain_payments(right: PaymentColumns, paid: ScreenedPayments) -> None:
+    """Money that neither says so nor has a trace is no claim payment; what says so is what is waited for."""
     marked = _keys.text_equals(*text_parts(right.entry_description), HEALTHCARE_MARK)
     unmarked = paid.money & ~right.has_remittance & ~marked
     set_flag(paid.reason, unmarked, Reason.NO_HEALTHCARE_MARK)
-    traceless = paid.reason & np.uint32(Reason.NO_TRACE) != 0
-    nothing = (paid.status == PaymentStatus.UNMATCHED) & unmarked & traceless
-    paid.status[nothing] = PaymentStatus.NOT_CLAIM_PAYMENT
-    _explain(paid.reason, found, rows, reason, paid.status == PaymentStatus.UNMATCHED)
-
-
-def _explain(item_reason: Flags, found: Flags, rows: Rows, reason: Flags, waiting: Mask) -> None:
-    """Give items the reasons of their pairs, what was found about them, and that nothing was."""
-    item_reason |= found
-    told = np.flatnonzero(reason)
-    np.bitwise_or.at(item_reason, rows[told], reason[told])
-    set_flag(item_reason, waiting, Reason.NO_COUNTERPART)
+    waiting = paid.status == PaymentStatus.UNMATCHED
+    set_flag(paid.reason, waiting, Reason.NO_COUNTERPART)
+    if waiting.any():
+        traceless = paid.reason & np.uint32(Reason.NO_TRACE) != 0
+        paid.status[waiting & unmarked & traceless] = PaymentStatus.NOT_CLAIM_PAYMENT

@@ -113,6 +113,7 @@ def screen_remittances(left: RemittanceColumns, policy: Policy) -> ScreenedRemit
     status[check] = RemittanceStatus.AWAITING_CHECK
     status[card] = RemittanceStatus.AWAITING_CARD
     status[unfit] = RemittanceStatus.INVALID
+    reason |= hold
     free = zero & ~debit & (hold == 0) & ~prenote & left.valid
     return ScreenedRemittances(status, reason, hold, money & ~(check | wire | card | unfit), free)
 

@@ -39,7 +39,9 @@ class Oracle:
 
     def payer(self, row: Row) -> bytes:
         form = payer_form(row["payer_id"].encode())
-        return b"" if form in {payer_form(v.encode()) for v in self.policy.ignored_payer_ids} else form
+        return (
+            b"" if form in {payer_form(v.encode()) for v in self.policy.ignored_payer_ids} else form
+        )
 
     def payer_group(self, row: Row) -> object:
         form = self.payer(row)
@@ -60,9 +62,17 @@ class Oracle:
         held = set()
         for i, row in enumerate(rows):
             for k, other in enumerate(rows):
-                if row is None or other is None or i == k or business_key(row) != business_key(other):
+                if (
+                    row is None
+                    or other is None
+                    or i == k
+                    or business_key(row) != business_key(other)
+                ):
                     continue
-                ids = (other["id_digest"], other["id_offset"], k), (row["id_digest"], row["id_offset"], i)
+                ids = (
+                    (other["id_digest"], other["id_offset"], k),
+                    (row["id_digest"], row["id_offset"], i),
+                )
                 if ids[0] < ids[1]:
                     held.add(i)
         return held
@@ -74,7 +84,14 @@ class Oracle:
 
     def _payment_business_key(self, row: Row) -> object:
         day = row["effective_date"] if row["settlement_date"] is None else row["settlement_date"]
-        return row["odfi"], row["ach_trace"], day, row["rdfi_routing"], row["account"], row["amount_cents"]
+        return (
+            row["odfi"],
+            row["ach_trace"],
+            day,
+            row["rdfi_routing"],
+            row["account"],
+            row["amount_cents"],
+        )
 
     def is_money(self, row: Row) -> bool:
         return bool(row["kind"] == 1 and row["amount_cents"] > 0)
@@ -107,7 +124,9 @@ class Oracle:
         a, b = self.forms(r), self.forms(p)
         if not a[2] or not b[2] or a[3] != b[3] or not self.payer(r) or not self.payer(p):
             return None
-        if self.payer_group(r) != self.payer_group(p) or not self.in_window(r["effective_date"], date):
+        if self.payer_group(r) != self.payer_group(p) or not self.in_window(
+            r["effective_date"], date
+        ):
             return None
         if r["paid_cents"] != p["amount_cents"]:
             return 5
@@ -130,10 +149,14 @@ class Oracle:
 
     def run(self) -> list[Pair]:
         left = {
-            i for i, r in enumerate(self.left) if self.expects_eft(r) and i not in self.left_duplicates
+            i
+            for i, r in enumerate(self.left)
+            if self.expects_eft(r) and i not in self.left_duplicates
         }
         right = {
-            j for j, p in enumerate(self.right) if self.is_money(p) and j not in self.right_duplicates
+            j
+            for j, p in enumerate(self.right)
+            if self.is_money(p) and j not in self.right_duplicates
         }
         self._carried(left, right)
         left = {i for i in left if self.forms(self.left[i])[2] and self.payer(self.left[i])}
@@ -173,7 +196,12 @@ class Oracle:
                 right.discard(j)
 
     def _tier(
-        self, edges: Mapping[tuple[int, int], int | None], highest: int, left: set[int], right: set[int], barred: set[int]
+        self,
+        edges: Mapping[tuple[int, int], int | None],
+        highest: int,
+        left: set[int],
+        right: set[int],
+        barred: set[int],
     ) -> None:
         able = [(e, t) for e, t in edges.items() if t is not None and t <= highest]
         able = [(e, t) for e, t in able if e[0] in left and e[1] in right]

@@ -63,7 +63,10 @@ def _rows(defaults: Mapping[str, Any], rows: Iterable[Mapping[str, Any]]) -> lis
         assert set(row) <= set(defaults), set(row) - set(defaults)
         whole = {**defaults, **row}
         filled.append(
-            {k: _NUMBERED[k] + number if v is None and k in _NUMBERED else v for k, v in whole.items()}
+            {
+                k: _NUMBERED[k] + number if v is None and k in _NUMBERED else v
+                for k, v in whole.items()
+            }
         )
     return filled
 

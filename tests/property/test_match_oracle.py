@@ -20,8 +20,24 @@ from reassoc.core.statuses import Funding, MatchStatus, RemittanceStatus
 CALENDAR = BankingCalendar(np.array([DAY + 1], np.int32))
 LONG = "LONGTRACENUMBERTHATDOESNOTFIT"  # over ITEM_TEXT_BYTES
 NEAR = ["12345", "0012345", "12-345", " 12345", "EFT12345", "EFT0012345X"]
-TRACES = [NEAR, NEAR, NEAR, [LONG, f"0{LONG}", f"{LONG} "], ["12345", "54321"], ["000", "", "12345"]]
-PAYERS = ["1234567890", "1234567890", "234567890", "1341858386", "1341858386", "3234567890", "1999999999", ""]
+TRACES = [
+    NEAR,
+    NEAR,
+    NEAR,
+    [LONG, f"0{LONG}", f"{LONG} "],
+    ["12345", "54321"],
+    ["000", "", "12345"],
+]
+PAYERS = [
+    "1234567890",
+    "1234567890",
+    "234567890",
+    "1341858386",
+    "1341858386",
+    "3234567890",
+    "1999999999",
+    "",
+]
 DATES = [DAY, DAY + 100, DAY + 200, DAY + 400, None]
 Case = tuple[list[dict[str, Any]], list[dict[str, Any]], Policy]
 
@@ -53,7 +69,10 @@ def cases(draw: st.DrawFn) -> tuple[list[dict[str, Any]], list[dict[str, Any]], 
     """Two small pools of items that nearly all resemble each other, and a policy."""
     random = Random(draw(st.integers(0, 2**48)))
     family = random.choice(TRACES)
-    traces, payers = random.sample(family, min(random.randint(1, 3), len(family))), random.sample(PAYERS, 2)
+    traces, payers = (
+        random.sample(family, min(random.randint(1, 3), len(family))),
+        random.sample(PAYERS, 2),
+    )
     dates = random.sample(DATES, 2)
 
     def remittance() -> dict[str, Any]:
@@ -120,7 +139,9 @@ def test_never_wrong_about_money(case: Case) -> None:
     left, right, policy = case
     m = run(remittances(*left), payments(*right), policy)
     auto = m.status == MatchStatus.AUTO
-    assert (m.remittances.paid_cents[m.remittance[auto]] == m.payments.amount_cents[m.payment[auto]]).all()
+    assert (
+        m.remittances.paid_cents[m.remittance[auto]] == m.payments.amount_cents[m.payment[auto]]
+    ).all()
     assert (m.payments.kind[m.payment] == 1).all()
     for rows in (m.remittance, m.payment):
         decided = set(rows[auto].tolist())
@@ -131,11 +152,26 @@ def test_never_wrong_about_money(case: Case) -> None:
 
 def _canonical(m: Matches) -> list[Any]:
     """The outcome in terms of ids: every column of every pair and item."""
-    left = list(zip(m.remittances.id_digest.tolist(), m.remittances.id_offset.tolist(), strict=True))
+    left = list(
+        zip(m.remittances.id_digest.tolist(), m.remittances.id_offset.tolist(), strict=True)
+    )
     right = list(zip(m.payments.id_digest.tolist(), m.payments.id_offset.tolist(), strict=True))
-    names = ("match_id", "status", "tier", "reason", "agreed", "differed", "rewrites", "rivals", "days_apart", "funded")
+    names = (
+        "match_id",
+        "status",
+        "tier",
+        "reason",
+        "agreed",
+        "differed",
+        "rewrites",
+        "rivals",
+        "days_apart",
+        "funded",
+    )
     columns = [getattr(m, name).tolist() for name in names]
-    pairs = [(left[r], right[p]) for r, p in zip(m.remittance.tolist(), m.payment.tolist(), strict=True)]
+    pairs = [
+        (left[r], right[p]) for r, p in zip(m.remittance.tolist(), m.payment.tolist(), strict=True)
+    ]
     items = sorted(zip(left, m.remittance_status, m.remittance_reason, m.release, strict=True))
     paid = sorted(zip(right, m.payment_status, m.payment_reason, m.payment_funding, strict=True))
     return [list(zip(pairs, *columns, strict=True)), items, paid]
@@ -152,18 +188,33 @@ def test_order_and_batching_change_nothing(case: Case, data: st.DataObject) -> N
         for row in data.draw(st.permutations(left))
     ]
     cut, other_cut = data.draw(st.integers(0, len(left))), data.draw(st.integers(0, len(right)))
-    left_pool = RemittanceColumns.concat([remittances(*moved_left[:cut]), remittances(*moved_left[cut:])])
-    right_pool = PaymentColumns.concat([payments(*moved_right[:other_cut]), payments(*moved_right[other_cut:])])
+    left_pool = RemittanceColumns.concat(
+        [remittances(*moved_left[:cut]), remittances(*moved_left[cut:])]
+    )
+    right_pool = PaymentColumns.concat(
+        [payments(*moved_right[:other_cut]), payments(*moved_right[other_cut:])]
+    )
     assert _canonical(run(left_pool, right_pool, policy)) == expected
 
 
 @given(st.integers(0, 12), st.integers(0, 12), st.data())
-def test_blocks_too_large_look_the_same_in_any_order(left_step: int, right_step: int, data: Any) -> None:
-    left = [{"trace": "EO1", "id_offset": k, "paid_cents": 1 + k % (left_step + 1)} for k in range(90)]
-    right = [{"trace": "EO1", "id_offset": k, "amount_cents": 1 + k % (right_step + 1)} for k in range(70)]
+def test_blocks_too_large_look_the_same_in_any_order(
+    left_step: int, right_step: int, data: Any
+) -> None:
+    left = [
+        {"trace": "EO1", "id_offset": k, "paid_cents": 1 + k % (left_step + 1)} for k in range(90)
+    ]
+    right = [
+        {"trace": "EO1", "id_offset": k, "amount_cents": 1 + k % (right_step + 1)}
+        for k in range(70)
+    ]
     expected = _canonical(run(remittances(*left), payments(*right), Policy()))
     left_order = data.draw(st.randoms(use_true_random=False)).sample(left, 90)
     shuffled = remittances(*({**row, "body_hash": 7 + row["id_offset"]} for row in left_order))
-    again = run(shuffled, payments(*reversed([{**row, "ach_trace": row["id_offset"]} for row in right])), Policy())
+    again = run(
+        shuffled,
+        payments(*reversed([{**row, "ach_trace": row["id_offset"]} for row in right])),
+        Policy(),
+    )
     assert _canonical(again) == expected
     assert set(again.status) <= {MatchStatus.REVIEW}

@@ -95,7 +95,9 @@ def test_case_04_aggregator_is_t3_once_aliased_and_nothing_before() -> None:
     m = run(left, right, payers=(alias,))
     assert pairs(m) == [(0, 0, AUTO, Tier.T3)]
     assert m.rewrites[0] == Rewrite.PAYER_P2
-    assert pairs(run(left, right, payers=(alias,), review_tiers=("T3",))) == [(0, 0, REVIEW, Tier.T3)]
+    assert pairs(run(left, right, payers=(alias,), review_tiers=("T3",))) == [
+        (0, 0, REVIEW, Tier.T3)
+    ]
 
 
 def test_case_07_no_addenda_never_matches_by_itself() -> None:
@@ -133,7 +135,9 @@ def test_case_12_zero_pay_is_released_without_funds(method: str, handling: str) 
     assert m.release.all()
 
 
-@pytest.mark.parametrize("blocker", [{"valid": False}, {"credit_debit": "D"}, {"currency": "CAD"}, {"handling": "P"}])
+@pytest.mark.parametrize(
+    "blocker", [{"valid": False}, {"credit_debit": "D"}, {"currency": "CAD"}, {"handling": "P"}]
+)
 def test_case_12_zero_pay_is_not_released_where_something_is_wrong(blocker: Row) -> None:
     assert not run([{"paid_cents": 0, **blocker}], []).release.any()
 
@@ -349,7 +353,9 @@ def test_affixes_of_the_payer_are_taken_off() -> None:
 
 
 def test_case_28_the_835_inside_its_payment_is_t0() -> None:
-    m = run([{"payment_row": 0, "trace": "", "payer_id": ""}], [{"trace": "", "has_remittance": True}])
+    m = run(
+        [{"payment_row": 0, "trace": "", "payer_id": ""}], [{"trace": "", "has_remittance": True}]
+    )
     assert pairs(m) == [(0, 0, AUTO, Tier.T0)]
     assert m.agreed[0] & Field.AMOUNT
     assert not m.agreed[0] & Field.TRACE
@@ -360,7 +366,10 @@ def test_t0_needs_one_835_and_the_amount() -> None:
     short = run([{"payment_row": 0, "paid_cents": 7}], [{"has_remittance": True}])
     assert pairs(short) == [(0, 0, VARIANCE, Tier.T5)]
     several = run(
-        [{"payment_row": 0, "paid_cents": 70000}, {"payment_row": 0, "paid_cents": 50000, "trace": "9"}],
+        [
+            {"payment_row": 0, "paid_cents": 70000},
+            {"payment_row": 0, "paid_cents": 50000, "trace": "9"},
+        ],
         [{"has_remittance": True}],
     )
     assert pairs(several) == [(0, 0, REVIEW, Tier.T0), (1, 0, REVIEW, Tier.T0)]
