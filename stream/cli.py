@@ -31,6 +31,21 @@ COMMAND_GROUP = "reassoc.commands"
 """Entry points of this group are commands too: name -> a function as typer takes it."""
 EXIT_UNREADABLE, EXIT_USAGE = 1, 2
 
+# Paragraphs are one line each: the terminal's width decides where they wrap.
+MATCH_HELP = (
+    "Match 835s with ACH payments and write what may be posted.\n\n"
+    "Every file's kind is told from its content. DIR gets matches.csv (one row per pair), "
+    "remittances.csv and payments.csv (every item with its status and why), findings.csv (what is "
+    "wrong and where), summary.json, and released/ with the 835s whose money has settled. "
+    "It appears whole or not at all.\n\n"
+    "Exit code 0: all was processed. 1: some input could not be read (the rest was processed), "
+    "or the run failed. 2: wrong usage, or DIR is taken."
+)
+INSPECT_HELP = (
+    "Show what a file is: its remittances or batches in tables, with findings where they belong."
+    "\n\nExit code 0: it was read. 1: it could not be read. 2: wrong usage."
+)
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -59,12 +74,12 @@ def root(
     pass
 
 
-@app.command("match")
+@app.command("match", help=MATCH_HELP)
 def match_command(
     paths: Annotated[
         list[Path],
         typer.Argument(
-            metavar="PATH...",
+            metavar="PATH",
             exists=True,
             help="Files or folders with 835s and ACH files: plain, gzip or zip.",
         ),
@@ -89,16 +104,7 @@ def match_command(
         bool, typer.Option("--json", help="Print summary.json on stdout instead of a table.")
     ] = False,
 ) -> None:
-    """Match 835s with ACH payments and write what may be posted.
-
-    Every file's kind is told from its content. DIR gets matches.csv (one row per pair),
-    remittances.csv and payments.csv (every item with its status and why), findings.csv (what is
-    wrong and where), summary.json, and released/ with the 835s whose money has settled. It appears
-    whole or not at all.
-
-    Exit code 0: all was processed. 1: some input could not be read (the rest was processed), or the
-    run failed. 2: wrong usage, or DIR is taken.
-    """
+    """`reassoc match`."""
     day = _parse_day(as_of)
     rules = _policy(policy)
     try:
@@ -130,7 +136,7 @@ def match_command(
         raise typer.Exit(EXIT_UNREADABLE)
 
 
-@app.command("inspect")
+@app.command("inspect", help=INSPECT_HELP)
 def inspect_command(
     file: Annotated[str, typer.Argument(metavar="FILE", help="A file, or ARCHIVE.zip!MEMBER.")],
     mask: Annotated[
@@ -143,11 +149,7 @@ def inspect_command(
         int, typer.Option("--limit", min=0, metavar="N", help="How many claims or entries to show.")
     ] = 50,
 ) -> None:
-    """Show what a file is: its remittances or batches in tables, with what is wrong where it is
-    wrong.
-
-    Exit code 0: it was read. 1: it could not be read. 2: wrong usage.
-    """
+    """`reassoc inspect`."""
     path = Path(file)
     member = ""
     if not path.exists() and "!" in file:
