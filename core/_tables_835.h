@@ -18,9 +18,9 @@
     X(flag, valid, "IEA there, its count and control number right (true where there is no ISA)")                       \
     X(uint8, element_separator, "ISA byte 4")                                                                          \
     X(uint8, component_separator, "ISA16")                                                                             \
-    X(uint8, repetition_separator, "ISA11 from 00402 on, else 0")                                                      \
+    X(uint8, repetition_separator, "ISA11 where it is no letter, digit or line end; else 0")                           \
     X(uint8, segment_terminator, "byte after ISA16")                                                                   \
-    X(text, isa, "the whole ISA segment, terminator included")                                                         \
+    X(text, isa, "the whole ISA segment without line wraps, terminator included where it stands")                      \
     X(code2, sender_qualifier, "ISA05")                                                                                \
     X(text, sender, "ISA06, trailing blanks removed")                                                                  \
     X(code2, receiver_qualifier, "ISA07")                                                                              \
@@ -39,7 +39,7 @@
     X(flag, enveloped, "a GS was there")                                                                               \
     X(flag, closed, "the group has ended: its counts are final")                                                       \
     X(flag, valid, "GE there, its count and control number right (true where there is no GS)")                         \
-    X(text, gs, "the whole GS segment, terminator included")                                                           \
+    X(text, gs, "the whole GS segment without line wraps, terminator included where it stands")                        \
     X(code2, functional_id, "GS01: HP for 835")                                                                        \
     X(text, sender, "GS02")                                                                                            \
     X(text, receiver, "GS03")                                                                                          \
@@ -50,7 +50,8 @@
 
 #define TRANSACTION_COLUMNS(X)                                                                                         \
     X(uint32, offset, "byte of ST")                                                                                    \
-    X(uint32, end, "byte after the terminator of SE (after the last segment where SE is missing)")                     \
+    X(uint32, end, "byte after the terminator of SE, or after its last byte where it has none; "                       \
+      "where SE is missing the byte at which something else starts, or the input ends")                                \
     X(uint32, ordinal, "0-based number of the 835 in its file")                                                        \
     X(row, interchange, "row in interchanges")                                                                         \
     X(row, group, "row in groups")                                                                                     \
@@ -104,7 +105,7 @@
 /* Transaction sets other than 835: counted and skipped, still reachable. */
 #define SKIPPED_COLUMNS(X)                                                                                             \
     X(uint32, offset, "byte of ST")                                                                                    \
-    X(uint32, end, "byte after the terminator of SE")                                                                  \
+    X(uint32, end, "as in transactions")                                                                               \
     X(code4, set_id, "ST01: 837, 999, 277, ...")                                                                       \
     X(uint32, segment_count, "segments from ST to SE")                                                                 \
     X(row, interchange, "row in interchanges")                                                                         \
@@ -116,7 +117,7 @@
 #define CLAIM_COLUMNS(X)                                                                                               \
     X(row, transaction, "row in transactions")                                                                         \
     X(uint32, offset, "byte of CLP")                                                                                   \
-    X(uint32, end, "byte after its last segment")                                                                      \
+    X(uint32, end, "byte where the next segment that is not its own starts")                                           \
     X(text, patient_control_number, "CLP01")                                                                           \
     X(code2, status, "CLP02: 1, 2, 3, 4, 19, 20, 21, 22, 23, 25")                                                      \
     X(cents, charge_cents, "CLP03")                                                                                    \
@@ -139,8 +140,8 @@
 #define SERVICE_COLUMNS(X)                                                                                             \
     X(row, claim, "row in claims, -1 for a service before any claim")                                                  \
     X(uint32, offset, "byte of SVC")                                                                                   \
-    X(uint32, end, "byte after its last segment")                                                                      \
-    X(code2, procedure_qualifier, "SVC01-1: HC, N4, NU, AD, ...")                                                      \
+    X(uint32, end, "byte where the next segment that is not its own starts")                                           \
+    X(code2, procedure_qualifier, "SVC01-1: HC, N4, NU, AD, ...; empty where SVC01 is a code without qualifier")       \
     X(text, procedure, "SVC01-2, and the modifiers behind it with their component separators")                         \
     X(cents, charge_cents, "SVC02")                                                                                    \
     X(cents, paid_cents, "SVC03")                                                                                      \
@@ -151,6 +152,7 @@
     X(date, service_date, "DTM*472, else DTM*150")                                                                     \
     X(date, service_end_date, "DTM*151, else the service date")                                                        \
     X(text, line_control_number, "REF*6R")                                                                             \
+    X(cents, adjustment_cents, "sum of its CAS amounts")                                                               \
     X(flag, balanced, "SVC02 - its CAS amounts = SVC03")                                                               \
     X(uint32, adjustment_start, "first of its rows in adjustments")                                                    \
     X(uint32, adjustment_stop, "one after its last row in adjustments")

@@ -16,7 +16,8 @@ ALWAYS_INLINE int64_t take_cents(x12_scan *scan, const segment_view *segment, ui
     finding_code code = parse_cents(element, &cents);
     if (UNLIKELY(element.length == 0)) code = required ? X12_AMOUNT_EMPTY : FINDING_NONE;
     if (UNLIKELY(code != FINDING_NONE)) {
-        uint32_t at = number <= segment->separators ? segment->delimiters[number - 1] + 1 : segment_end(scan, segment) - 1;
+        uint32_t at = segment->delimiters[segment->separators];
+        if (number <= segment->separators) at = segment->delimiters[number - 1] + 1;
         add_finding(scan, code, at, element.length, id, (uint8_t)number);
         if (unreadable != NULL) *unreadable = true;
     }
@@ -86,6 +87,18 @@ ALWAYS_INLINE uint32_t component_length(const x12_scan *scan, element_view eleme
     return length;
 }
 
+/* Equal but for line wraps, which may cut either. */
+static bool same_unwrapped(element_view left, element_view right) {
+    if (left.length == right.length && memcmp(left.at, right.at, left.length) == 0) return true;
+    const uint8_t *left_stop = left.at + left.length, *right_stop = right.at + right.length;
+    for (;;) {
+        while (left.at < left_stop && is_line_end(*left.at)) left.at++;
+        while (right.at < right_stop && is_line_end(*right.at)) right.at++;
+        if (left.at == left_stop || right.at == right_stop) return left.at == left_stop && right.at == right_stop;
+        if (*left.at++ != *right.at++) return false;
+    }
+}
+
 /* ---- loops ---- */
 
 static inline void close_service(x12_scan *scan, uint32_t end) {
@@ -95,13 +108,15 @@ static inline void close_service(x12_scan *scan, uint32_t end) {
     const size_t row = (size_t)now->service_row;
     services->end[row] = end;
     services->adjustment_stop[row] = (uint32_t)scan->tables.adjustments.rows;
+    services->adjustment_cents[row] = now->line_adjustment_cents;
     if (services->service_end_date[row] == DATE_NONE) services->service_end_date[row] = services->service_date[row];
     int64_t left = 0;
     bool overflow = __builtin_sub_overflow(services->charge_cents[row], now->line_adjustment_cents, &left);
     bool balanced = !overflow && left == services->paid_cents[row] && !now->line_unreadable;
     services->balanced[row] = balanced;
     if (UNLIKELY(!balanced)) {
-        add_finding(scan, X12_LINE_UNBALANCED, services->offset[row], end - services->offset[row], packed_id("SVC"), 0);
+        add_finding_of(scan, now->service_ordinal, X12_LINE_UNBALANCED, services->offset[row],
+                       end - services->offset[row], packed_id("SVC"));
     }
     now->service_row = -1;
 }
@@ -122,10 +137,12 @@ static inline void close_claim(x12_scan *scan, uint32_t end) {
     bool charge_agrees = !now->claim_has_lines || claims->charge_cents[row] == now->line_charge_cents;
     claims->balanced[row] = paid_agrees && charge_agrees;
     if (UNLIKELY(!paid_agrees)) {
-        add_finding(scan, X12_CLAIM_UNBALANCED, claims->offset[row], end - claims->offset[row], packed_id("CLP"), 0);
+        add_finding_of(scan, now->claim_ordinal, X12_CLAIM_UNBALANCED, claims->offset[row], end - claims->offset[row],
+                       packed_id("CLP"));
     }
     if (UNLIKELY(!charge_agrees)) {
-        add_finding(scan, X12_CLAIM_CHARGE_DIFFERS, claims->offset[row], end - claims->offset[row], packed_id("CLP"), 0);
+        add_finding_of(scan, now->claim_ordinal, X12_CLAIM_CHARGE_DIFFERS, claims->offset[row],
+                       end - claims->offset[row], packed_id("CLP"));
     }
     now->claim_row = -1;
     now->level = LEVEL_TRANSACTION;
@@ -139,6 +156,7 @@ static void on_clp(x12_scan *scan, const segment_view *segment) {
     claims_table *claims = &scan->tables.claims;
     const size_t row = claims->rows++;
     now->claim_row = (int32_t)row;
+    now->claim_ordinal = now->segment_ordinal;
     now->level = LEVEL_CLAIM;
     now->owner = (int32_t)row;
     now->claim_unreadable = now->claim_has_lines = false;
@@ -173,6 +191,30 @@ static void on_clp(x12_scan *scan, const segment_view *segment) {
     add_to_sum(scan, &now->claim_paid_cents, paid_cents);
 }
 
+/* Without an ISA the component separator is a guess, until the first SVC01 shows it behind two letters. */
+static __attribute__((noinline, cold)) void learn_component(x12_scan *scan, element_view composite) {
+    scan_context *now = &scan->now;
+    now->component_guessed = false;
+    if (composite.length < 3 || is_alphanumeric(composite.at[2]) || composite.at[2] == ' ') return;
+    now->delimiters.component = composite.at[2];
+    scan->tables.interchanges.component_separator[now->interchange_row] = composite.at[2];
+}
+
+/* An SVC01 that does not start with two letters and the component separator: no code in it is lost silently. */
+static __attribute__((noinline, cold)) void note_odd_procedure(
+    x12_scan *scan, const segment_view *segment, size_t row, uint32_t qualifier) {
+    const uint32_t length = value_element(segment, 1).length;
+    if (qualifier <= 2) return;
+    if (qualifier == length) { /* one component only, too long for a qualifier: a code without one */
+        scan->tables.services.procedure_qualifier[row] = 0;
+        scan->tables.services.procedure[row] = TEXT(1);
+        add_finding(scan, X12_ELEMENT_MISSING, segment->start, segment_end(scan, segment) - segment->start,
+                    packed_id("SVC"), 1);
+    } else {
+        add_finding(scan, X12_CODE_TOO_LONG, segment->delimiters[0] + 1, qualifier, packed_id("SVC"), 1);
+    }
+}
+
 static void on_svc(x12_scan *scan, const segment_view *segment) {
     const kind_code4 id = packed_id("SVC");
     scan_context *now = &scan->now;
@@ -183,14 +225,16 @@ static void on_svc(x12_scan *scan, const segment_view *segment) {
     services_table *services = &scan->tables.services;
     const size_t row = services->rows++;
     now->service_row = (int32_t)row;
+    now->service_ordinal = now->segment_ordinal;
     now->level = LEVEL_SERVICE;
     now->owner = (int32_t)row;
-    now->line_unreadable = false;
+    now->line_unreadable = now->line_dated = false;
     now->line_adjustment_cents = 0;
     now->claim_has_lines = true;
     services->claim[row] = now->claim_row;
     services->offset[row] = segment->start;
     element_view composite = value_element(segment, 1);
+    if (UNLIKELY(now->component_guessed)) learn_component(scan, composite);
     uint32_t qualifier = component_length(scan, composite);
     services->procedure_qualifier[row] =
         (kind_code2)load_up_to_8(composite.at, qualifier < 2 ? qualifier : 2);
@@ -198,6 +242,7 @@ static void on_svc(x12_scan *scan, const segment_view *segment) {
     uint32_t skipped = component_length(scan, raw);
     skipped += skipped < raw.length;
     services->procedure[row] = (text_ref){(uint32_t)(raw.at - scan->data) + skipped, raw.length - skipped};
+    if (UNLIKELY(qualifier != 2)) note_odd_procedure(scan, segment, row, qualifier);
     bool unreadable = false;
     int64_t charge_cents = take_cents(scan, segment, 2, id, true, &unreadable);
     services->charge_cents[row] = charge_cents;
@@ -313,8 +358,11 @@ static void on_dtm(x12_scan *scan, const segment_view *segment) {
     dates->date[row] = date;
     if (scan->now.level == LEVEL_SERVICE) {
         const size_t service = (size_t)scan->now.service_row;
-        if (qualifier == packed_id("472") || qualifier == packed_id("150")) {
+        if (qualifier == packed_id("472")) {
             scan->tables.services.service_date[service] = date;
+            scan->now.line_dated = true;
+        } else if (qualifier == packed_id("150")) {
+            if (!scan->now.line_dated) scan->tables.services.service_date[service] = date;
         } else if (qualifier == packed_id("151")) {
             scan->tables.services.service_end_date[service] = date;
         }
@@ -407,7 +455,7 @@ static void on_ts3(x12_scan *scan, const segment_view *segment) {
 }
 
 static void on_ts2(x12_scan *scan, const segment_view *segment) {
-    add_summaries(scan, segment, packed_id("TS2"), 0x7FEBEu); /* 01-05, 07, 09, 11-18; counts at 06, 08, 10 */
+    add_summaries(scan, segment, packed_id("TS2"), 0xE837Eu); /* 01-06, 08, 09, 15, 17-19; else counts */
 }
 
 static size_t add_entity(x12_scan *scan, const segment_view *segment, kind_code4 entity) {
@@ -601,10 +649,11 @@ static void on_trn(x12_scan *scan, const segment_view *segment) {
     transactions->trace[row] = TEXT(2);
     transactions->payer_id[row] = TEXT(3);
     transactions->trace_supplement[row] = TEXT(4);
-    const text_ref payer = transactions->payer_id[row], originator = transactions->originator[row];
-    if (payer.length != 0 && originator.length != 0 &&
-        (payer.length != originator.length ||
-         memcmp(scan->data + payer.offset, scan->data + originator.offset, payer.length) != 0)) {
+    const text_ref originator_text = transactions->originator[row];
+    const element_view payer = raw_element(scan, segment, 3);
+    const element_view originator = {scan->data + originator_text.offset, originator_text.length};
+    const element_view nothing = {scan->data, 0};
+    if (!same_unwrapped(payer, originator) && !same_unwrapped(payer, nothing) && !same_unwrapped(originator, nothing)) {
         add_finding(scan, X12_BPR_PAYER_DIFFERS, segment->start, length, id, 3);
     }
 }

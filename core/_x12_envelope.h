@@ -47,19 +47,36 @@ static inline size_t skip_blanks(const uint8_t *data, size_t at, size_t size) {
     return at;
 }
 
+/* The byte behind the segment id at `at`, which a line wrap may have cut; 0 where another id stands there. */
+static inline size_t id_end(const uint8_t *data, size_t at, size_t size, const char *id) {
+    for (size_t first = at; *id != 0; at++) {
+        if (at >= size) return 0;
+        if (data[at] == (uint8_t)*id) id++;
+        else if (at == first || !is_line_end(data[at])) return 0;
+    }
+    return at;
+}
+
 static inline bool starts_with(const uint8_t *data, size_t at, size_t size, const char *id, uint8_t separator) {
-    size_t length = strlen(id);
-    return at + length < size && memcmp(data + at, id, length) == 0 && data[at + length] == separator;
+    size_t end = id_end(data, at, size, id);
+    while (end != 0 && end < size && is_line_end(data[end]) && data[end] != separator) end++;
+    return end != 0 && end < size && data[end] == separator;
+}
+
+/* "ISA" as a segment id, whatever follows. */
+static inline bool starts_isa(const uint8_t *data, size_t at, size_t size) {
+    size_t end = id_end(data, at, size, "ISA");
+    return end != 0 && end < size && !is_alphanumeric(data[end]);
 }
 
 /* The byte that ends the segment at `at` after `elements` separators: the first behind the last one that is neither
- * alphanumeric nor a blank inside the element. 0 where it cannot be told. */
+ * alphanumeric nor a blank or point inside the element. 0 where it cannot be told. */
 static inline uint8_t ending_byte(const uint8_t *data, size_t at, size_t size, uint8_t separator, int elements) {
     size_t stop = at + SEGMENT_PROBE_BYTES < size ? at + SEGMENT_PROBE_BYTES : size;
     for (; at < stop; at++) {
         if (data[at] == separator) {
             elements--;
-        } else if (elements <= 0 && !is_alphanumeric(data[at]) && data[at] != ' ' && data[at] != '.') {
+        } else if (elements <= 0 && !is_alphanumeric(data[at]) && data[at] != ' ' && data[at] != '.' && data[at] != 0) {
             return data[at];
         }
     }
@@ -73,6 +90,20 @@ static inline uint8_t next_segment_ending(const uint8_t *data, size_t at, size_t
     if (starts_with(data, at, size, "IEA", separator)) return ending_byte(data, at, size, separator, 2);
     if (starts_with(data, at, size, "ST", separator)) return ending_byte(data, at, size, separator, 2);
     return 0;
+}
+
+/* An over-long ISA16 (or an element too many before it): the segment behind starts a few bytes on, at `next`, and its
+ * ending tells the terminator. The component separator stands right before the terminator, or else where it should. */
+static inline void settle_overlong(const uint8_t *data, size_t at, size_t next, uint8_t ending, x12_header *header) {
+    x12_delimiters *delimiters = &header->delimiters;
+    size_t last = next;
+    while (last > at + 1 && data[last - 1] != ending && is_blank(data[last - 1])) last--;
+    header->terminator_missing = data[last - 1] != ending;
+    header->end = header->terminator_missing ? next : last;
+    const uint8_t before = data[last - 1 - !header->terminator_missing];
+    if (before == delimiters->separator) delimiters->component = 0;
+    else if (!is_alphanumeric(before)) delimiters->component = before;
+    delimiters->terminator = ending;
 }
 
 /* `at` is the place of ISA16, the byte behind the sixteenth separator. */
@@ -103,25 +134,23 @@ static inline void settle_terminator(const uint8_t *data, size_t at, size_t size
         header->end = next + 1;
         return;
     }
-    /* An over-long ISA16: the next GS stands a few bytes on. */
     size_t after = skip_blanks(data, header->end, size);
     if (next_segment_ending(data, after, size, separator) != 0) return;
     for (size_t probe = at + 2; probe < at + 12 && probe < size; probe++) {
         ending = next_segment_ending(data, probe, size, separator);
         if (ending != 0) {
-            delimiters->terminator = ending;
-            header->end = probe;
-            header->terminator_missing = data[probe - 1] != ending;
+            settle_overlong(data, at, probe, ending, header);
             return;
         }
     }
 }
 
-/* Read the ISA at `at`. HEADER_NEEDS_MORE only where `final` is false. */
+/* Read the ISA at `at`. HEADER_NEEDS_MORE only where `final` is false. An ISA with too few elements is none: counted on
+ * into the next segment, its delimiters would be letters. */
 static inline header_status read_isa(const uint8_t *data, size_t at, size_t size, bool final, x12_header *header) {
     if (!final && size - at < 2 * ISA_BYTES_MAX) return HEADER_NEEDS_MORE;
-    if (at + 4 > size || memcmp(data + at, "ISA", 3) != 0) return HEADER_NONE;
-    size_t place = at + 3;
+    size_t place = id_end(data, at, size, "ISA");
+    if (place == 0) return HEADER_NONE;
     while (place < size && (data[place] == ' ' || is_line_end(data[place]))) place++;
     if (place >= size || is_alphanumeric(data[place])) return HEADER_NONE;
     const uint8_t separator = data[place];
@@ -134,13 +163,26 @@ static inline header_status read_isa(const uint8_t *data, size_t at, size_t size
         element_start = place + 1;
         counted++;
     }
-    if (counted < ISA_ELEMENTS || place >= size) return HEADER_NONE;
-    header->delimiters.separator = separator;
+    if (counted < ISA_ELEMENTS || place >= stop) return HEADER_NONE;
+    x12_delimiters *delimiters = &header->delimiters;
+    delimiters->separator = separator;
     settle_terminator(data, place, size, header);
-    header->clash = header->delimiters.terminator == separator || header->delimiters.component == separator ||
-                    header->delimiters.component == header->delimiters.terminator ||
-                    is_alphanumeric(header->delimiters.terminator);
+    if (is_line_end(delimiters->component)) delimiters->component = 0;
+    if (is_alphanumeric(delimiters->terminator)) return HEADER_NONE;
+    header->clash = delimiters->terminator == separator || delimiters->component == separator ||
+                    delimiters->component == delimiters->terminator;
     return HEADER_FOUND;
+}
+
+/* The same in mid-file, where three letters may be chance: a segment of the envelope follows, or the input ends. */
+static inline header_status read_followed_isa(
+    const uint8_t *data, size_t at, size_t size, bool final, x12_header *header) {
+    header_status status = read_isa(data, at, size, final, header);
+    if (status != HEADER_FOUND) return status;
+    const size_t next = skip_blanks(data, header->end, size);
+    if (!final && size - next < SEGMENT_PROBE_BYTES) return HEADER_NEEDS_MORE;
+    if (next == size) return HEADER_FOUND;
+    return next_segment_ending(data, next, size, header->delimiters.separator) != 0 ? HEADER_FOUND : HEADER_NONE;
 }
 
 /* Delimiters of input without an ISA, from the GS or ST at `at`; `end` is `at`, for that segment is read as any other. */
@@ -158,6 +200,7 @@ static inline header_status read_bare(const uint8_t *data, size_t at, size_t siz
         size_t place = at;
         while (place < size && data[place] != terminator) place++;
         place = skip_blanks(data, place, size);
+        if (place == size && !final) return HEADER_NEEDS_MORE;
         if (place < size && !is_alphanumeric(data[place]) && data[place] != separator) {
             header->delimiters.terminator = data[place];
         }
@@ -168,22 +211,20 @@ static inline header_status read_bare(const uint8_t *data, size_t at, size_t siz
     return HEADER_FOUND;
 }
 
-/* The next place in [at, stop) where an ISA can be read that a segment follows, or `size`. The header is not filled
- * where it cannot be told yet (`final` is false and the place is near the end). */
-static inline size_t find_isa(const uint8_t *data, size_t at, size_t stop, size_t size, bool final, x12_header *header) {
-    while (at + 4 <= stop) {
-        const uint8_t *found = memmem(data + at, stop - at, "ISA", 3);
-        if (found == NULL) return size;
-        at = (size_t)(found - data);
-        header_status status = read_isa(data, at, size, final, header);
-        if (status == HEADER_NEEDS_MORE) return at;
-        if (status == HEADER_FOUND && next_segment_ending(data, skip_blanks(data, header->end, size), size,
-                                                          header->delimiters.separator) != 0) {
-            return at;
-        }
-        at++;
+/* The next place in [at, stop) where an ISA can be read that a segment follows. HEADER_NEEDS_MORE: that place cannot be
+ * told yet from what follows it. */
+static inline header_status find_isa(const uint8_t *data, size_t at, size_t stop, size_t size, bool final, size_t *found,
+                                     x12_header *header) {
+    for (; at + 4 <= stop; at++) {
+        const uint8_t *place = memmem(data + at, stop - at, "ISA", 3);
+        if (place == NULL) return HEADER_NONE;
+        at = (size_t)(place - data);
+        if (at + 4 > stop) return HEADER_NONE;
+        header_status status = read_followed_isa(data, at, size, final, header);
+        *found = at;
+        if (status != HEADER_NONE) return status;
     }
-    return size;
+    return HEADER_NONE;
 }
 
 #endif

@@ -47,6 +47,8 @@ ALWAYS_INLINE segment_id lookup_segment(uint32_t key) {
 /* ---- header copies and their rows ---- */
 
 static int keep_envelope_bytes(x12_scan *scan, const header_copy *copy, uint32_t *place) {
+    *place = (uint32_t)scan->envelope_bytes;
+    if (copy->length == 0) return 0;
     if (scan->envelope_bytes + copy->length > scan->envelope_capacity) {
         size_t capacity = scan->envelope_capacity * 2 + 4096;
         uint8_t *grown = realloc(scan->envelopes, capacity);
@@ -58,7 +60,6 @@ static int keep_envelope_bytes(x12_scan *scan, const header_copy *copy, uint32_t
         scan->envelope_capacity = capacity;
     }
     memcpy(scan->envelopes + scan->envelope_bytes, copy->bytes, copy->length);
-    *place = (uint32_t)scan->envelope_bytes;
     scan->envelope_bytes += copy->length;
     return 0;
 }
@@ -153,9 +154,12 @@ static void add_group_row(x12_scan *scan) {
 }
 
 static void keep_header(x12_scan *scan, header_copy *copy, size_t start, size_t end, bool enveloped, uint32_t ordinal) {
-    size_t length = enveloped ? end - start : 0;
-    copy->length = (uint32_t)(length < sizeof copy->bytes ? length : sizeof copy->bytes);
-    memcpy(copy->bytes, scan->data + start, copy->length);
+    copy->length = 0;
+    for (size_t at = start; enveloped && at < end && copy->length < HEADER_BYTES_MAX; at++) {
+        const uint8_t byte = scan->data[at];
+        const bool ends = at + 1 == end && byte == scan->now.delimiters.terminator;
+        if (ends || !is_line_end(byte)) copy->bytes[copy->length++] = byte;
+    }
     copy->file_offset = scan->window_offset + (int64_t)start;
     copy->ordinal = ordinal;
     copy->enveloped = enveloped;
@@ -163,10 +167,6 @@ static void keep_header(x12_scan *scan, header_copy *copy, size_t start, size_t 
 }
 
 /* ---- closing ---- */
-
-static bool same_text(element_view left, element_view right) {
-    return left.length == right.length && memcmp(left.at, right.at, left.length) == 0;
-}
 
 static element_view trimmed(element_view element) {
     while (element.length > 0 && is_blank(element.at[element.length - 1])) element.length--;
@@ -184,7 +184,7 @@ static bool check_trailer(x12_scan *scan, const segment_view *segment, uint32_t 
                     segment_end(scan, segment) - segment->start, id, 1);
         right = false;
     }
-    if (!same_text(trimmed(value_element(segment, 2)), trimmed(control))) {
+    if (!same_unwrapped(trimmed(value_element(segment, 2)), trimmed(control))) {
         add_finding(scan, control_differs, segment->start, segment_end(scan, segment) - segment->start, id, 2);
         right = false;
     }
@@ -196,15 +196,15 @@ static void check_transaction(x12_scan *scan, uint32_t at) {
     transactions_table *transactions = &scan->tables.transactions;
     const size_t row = (size_t)now->transaction_row;
     const uint32_t start = now->set_offset, length = at - start;
-    if (!now->seen_bpr) add_finding(scan, X12_BPR_MISSING, start, length, 0, 0);
-    if (!now->seen_trn) add_finding(scan, X12_TRN_MISSING, start, length, 0, 0);
-    if (now->tx_overflow) add_finding(scan, X12_SUM_OVERFLOW, start, length, 0, 0);
+    if (!now->seen_bpr) add_finding_of(scan, 1, X12_BPR_MISSING, start, length, 0);
+    if (!now->seen_trn) add_finding_of(scan, 1, X12_TRN_MISSING, start, length, 0);
+    if (now->tx_overflow) add_finding_of(scan, 1, X12_SUM_OVERFLOW, start, length, 0);
     int64_t left = 0;
     bool overflow = __builtin_sub_overflow(now->claim_paid_cents, now->provider_adjustment_cents, &left);
     bool balanced = !overflow && !now->tx_overflow && !now->tx_unreadable && now->seen_bpr &&
                     left == transactions->paid_cents[row];
     transactions->balanced[row] = balanced;
-    if (!balanced) add_finding(scan, X12_TRANSACTION_UNBALANCED, start, length, 0, 0);
+    if (!balanced) add_finding_of(scan, 1, X12_TRANSACTION_UNBALANCED, start, length, 0);
     transactions->claim_paid_cents[row] = now->claim_paid_cents;
     transactions->provider_adjustment_cents[row] = now->provider_adjustment_cents;
 }
@@ -236,9 +236,6 @@ static void close_set(x12_scan *scan, uint32_t body_end, uint32_t end) {
         scan->tables.skipped.end[now->skipped_row] = end;
         scan->tables.skipped.segment_count[now->skipped_row] = now->segment_ordinal;
     }
-    uint32_t length = now->control.length < sizeof now->previous_control ? now->control.length : 0;
-    memcpy(now->previous_control, now->control.at, length);
-    now->previous_control_length = length;
     now->mode = SET_NONE;
     now->claim_row = now->service_row = now->transaction_row = -1;
 }
@@ -259,7 +256,6 @@ static void cut_group(x12_scan *scan, uint32_t at) {
     scan->tables.groups.transaction_count[now->group_row] = now->group_sets;
     scan->gs.open = false;
     now->group_row = -1;
-    now->previous_control_length = 0;
 }
 
 static void note_interchange_end(x12_scan *scan, uint32_t end) {
@@ -299,7 +295,7 @@ static void open_group(x12_scan *scan, size_t start, size_t end, bool enveloped)
     keep_header(scan, &scan->gs, start, end, enveloped, now->group_count++);
     now->group_sets = 0;
     now->interchange_groups += enveloped;
-    now->previous_control_length = 0;
+    now->previous_control = 0;
     add_group_row(scan);
 }
 
@@ -364,6 +360,15 @@ static void open_skipped(x12_scan *scan, const segment_view *segment, kind_code4
     table->range[row] = now->range;
 }
 
+/* Of a control number without its line wraps; 0 for an empty one. */
+static uint64_t hash_control(element_view control) {
+    uint64_t hash = 0;
+    for (uint32_t i = 0; i < control.length; i++) {
+        if (!is_line_end(control.at[i])) hash = fold_multiply(hash ^ control.at[i], UINT64_C(0x9E3779B97F4A7C15)) | 1;
+    }
+    return hash;
+}
+
 static void on_st(x12_scan *scan, const segment_view *segment) {
     scan_context *now = &scan->now;
     cut_set(scan, segment->start);
@@ -386,11 +391,12 @@ static void on_st(x12_scan *scan, const segment_view *segment) {
     kind_code4 set_id = (kind_code4)load_up_to_8(set.at, set.length < 4 ? set.length : 4);
     if (set_id == packed_id("835")) open_835(scan, segment);
     else open_skipped(scan, segment, set_id);
-    if (now->previous_control_length != 0 &&
-        same_text(now->control, (element_view){now->previous_control, now->previous_control_length})) {
+    const uint64_t control = hash_control(now->control);
+    if (control != 0 && control == now->previous_control) {
         add_finding(scan, X12_ST_DUPLICATE, segment->start, segment_end(scan, segment) - segment->start, packed_id("ST"),
                     2);
     }
+    now->previous_control = control;
 }
 
 static void trailer_unexpected(x12_scan *scan, const segment_view *segment, kind_code4 id) {
@@ -430,7 +436,6 @@ static void on_ge(x12_scan *scan, const segment_view *segment) {
     scan->tables.groups.transaction_count[now->group_row] = now->group_sets;
     scan->gs.open = false;
     now->group_row = -1;
-    now->previous_control_length = 0;
 }
 
 static void on_iea(x12_scan *scan, const segment_view *segment) {
@@ -506,7 +511,9 @@ static void note_junk(x12_scan *scan, const segment_view *segment) {
 static void on_segment(x12_scan *scan, const segment_view *segment) {
     const segment_id id = (segment_id)segment->id;
     scan_context *now = &scan->now;
-    now->segment_ordinal++;
+    /* What opens or closes something larger cuts the set: it is none of its segments. */
+    const bool inside = id == SEGMENT_UNKNOWN || id == SEGMENT_SE || id >= SEGMENT_TA1;
+    now->segment_ordinal += inside;
     if (id > SEGMENT_TA1 && now->mode == SET_835) {
         on_known_detail(scan, segment);
         return;

@@ -133,9 +133,10 @@ typedef struct {
 
 typedef enum { SET_NONE, SET_835, SET_SKIPPED, SET_DISCARDED } set_mode;
 
-/* Raw header segments are kept: a later window repeats their row without having their bytes. */
+/* Header segments are kept, without line wraps: a later window repeats their row without having their bytes. */
+enum { HEADER_BYTES_MAX = ISA_BYTES_MAX + 64 };
 typedef struct {
-    uint8_t bytes[ISA_BYTES_MAX + VALUE_SLACK];
+    uint8_t bytes[HEADER_BYTES_MAX + VALUE_SLACK];
     uint32_t length;
     int64_t file_offset;
     uint32_t ordinal;
@@ -146,22 +147,26 @@ typedef struct {
 typedef struct {
     x12_delimiters delimiters;
     bool delimiters_known;
+    bool component_guessed;     /* no ISA told it: the first SVC01 will */
+    bool lead_known, lead_broken; /* the input starts with something else than a header; with an ISA that is none */
+    uint8_t lead_separator;     /* of that ISA */
+    int64_t lead_offset;        /* where in the file it stands */
     bool junk_noted;            /* one X12_JUNK for a run of junk */
     bool bare_noted;            /* one X12_NO_GS for an interchange */
     uint32_t interchange_count, group_count, transaction_count; /* file-wide, the next ordinals */
     uint32_t interchange_groups, interchange_sets, group_sets;  /* counted for IEA01 and GE01 */
-    uint8_t previous_control[16]; /* ST02 of the set before, in the group */
-    uint32_t previous_control_length;
+    uint64_t previous_control;  /* hash of ST02 of the set before, in the group; 0 for none */
     int32_t interchange_row, group_row, transaction_row, skipped_row, header_row, claim_row, service_row;
     set_mode mode;
     uint32_t segment_ordinal;   /* in the transaction, ST is 1 */
+    uint32_t claim_ordinal, service_ordinal; /* of the open CLP and SVC: their balances are found at their ends */
     uint32_t set_offset;        /* byte of ST */
     uint32_t body_offset;       /* byte behind ST's terminator */
     element_view control;       /* ST02 */
     uint8_t level;
     int32_t owner;
     bool seen_bpr, seen_trn, seen_payer, seen_payee, tx_unreadable, tx_failed, tx_overflow;
-    bool claim_unreadable, line_unreadable, claim_has_lines, expects_trace;
+    bool claim_unreadable, line_unreadable, line_dated, claim_has_lines, expects_trace;
     int64_t claim_paid_cents, provider_adjustment_cents;
     int64_t claim_adjustment_cents, line_charge_cents, line_adjustment_cents;
     int32_t range;
@@ -175,6 +180,7 @@ typedef struct {
     int64_t window_offset;      /* of data[0] in the file */
     bool final;                 /* no more input follows */
     bool out_of_memory;
+    bool unterminated;          /* the segment in work ends without a terminator, where its last delimiter stands */
     index_kernel kernel;
     delimiter_index index;
     size_t delimiter_capacity, end_capacity;
@@ -197,7 +203,7 @@ typedef struct {
 } x12_scan;
 
 ALWAYS_INLINE uint32_t segment_end(const x12_scan *scan, const segment_view *segment) {
-    size_t end = (size_t)segment->delimiters[segment->separators] + 1;
+    size_t end = (size_t)segment->delimiters[segment->separators] + !scan->unterminated;
     return (uint32_t)(end < scan->size ? end : scan->size);
 }
 
@@ -251,8 +257,12 @@ static __attribute__((noinline, cold)) int clean_segment(x12_scan *scan, segment
     return 0;
 }
 
+/* Of at most three characters. Every id is a literal, so this costs nothing at run time. */
 ALWAYS_INLINE kind_code4 packed_id(const char *id) {
-    return (uint32_t)(uint8_t)id[0] | (uint32_t)(uint8_t)id[1] << 8 | (uint32_t)(uint8_t)id[2] << 16;
+    kind_code4 packed = (uint8_t)id[0];
+    if (id[0] != 0) packed |= (kind_code4)(uint8_t)id[1] << 8;
+    if (id[0] != 0 && id[1] != 0) packed |= (kind_code4)(uint8_t)id[2] << 16;
+    return packed;
 }
 
 /* `at` counts from scan->data. Cold: it reserves its own row. */
@@ -280,6 +290,15 @@ static __attribute__((noinline, cold)) void add_finding(
     findings->interchange[row] = now->interchange_row;
     findings->range[row] = now->range;
     if (inside && finding_severity(code) == SEVERITY_ERROR) scan->now.tx_failed = true;
+}
+
+/* A finding about another segment of the open transaction than the one in work. */
+static __attribute__((noinline, cold)) void add_finding_of(
+    x12_scan *scan, uint32_t ordinal, finding_code code, size_t at, uint32_t length, kind_code4 segment) {
+    const uint32_t in_work = scan->now.segment_ordinal;
+    scan->now.segment_ordinal = ordinal;
+    add_finding(scan, code, at, length, segment, 0);
+    scan->now.segment_ordinal = in_work;
 }
 
 #endif

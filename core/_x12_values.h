@@ -55,9 +55,12 @@ ALWAYS_INLINE uint32_t eight_digits(uint64_t word) {
 static __attribute__((noinline)) finding_code parse_decimal_plain(element_view element, int decimals, int64_t *value) {
     *value = 0;
     if (element.length > AMOUNT_CHARACTERS_MAX) {
+        bool dotted = false;
         for (uint32_t i = 0; i < element.length; i++) {
             uint8_t byte = element.at[i];
-            if ((byte < '0' || byte > '9') && byte != '.' && !(byte == '-' && i == 0)) return X12_AMOUNT_BAD;
+            bool first_dot = byte == '.' && !dotted;
+            if ((byte < '0' || byte > '9') && !first_dot && !(byte == '-' && i == 0)) return X12_AMOUNT_BAD;
+            dotted |= first_dot;
         }
         return X12_AMOUNT_OVERFLOW;
     }

@@ -5,7 +5,6 @@
 #include "_x12_scan.h"
 
 enum {
-    HEAD_ELEMENTS_MAX = 64, /* elements kept of a segment that an ISA cuts short */
     PREFETCH_BYTES = 20000,  /* a little more than a block ahead */
     TRAILER_ELEMENT_MAX = 20 /* a longer control number may hide the ISA behind a trailer without terminator */
 };
@@ -20,7 +19,7 @@ static const uint8_t BYTE_ORDER_MARK[3] = {0xEF, 0xBB, 0xBF};
 static size_t skip_layout(const uint8_t *data, size_t at, size_t stop, uint8_t separator) {
     for (;;) {
         while (at < stop && is_blank(data[at]) && data[at] != separator) at++;
-        if (at + 3 <= stop && memcmp(data + at, BYTE_ORDER_MARK, 3) == 0) at += 3;
+        if (at + 3 <= stop && separator != BYTE_ORDER_MARK[0] && memcmp(data + at, BYTE_ORDER_MARK, 3) == 0) at += 3;
         else return at;
     }
 }
@@ -59,7 +58,7 @@ static void take_isa(x12_scan *scan, size_t at, const x12_header *header) {
     cut_interchange(scan, (uint32_t)at);
     scan->now.delimiters = header->delimiters;
     scan->now.delimiters_known = true;
-    scan->now.junk_noted = false;
+    scan->now.component_guessed = scan->now.junk_noted = false;
     open_interchange(scan, at, header->end, true);
     const uint32_t length = (uint32_t)(header->end - at);
     if (header->terminator_missing) add_finding(scan, X12_ISA_TERMINATOR_MISSING, at, length, packed_id("ISA"), 16);
@@ -68,38 +67,100 @@ static void take_isa(x12_scan *scan, size_t at, const x12_header *header) {
     scan->cursor = header->end;
 }
 
+static void go_bare(x12_scan *scan, size_t at, const x12_header *header) {
+    scan->now.delimiters = header->delimiters;
+    scan->now.delimiters_known = scan->now.component_guessed = true;
+    scan->cursor = at;
+}
+
+/* What stood before the first header, told where it starts: maybe windows ago. */
+static void tell_lead(x12_scan *scan, finding_code code, size_t at) {
+    const int64_t before = scan->window_offset + (int64_t)at - scan->now.lead_offset;
+    const size_t row = scan->tables.findings.rows;
+    add_finding(scan, code, at, before < UINT32_MAX ? (uint32_t)before : UINT32_MAX, 0, 0);
+    if (scan->tables.findings.rows > row) scan->tables.findings.file_offset[row] = scan->now.lead_offset;
+}
+
+/* The input starts with junk: the next ISA is its first header. */
+static walk_status find_header_behind_junk(x12_scan *scan) {
+    x12_header header;
+    size_t found = scan->cursor;
+    switch (find_isa(scan->data, found, scan->size, scan->size, scan->final, &found, &header)) {
+        case HEADER_NEEDS_MORE:
+            scan->cursor = found;
+            return WALK_STOP;
+        case HEADER_FOUND:
+            tell_lead(scan, X12_JUNK, found);
+            take_isa(scan, found, &header);
+            return WALK_ON;
+        default:
+            /* What cannot be the start of an ISA any more is behind us. */
+            if (!scan->final && scan->size - scan->cursor > 2 * ISA_BYTES_MAX) {
+                scan->cursor = scan->size - 2 * ISA_BYTES_MAX;
+            }
+            return WALK_STOP;
+    }
+}
+
+/* The input starts with an ISA that cannot be read: a GS, an ST or a whole ISA behind it is the first header. Segment
+ * starts are not known, so each place counts that is no middle of a word and no second element. */
+static walk_status find_header_behind_broken(x12_scan *scan) {
+    const uint8_t *data = scan->data;
+    x12_header header;
+    for (; scan->cursor + 1 < scan->size; scan->cursor++) {
+        const size_t at = scan->cursor + 1;
+        if (is_alphanumeric(data[at - 1]) || data[at - 1] == scan->now.lead_separator) continue;
+        if (data[at] != 'I' && data[at] != 'G' && data[at] != 'S') continue;
+        header_status status = starts_isa(data, at, scan->size) || (!scan->final && scan->size - at < 4)
+                                   ? read_isa(data, at, scan->size, scan->final, &header)
+                                   : HEADER_NONE;
+        if (status == HEADER_FOUND) {
+            tell_lead(scan, X12_ISA_BROKEN, at);
+            take_isa(scan, at, &header);
+            return WALK_ON;
+        }
+        if (status == HEADER_NONE) status = read_bare(data, at, scan->size, scan->final, &header);
+        if (status == HEADER_NEEDS_MORE) return WALK_STOP;
+        if (status == HEADER_FOUND) {
+            tell_lead(scan, X12_ISA_BROKEN, at);
+            go_bare(scan, at, &header);
+            return WALK_ON;
+        }
+    }
+    return WALK_STOP;
+}
+
 /* Find the first header of the input. WALK_STOP: there is none (any more input may still bring one). */
 static walk_status find_first_header(x12_scan *scan) {
     const uint8_t *data = scan->data;
-    size_t at = skip_layout(data, scan->cursor, scan->size, 0xFF);
-    x12_header header;
-    header_status status = at < scan->size ? read_isa(data, at, scan->size, scan->final, &header) : HEADER_NONE;
-    if (status == HEADER_NEEDS_MORE) return WALK_STOP;
-    if (status == HEADER_FOUND) {
-        take_isa(scan, at, &header);
-        return WALK_ON;
-    }
-    status = at < scan->size ? read_bare(data, at, scan->size, scan->final, &header) : HEADER_NONE;
-    if (status == HEADER_NEEDS_MORE) return WALK_STOP;
-    if (status == HEADER_FOUND) {
-        scan->now.delimiters = header.delimiters;
-        scan->now.delimiters_known = true;
+    scan_context *now = &scan->now;
+    if (!now->lead_known) {
+        const size_t at = skip_layout(data, scan->cursor, scan->size, 0xFF);
+        x12_header header;
         scan->cursor = at;
-        return WALK_ON;
+        if (at == scan->size) return WALK_STOP;
+        header_status status = read_isa(data, at, scan->size, scan->final, &header);
+        if (status == HEADER_NEEDS_MORE) return WALK_STOP;
+        if (status == HEADER_FOUND) {
+            take_isa(scan, at, &header);
+            return WALK_ON;
+        }
+        now->lead_broken = starts_isa(data, at, scan->size);
+        status = now->lead_broken ? HEADER_NONE : read_bare(data, at, scan->size, scan->final, &header);
+        if (status == HEADER_NEEDS_MORE) return WALK_STOP;
+        if (status == HEADER_FOUND) {
+            go_bare(scan, at, &header);
+            return WALK_ON;
+        }
+        now->lead_known = true;
+        now->lead_offset = scan->window_offset + (int64_t)at;
+        if (now->lead_broken) {
+            const size_t behind = id_end(data, at, scan->size, "ISA");
+            now->lead_separator = data[behind];
+            scan->cursor = behind;
+        }
     }
-    size_t found = find_isa(data, at, scan->size, scan->size, scan->final, &header);
-    if (found == scan->size) {
-        /* What cannot be the start of an ISA any more is behind us. */
-        if (!scan->final && scan->size > 2 * ISA_BYTES_MAX) scan->cursor = scan->size - 2 * ISA_BYTES_MAX;
-        return WALK_STOP;
-    }
-    if (!scan->final && scan->size - found < 2 * ISA_BYTES_MAX) {
-        scan->cursor = found;
-        return WALK_STOP;
-    }
-    add_finding(scan, X12_JUNK, at, (uint32_t)(found - at), 0, 0);
-    take_isa(scan, found, &header);
-    return WALK_ON;
+    return now->lead_broken ? find_header_behind_broken(scan) : find_header_behind_junk(scan);
 }
 
 static uint32_t short_id(const uint8_t *at, uint32_t length) {
@@ -108,44 +169,52 @@ static uint32_t short_id(const uint8_t *at, uint32_t length) {
     return key;
 }
 
-/* A segment id with a line wrap in it, or blanks before its separator, is still that id. */
+/* A segment id with a line wrap in it, or blanks around it, is still that id. */
 static segment_id identify(const x12_scan *scan, const segment_view *segment) {
     uint8_t id[3];
-    uint32_t length = 0;
-    for (uint32_t at = segment->start; at < segment->delimiters[0]; at++) {
-        if (is_blank(scan->data[at])) continue;
+    uint32_t length = 0, start = segment->start, stop = segment->delimiters[0];
+    while (start < stop && is_blank(scan->data[start])) start++;
+    while (stop > start && is_blank(scan->data[stop - 1])) stop--;
+    for (uint32_t at = start; at < stop; at++) {
+        if (is_line_end(scan->data[at])) continue;
         if (length == sizeof id) return SEGMENT_UNKNOWN;
         id[length++] = scan->data[at];
     }
     return lookup_segment(short_id(id, length));
 }
 
-/* The part of a segment before a hidden ISA, taken as the segment that it was meant to be. */
+/* Inside of a set any segment without a terminator is one of its segments; outside of sets an unknown one is junk. */
+static void take_without_terminator(x12_scan *scan, const segment_view *segment) {
+    const uint32_t ordinal = scan->now.segment_ordinal + 1;
+    scan->unterminated = true;
+    add_finding_of(scan, ordinal, X12_UNTERMINATED, segment->start, segment_end(scan, segment) - segment->start, 0);
+    on_segment(scan, segment);
+    scan->unterminated = false;
+}
+
+/* The part of a segment before a hidden ISA, taken as the segment that it was meant to be. The index is made anew
+ * behind the ISA, so its delimiters may be cut short where they stand. */
 static void take_head(x12_scan *scan, const segment_view *segment, size_t stop) {
-    uint32_t delimiters[HEAD_ELEMENTS_MAX + 1];
+    uint32_t *delimiters = scan->index.delimiters + (segment->delimiters - scan->index.delimiters);
     uint32_t count = 0;
     while (stop > segment->start && is_blank(scan->data[stop - 1])) stop--;
-    while (count < segment->separators && segment->delimiters[count] < stop) {
-        if (count == HEAD_ELEMENTS_MAX) break;
-        delimiters[count] = segment->delimiters[count];
-        count++;
-    }
+    while (count < segment->separators && delimiters[count] < stop) count++;
     delimiters[count] = (uint32_t)stop;
     segment_view head = {segment->start, count, SEGMENT_UNKNOWN, delimiters, scan->data, delimiters};
     if (clean_segment(scan, &head) != 0) {
         scan->out_of_memory = true;
         return;
     }
-    add_finding(scan, X12_UNTERMINATED, segment->start, (uint32_t)(stop - segment->start), 0, 0);
     head.id = identify(scan, &head);
-    if (head.id != SEGMENT_UNKNOWN && head.id != SEGMENT_ISA) on_segment(scan, &head);
+    if (head.id == SEGMENT_UNKNOWN && scan->now.mode == SET_NONE) on_segment(scan, &head);
+    else take_without_terminator(scan, &head);
 }
 
-/* A segment that starts with ISA. */
-static walk_status take_isa_segment(x12_scan *scan, const segment_view *segment) {
+/* A segment that starts with ISA. Where it cannot be read it ends the interchange; in a set its id may be damaged. */
+static walk_status take_isa_segment(x12_scan *scan, segment_view *segment) {
     x12_header header;
     const x12_delimiters before = scan->now.delimiters;
-    switch (read_isa(scan->data, segment->start, scan->size, scan->final, &header)) {
+    switch (read_followed_isa(scan->data, segment->start, scan->size, scan->final, &header)) {
         case HEADER_NEEDS_MORE:
             scan->cursor = segment->start;
             return WALK_STOP;
@@ -155,8 +224,32 @@ static walk_status take_isa_segment(x12_scan *scan, const segment_view *segment)
                        ? WALK_ON
                        : WALK_RESYNC;
         default:
-            add_finding(scan, X12_ISA_BROKEN, segment->start, segment_end(scan, segment) - segment->start,
-                        packed_id("ISA"), 0);
+            break;
+    }
+    if (scan->now.mode != SET_NONE) {
+        segment->id = SEGMENT_UNKNOWN;
+        on_segment(scan, segment);
+    } else {
+        cut_interchange(scan, segment->start);
+        add_finding(scan, X12_ISA_BROKEN, segment->start, segment_end(scan, segment) - segment->start, packed_id("ISA"),
+                    0);
+    }
+    return WALK_ON;
+}
+
+/* An ISA may stand at the cursor whose segment does not end by the delimiters in use, for it has its own. */
+static __attribute__((noinline)) walk_status take_isa_ahead(x12_scan *scan) {
+    const size_t at = skip_layout(scan->data, scan->cursor, scan->size, scan->now.delimiters.separator);
+    x12_header header;
+    if (!starts_isa(scan->data, at, scan->size)) return WALK_ON;
+    switch (read_followed_isa(scan->data, at, scan->size, scan->final, &header)) {
+        case HEADER_NEEDS_MORE:
+            scan->cursor = at;
+            return WALK_STOP;
+        case HEADER_FOUND:
+            take_isa(scan, at, &header);
+            return WALK_RESYNC;
+        default:
             return WALK_ON;
     }
 }
@@ -169,28 +262,28 @@ static bool may_hide_isa(const x12_scan *scan, const segment_view *segment, segm
 }
 
 /* Cold: everything that is not a plain segment in its place. */
-static __attribute__((noinline)) walk_status take_odd_segment(x12_scan *scan, const segment_view *segment) {
+static __attribute__((noinline)) walk_status take_odd_segment(
+    x12_scan *scan, segment_view *segment, bool terminated) {
     const segment_id id = (segment_id)segment->id;
-    const uint8_t *at = scan->data + segment->start;
-    const uint32_t length = segment->delimiters[segment->separators] - segment->start;
-    if (id == SEGMENT_ISA || (length > 3 && memcmp(at, "ISA", 3) == 0 && !is_alphanumeric(at[3]))) {
-        return take_isa_segment(scan, segment);
-    }
+    if (id == SEGMENT_ISA || starts_isa(scan->data, segment->start, scan->size)) return take_isa_segment(scan, segment);
     if (may_hide_isa(scan, segment, id)) {
         x12_header header;
-        size_t hidden =
-            find_isa(scan->data, segment->start + 1, segment->start + length, scan->size, scan->final, &header);
-        if (hidden != scan->size) {
-            if (!scan->final && scan->size - hidden < 2 * ISA_BYTES_MAX) {
+        size_t hidden = 0;
+        switch (find_isa(scan->data, (size_t)segment->start + 1, segment_end(scan, segment), scan->size, scan->final,
+                         &hidden, &header)) {
+            case HEADER_NEEDS_MORE:
                 scan->cursor = segment->start;
                 return WALK_STOP;
-            }
-            take_head(scan, segment, hidden);
-            take_isa(scan, hidden, &header);
-            return WALK_RESYNC;
+            case HEADER_FOUND:
+                take_head(scan, segment, hidden);
+                take_isa(scan, hidden, &header);
+                return WALK_RESYNC;
+            default:
+                break;
         }
     }
-    on_segment(scan, segment);
+    if (terminated) on_segment(scan, segment);
+    else take_without_terminator(scan, segment);
     return WALK_ON;
 }
 
@@ -241,7 +334,7 @@ static walk_status take_segments(x12_scan *scan) {
             return WALK_STOP;
         }
         segment->id = identify(scan, segment);
-        walk_status status = take_odd_segment(scan, segment);
+        walk_status status = take_odd_segment(scan, segment, true);
         if (status != WALK_ON) return status;
         inside = scan->now.mode == SET_835;
     }
@@ -256,7 +349,7 @@ static walk_status take_segments(x12_scan *scan) {
     memmove(scan->index.delimiters, scan->index.delimiters + taken, left * sizeof(uint32_t));
     scan->index.delimiter_count = left;
     scan->index.end_count = 0;
-    return WALK_ON;
+    return take_isa_ahead(scan);
 }
 
 /* The input ends without a terminator: what is left, blanks aside, is the last segment. */
@@ -272,10 +365,18 @@ static walk_status take_unterminated(x12_scan *scan) {
         scan->out_of_memory = true;
         return WALK_STOP;
     }
-    scan->index.ends[scan->index.end_count++] = (uint32_t)scan->index.delimiter_count;
+    const uint32_t *delimiters = scan->index.delimiters;
+    const uint32_t separators = (uint32_t)scan->index.delimiter_count;
     scan->index.delimiters[scan->index.delimiter_count++] = (uint32_t)stop;
-    add_finding(scan, X12_UNTERMINATED, start, (uint32_t)(stop - start), 0, 0);
-    walk_status status = take_segments(scan);
+    segment_view last = {(uint32_t)start, separators, SEGMENT_UNKNOWN, delimiters, scan->data, delimiters};
+    if (clean_segment(scan, &last) != 0) {
+        scan->out_of_memory = true;
+        return WALK_STOP;
+    }
+    last.id = identify(scan, &last);
+    scan->unterminated = true;
+    walk_status status = take_odd_segment(scan, &last, false);
+    scan->unterminated = false;
     return status == WALK_RESYNC ? WALK_RESYNC : WALK_STOP;
 }
 
@@ -291,7 +392,7 @@ static void undo_open_set(x12_scan *scan) {
 static void discard_open_set(x12_scan *scan) {
     scan_context *now = &scan->now;
     if (now->mode == SET_835) {
-        add_finding(scan, X12_TRANSACTION_TOO_LARGE, now->set_offset, 0, 0, 0);
+        add_finding_of(scan, 1, X12_TRANSACTION_TOO_LARGE, now->set_offset, 0, 0);
         const uint32_t at = (uint32_t)scan->cursor;
         const size_t row = (size_t)now->transaction_row;
         close_835(scan, at, at);

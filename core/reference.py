@@ -18,6 +18,7 @@ from reassoc.core.reference_envelope import (
     find_isa,
     is_alphanumeric,
     is_followed,
+    isa_id_end,
     may_hide_isa,
     read_isa,
     read_segment,
@@ -110,9 +111,11 @@ class _Reader:
 
     def behind_broken_isa(self, start: int) -> bool:
         """Go on at the first GS or ST behind an ISA that cannot be read, or at a whole ISA."""
-        for place in range(start + 3, len(self.data)):
+        behind = isa_id_end(self.data, start)
+        separator = self.data[behind]
+        for place in range(behind + 1, len(self.data)):
             before = self.data[place - 1]
-            if is_alphanumeric(before) or before == self.data[start + 3]:
+            if is_alphanumeric(before) or before == separator:
                 continue
             if starts_isa(self.data, place):
                 isa = read_isa(self.data, place)
@@ -133,7 +136,7 @@ class _Reader:
             if self.place >= len(self.data):
                 break
             segment, terminated = read_segment(self.data, self.place, self.delimiters)
-            if starts_isa(self.data, self.place):
+            if starts_isa(self.data, self.place) or segment.name == b"ISA":
                 self.isa(segment)
             else:
                 self.step(segment, terminated)

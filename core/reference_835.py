@@ -193,7 +193,10 @@ class Body(Details):
         self.service_ordinal = self.ordinal
         self.service = self.tables.add("services", claim=self.claim, offset=segment.offset)
         row = self.tables["services"][self.service]
-        qualifier, _, procedure = segment.text(1).partition(self.component)
+        qualifier, found, procedure = segment.text(1).partition(self.component)
+        if len(qualifier) > 2 and not found:
+            qualifier, procedure = b"", qualifier
+            self.find(FindingCode.X12_ELEMENT_MISSING, segment.offset)
         row["procedure_qualifier"] = self.part(segment, 1, qualifier, 2)
         row["procedure"] = procedure
         row["charge_cents"], charge_readable = self.amount(segment, 2)
@@ -217,6 +220,7 @@ class Body(Details):
         children_stop(row, self.tables, ("adjustment",))
         row["end"] = end
         self.settle_service_dates()
+        row["adjustment_cents"] = self.line_adjustments.cents
         left = row["charge_cents"] - self.line_adjustments.cents
         row["balanced"] = self.line_adjustments.readable and left == row["paid_cents"]
         if not row["balanced"]:

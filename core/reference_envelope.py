@@ -5,6 +5,7 @@ Slow and obvious on purpose. Tests hold the compiled scanner against it; product
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from reassoc.core.reference_values import unwrapped
@@ -97,10 +98,20 @@ def is_alphanumeric(byte: int) -> bool:
     return byte in _ALNUM
 
 
+_ISA_ID = re.compile(rb"I[\r\n]*S[\r\n]*A")
+"""A line wrap may stand in any segment id."""
+
+
+def isa_id_end(data: bytes, offset: int) -> int:
+    """Byte behind the segment id ISA that starts here; -1 where none does."""
+    match = _ISA_ID.match(data, offset)
+    return -1 if match is None else match.end()
+
+
 def starts_isa(data: bytes, offset: int) -> bool:
     """Whether "ISA" stands here as a segment id, whatever follows."""
-    following = data[offset + 3 : offset + 4] or b"A"
-    return data.startswith(b"ISA", offset) and not is_alphanumeric(following[0])
+    end = isa_id_end(data, offset)
+    return 0 <= end < len(data) and not is_alphanumeric(data[end])
 
 
 def read_isa(data: bytes, offset: int) -> Isa | None:
@@ -108,7 +119,9 @@ def read_isa(data: bytes, offset: int) -> Isa | None:
 
     Counted on into the next segment, an ISA with fewer elements would have letters for delimiters.
     """
-    place = offset + 3
+    place = isa_id_end(data, offset)
+    if place < 0:
+        return None
     while place < len(data) and data[place] in b" \r\n":
         place += 1
     if place >= len(data) or is_alphanumeric(data[place]):
@@ -119,11 +132,13 @@ def read_isa(data: bytes, offset: int) -> Isa | None:
         return None
     elements, at = [(offset, data[offset:place])], place + 1
     for piece in pieces[:-1]:
-        if len(piece) >= ISA_ELEMENT_BYTES_MAX:
+        if len(piece) > ISA_ELEMENT_BYTES_MAX:
             return None
         elements.append((at, piece))
         at += len(piece) + 1
     component, terminator, end, missing = _settle(data, separator, at)
+    if component in _LINE_END:
+        component = 0
     if is_alphanumeric(terminator):
         return None
     elements.append((at, data[at : at + 1] if component else b""))
@@ -150,11 +165,36 @@ def _settle(data: bytes, separator: int, at: int) -> tuple[int, int, int, bool]:
         for probe in range(at + 2, at + 2 + OVERLONG_ISA16_BYTES_MAX):
             ending = ending_byte(data, probe, separator)
             if ending is not None:
-                return component, ending, probe, data[probe - 1] != ending
+                return _settle_overlong(data, separator, at, probe, ending)
     return component, behind, at + 2, False
 
 
-_LAST_ELEMENTS = {b"GS": 8, b"TA1": 5, b"IEA": 2, b"ST": 2}
+def _settle_overlong(
+    data: bytes, separator: int, at: int, following: int, ending: int
+) -> tuple[int, int, int, bool]:
+    """As `_settle`, for an over-long ISA16 or an element too many before it.
+
+    The component separator stands right before the terminator, or else where it should.
+    """
+    last = following
+    while last > at + 1 and data[last - 1] != ending and data[last - 1] in LAYOUT:
+        last -= 1
+    missing = data[last - 1] != ending
+    before = data[last - 1] if missing else data[last - 2]
+    component = data[at]
+    if before == separator:
+        component = 0
+    elif not is_alphanumeric(before):
+        component = before
+    return component, ending, following if missing else last, missing
+
+
+_LAST_ELEMENTS = {
+    rb"G[\r\n]*S": 8,
+    rb"T[\r\n]*A[\r\n]*1": 5,
+    rb"I[\r\n]*E[\r\n]*A": 2,
+    rb"S[\r\n]*T": 2,
+}
 
 
 def ending_byte(data: bytes, offset: int, separator: int) -> int | None:
@@ -164,7 +204,7 @@ def ending_byte(data: bytes, offset: int, separator: int) -> int | None:
     digit, no blank, no point, and no separator of further elements.
     """
     for name, elements in _LAST_ELEMENTS.items():
-        if data.startswith(name + bytes([separator]), offset):
+        if re.compile(name + rb"[\r\n]*" + re.escape(bytes([separator]))).match(data, offset):
             passed = 0
             for byte in data[offset : offset + HEADER_BYTES_MAX]:
                 if byte == separator:
