@@ -14,7 +14,8 @@
 
 #define BLOCK_EDGES_MAX 4096       /* remittances times payments of a block that are looked at pair by pair */
 #define BLOCK_SIDE_MAX 512         /* remittances, and payments, of such a block */
-#define BLOCK_CANDIDATES_MAX 8     /* candidates shown for each item of a larger block */
+#define BLOCK_CANDIDATES_MAX 8     /* candidates shown for each item of a larger block; */
+#define BLOCK_SHOWN_MAX 65536      /* fewer, but never none, where that would come to more than this */
 
 #define PAIR_COLUMNS(X)                                                                                                \
     X(row, remittance, "row of the remittance")                                                                        \
@@ -363,20 +364,24 @@ static inline void put_large_pair(const matching *m, int32_t left_row, int32_t r
 
 /* Items of equal cents, each shown with a few of the other side. */
 static inline int put_large_run(const matching *m, const ranked_item *left, size_t left_count,
-                                const ranked_item *right, size_t right_count) {
+                                const ranked_item *right, size_t right_count, size_t shown) {
     size_t longer = left_count > right_count ? left_count : right_count;
     size_t shorter = left_count + right_count - longer;
     size_t rivals = left_count + right_count - 2;
-    if (shorter == 0) return 0;
-    if (reserve_pairs(m, longer * (shorter < BLOCK_CANDIDATES_MAX ? shorter : BLOCK_CANDIDATES_MAX)) != 0) return -1;
-    if (shorter <= BLOCK_CANDIDATES_MAX) {
+    if (reserve_pairs(m, longer * (shorter < shown ? shorter : shown)) != 0) return -1;
+    if (shorter <= shown) {
         for (size_t i = 0; i < left_count; i++)
             for (size_t j = 0; j < right_count; j++) put_large_pair(m, left[i].row, right[j].row, rivals);
         return 0;
     }
     for (size_t i = 0; i < longer; i++)
-        for (size_t j = i; j < i + BLOCK_CANDIDATES_MAX && j < right_count; j++)
-            put_large_pair(m, left[i % left_count].row, right[j].row, rivals);
+        for (size_t k = 0; k < shown && i % shorter + k < shorter; k++) {
+            size_t near = i % shorter + k;
+            if (left_count >= right_count)
+                put_large_pair(m, left[i].row, right[near].row, rivals);
+            else
+                put_large_pair(m, left[near].row, right[i].row, rivals);
+        }
     return 0;
 }
 
@@ -384,7 +389,10 @@ static inline int settle_large_block(const matching *m, const int32_t *left, siz
                                      size_t right_count) {
     ranked_item *a = rank_side(m->left, m->left_digest, m->left_offset, left, left_count, m->left_reason);
     ranked_item *b = rank_side(m->right, m->right_digest, m->right_offset, right, right_count, m->right_reason);
+    size_t shown = BLOCK_SHOWN_MAX / (left_count > right_count ? left_count : right_count);
     int failed = a == NULL || b == NULL;
+    if (shown < 1) shown = 1;
+    if (shown > BLOCK_CANDIDATES_MAX) shown = BLOCK_CANDIDATES_MAX;
     for (size_t i = 0, j = 0; i < left_count && j < right_count && !failed;) {
         if (a[i].cents != b[j].cents) {
             *(a[i].cents < b[j].cents ? &i : &j) += 1;
@@ -393,7 +401,7 @@ static inline int settle_large_block(const matching *m, const int32_t *left, siz
         size_t i_stop = i, j_stop = j;
         while (i_stop < left_count && a[i_stop].cents == a[i].cents) i_stop++;
         while (j_stop < right_count && b[j_stop].cents == b[j].cents) j_stop++;
-        failed = put_large_run(m, a + i, i_stop - i, b + j, j_stop - j) != 0;
+        failed = put_large_run(m, a + i, i_stop - i, b + j, j_stop - j, shown) != 0;
         i = i_stop;
         j = j_stop;
     }

@@ -22,6 +22,7 @@ import numpy.typing as npt
 from reassoc.core import _keys
 from reassoc.core.calendar import BankingCalendar
 from reassoc.core.columns import DATE_NONE, build_table
+from reassoc.core.ordering import id_keys, ids_ascend, pair_order
 from reassoc.core.policy import Policy, longest_first
 from reassoc.core.pool import PaymentColumns, RemittanceColumns, text_parts
 from reassoc.core.reference_keys import payer_form
@@ -304,21 +305,11 @@ def _canonical_order(
     remittance: Rows, payment: Rows, left: RemittanceColumns, right: PaymentColumns
 ) -> npt.NDArray[np.int64] | None:
     """The order of pairs by (remittance id, payment id); None where they stand in it already."""
-    if (remittance[1:] > remittance[:-1]).all() and _ids_ascend(left.id_digest, left.id_offset):
+    ascending = (remittance[1:] > remittance[:-1]).all()
+    if ascending and ids_ascend(left.id_digest, left.id_offset):
         return None
-    keys = (
-        right.id_offset[payment],
-        right.id_digest[payment],
-        left.id_offset[remittance],
-        left.id_digest[remittance],
-    )
-    order: npt.NDArray[np.int64] = np.lexsort(keys)
-    return order
-
-
-def _ids_ascend(digest: npt.NDArray[np.uint64], offset: npt.NDArray[np.int64]) -> bool:
-    same = digest[1:] == digest[:-1]
-    return bool(((digest[1:] > digest[:-1]) | same & (offset[1:] > offset[:-1])).all())
+    left_keys = id_keys(left.id_digest, left.id_offset)[remittance]
+    return pair_order(left_keys, id_keys(right.id_digest, right.id_offset)[payment])
 
 
 # Status of an item by the MatchStatus of its pairs (0 is none). An item has one pair that is AUTO or VARIANCE, or any

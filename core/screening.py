@@ -15,6 +15,7 @@ from reassoc.core import _keys
 from reassoc.core.ach import EntryKind
 from reassoc.core.calendar import BankingCalendar
 from reassoc.core.columns import DATE_NONE
+from reassoc.core.ordering import id_keys, later_of_equals, mix
 from reassoc.core.policy import Policy
 from reassoc.core.pool import PaymentColumns, RemittanceColumns, text_parts
 from reassoc.core.statuses import Funding, PaymentStatus, Reason, RemittanceStatus
@@ -173,29 +174,6 @@ def _funding(
 # ---- duplicates ----
 
 
-def _later_of_equals(
-    keys: list[npt.NDArray[Any]], digest: npt.NDArray[np.uint64], offset: npt.NDArray[np.int64]
-) -> Mask:
-    """bool[k]: rows whose keys all equal those of another row with a lower id."""
-    order = np.lexsort([offset, digest, *keys])
-    same = np.ones(max(len(order) - 1, 0), np.bool_)
-    for key in keys:
-        same &= key[order[1:]] == key[order[:-1]]
-    later = np.zeros(len(order), np.bool_)
-    later[order[1:]] = same
-    return later
-
-
-def _mix(*columns: npt.NDArray[Any]) -> npt.NDArray[np.uint64]:
-    """uint64[n]: a hash of several integer columns; equal rows have equal hashes."""
-    mixed = np.zeros(len(columns[0]), np.uint64)
-    for column in columns:
-        mixed ^= column.astype(np.int64, copy=False).view(np.uint64)
-        mixed *= np.uint64(0x9E3779B97F4A7C15)
-        mixed ^= mixed >> np.uint64(29)
-    return mixed
-
-
 def hold_duplicate_remittances(
     left: RemittanceColumns, items: _keys.Items, seen: ScreenedRemittances
 ) -> None:
@@ -205,13 +183,13 @@ def hold_duplicate_remittances(
     """
     content, unknown = left.body_hash, left.body_hash == 0
     if unknown.any():
-        content = np.where(unknown, _mix(left.id_digest, left.id_offset), content)
+        content = np.where(unknown, mix(left.id_digest, left.id_offset), content)
     rows = _keys.repeated(np.ascontiguousarray(content))
     if not len(rows):
         return
     keys = [content[rows], left.paid_cents[rows], left.effective_date[rows]]
     keys += [items.trace_hashes(rows), items.payers(rows)]
-    held = rows[_later_of_equals(keys, left.id_digest[rows], left.id_offset[rows])]
+    held = rows[later_of_equals(keys, id_keys(left.id_digest[rows], left.id_offset[rows]))]
     seen.status[held] = RemittanceStatus.DUPLICATE
     seen.reason[held] |= np.uint32(Reason.DUPLICATE)
     seen.open[held] = seen.free[held] = False
@@ -222,7 +200,7 @@ def hold_duplicate_payments(right: PaymentColumns, paid: ScreenedPayments) -> No
 
     The day is that of settlement, where that is blank the effective date. O(m).
     """
-    rows = _keys.repeated(_mix(right.ach_trace, right.amount_cents), paid.money.view(np.uint8))
+    rows = _keys.repeated(mix(right.ach_trace, right.amount_cents), paid.money.view(np.uint8))
     if not len(rows):
         return
     settlement, effective = right.settlement_date[rows], right.effective_date[rows]
@@ -230,7 +208,7 @@ def hold_duplicate_payments(right: PaymentColumns, paid: ScreenedPayments) -> No
     keys.append(_keys.text_hashes(*text_parts(right.account[rows])))
     for column in (right.odfi, right.ach_trace, right.rdfi_routing, right.amount_cents):
         keys.append(column[rows])
-    held = rows[_later_of_equals(keys, right.id_digest[rows], right.id_offset[rows])]
+    held = rows[later_of_equals(keys, id_keys(right.id_digest[rows], right.id_offset[rows]))]
     paid.status[held] = PaymentStatus.DUPLICATE
     paid.reason[held] |= np.uint32(Reason.DUPLICATE)
     paid.open[held] = False

@@ -1,0 +1,98 @@
+"""The order of ids, which is the order of everything that the matcher gives out.
+
+An id is (digest, offset); `id_keys` turns a column of them into one sortable number a row.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Keys = npt.NDArray[np.uint64]
+KEY_BITS = 63
+
+
+def id_keys(digest: npt.NDArray[np.uint64], offset: npt.NDArray[np.int64]) -> Keys:
+    """uint64[n]: numbers in the same order as (digest, offset), equal for equal ids.
+
+    O(n) where rows of one file stand together, as they do in pools that were read; else O(n log n).
+    """
+    if not len(digest):
+        return np.zeros(0, np.uint64)
+    starts = np.concatenate([[0], np.flatnonzero(digest[1:] != digest[:-1]) + 1])
+    files, of_run = np.unique(digest[starts], return_inverse=True)
+    lowest = int(offset.min())
+    offset_bits = (int(offset.max()) - lowest).bit_length()
+    if (len(files) - 1).bit_length() + offset_bits > KEY_BITS:
+        return _dense_ranks(digest, offset)
+    heads = of_run.astype(np.uint64) << np.uint64(offset_bits)
+    lengths = np.diff(np.append(starts, len(digest)))
+    return np.repeat(heads, lengths) | (offset - lowest).view(np.uint64)
+
+
+def ids_ascend(digest: npt.NDArray[np.uint64], offset: npt.NDArray[np.int64]) -> bool:
+    """Whether the rows stand in the order of their ids, none twice: a pool of one file does. O(n), no keys made."""
+    same = digest[1:] == digest[:-1]
+    return bool(((digest[1:] > digest[:-1]) | same & (offset[1:] > offset[:-1])).all())
+
+
+def _dense_ranks(digest: npt.NDArray[np.uint64], offset: npt.NDArray[np.int64]) -> Keys:
+    order = np.lexsort([offset, digest])
+    fresh = np.zeros(len(order), np.uint64)
+    digest, offset = digest[order], offset[order]
+    fresh[1:] = (digest[1:] != digest[:-1]) | (offset[1:] != offset[:-1])
+    ranks = np.empty(len(order), np.uint64)
+    ranks[order] = np.cumsum(fresh)
+    return ranks
+
+
+def pair_order(left: Keys, right: Keys) -> npt.NDArray[np.int64] | None:
+    """Order of pairs by (left, right); None where they stand in it already. O(k log k), most of it one sort.
+
+    left, right : uint64[k]    keys of both items of each pair
+    """
+    if (left[1:] > left[:-1]).all():
+        return None
+    order: npt.NDArray[np.int64] = np.argsort(left)
+    tied = np.zeros(len(order) + 1, np.bool_)
+    tied[1:-1] = left[order[1:]] == left[order[:-1]]
+    places = np.flatnonzero(tied[1:] | tied[:-1])
+    if len(places):
+        rows = order[places]
+        order[places] = rows[np.lexsort([right[rows], left[rows]])]
+    return order
+
+
+def later_of_equals(columns: list[npt.NDArray[Any]], ids: Keys) -> npt.NDArray[np.bool_]:
+    """bool[n]: rows whose columns all equal those of another row with a lower id (one of them stays, where ids are equal too).
+
+    columns : arrays of whole numbers; they are compared themselves, a hash only brings equal ones together
+    """
+    mixed = mix(*columns)
+    order = np.argsort(mixed)
+    same = np.ones(max(len(order) - 1, 0), np.bool_)
+    for column in columns:
+        same &= column[order[1:]] == column[order[:-1]]
+    later = np.zeros(len(order), np.bool_)
+    starts = np.flatnonzero(np.concatenate([[True], ~same]))[: len(order)]
+    if len(starts):
+        ids = ids[order]
+        lowest = np.repeat(np.minimum.reduceat(ids, starts), np.diff(np.append(starts, len(order))))
+        keeper = np.flatnonzero(ids == lowest)
+        group = np.searchsorted(starts, keeper, side="right")
+        first = np.concatenate([[True], group[1:] != group[:-1]])
+        later[order] = True
+        later[order[keeper[first]]] = False
+    return later
+
+
+def mix(*columns: npt.NDArray[Any]) -> Keys:
+    """uint64[n]: a hash of several columns of whole numbers; equal rows have equal hashes."""
+    mixed = np.zeros(len(columns[0]), np.uint64)
+    for column in columns:
+        mixed ^= column.astype(np.int64, copy=False).view(np.uint64)
+        mixed *= np.uint64(0x9E3779B97F4A7C15)
+        mixed ^= mixed >> np.uint64(29)
+    return mixed
