@@ -52,6 +52,27 @@ type: $(VENV)/lint-tools     ## mypy strict and pyright
 	$(BIN)/mypy
 	$(BIN)/pyright
 
+bench: $(VENV)/bench-tools     ## the benches; each asserts the answer it timed
+	mkdir -p build/bench
+	cd bench && POLARS_MAX_THREADS=1 ../$(BIN)/python -m pytest -q -p no:cacheprovider . \
+		--benchmark-columns=min,median,max,rounds --benchmark-json=../build/bench/last.json
+	$(BIN)/python bench/report.py build/bench/last.json
+
+DEMO_PAYMENTS ?= 2000
+demo: $(VENV)/installed     ## make a small feed, run the main job on it and show the result
+	rm -rf build/demo
+	mkdir -p build/demo
+	$(BIN)/reassoc generate --out build/demo/feed --payments $(DEMO_PAYMENTS) --seed 7 --defects
+	$(BIN)/reassoc match build/demo/feed --out build/demo/out --as-of 2026-03-31
+	@echo
+	@head -n 4 build/demo/out/matches.csv
+	@echo "... the rest of it lies in build/demo/out: matches.csv, remittances.csv, payments.csv, findings.csv, released/"
+
+dist: $(VENV)/installed     ## source distribution and wheel
+	$(BIN)/python -m pip install --quiet build
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist .
+
 clean:           ## remove what the other words made
 	rm -rf build dist $(VENV) $(VENV)-* *.egg-info core/*.so
 

@@ -1,0 +1,46 @@
+"""reassoc.core: bytes to columns to pairs.
+
+Pure: no file, no socket, no clock, no randomness, no log. Bytes and arrays go in, arrays and values come out.
+
+    read_835, iter_835      X12 835 files as tables of claims, services, adjustments, findings ...
+    read_ach, iter_ach      ACH files as tables of batches, entries, addenda, findings ...
+    match                   which payment belongs to which remittance
+"""
+
+from reassoc.core._x12scan import active_kernel, kernels, release_memory
+from reassoc.core.ach import AchFiles, iter_ach, read_ach
+from reassoc.core.calendar import BankingCalendar
+from reassoc.core.columns import DATE_NONE, Table, TextColumn
+from reassoc.core.errors import FindingCode, LimitError, ParseError, PolicyError, ReassocError, Severity
+from reassoc.core.match import Matches, match
+from reassoc.core.policy import Policy
+from reassoc.core.pool import PaymentColumns, RemittanceColumns
+from reassoc.core.x12_835 import Remittances, iter_835, read_835, read_835_ranges
+
+__all__ = [
+    "DATE_NONE",
+    "AchFiles",
+    "BankingCalendar",
+    "FindingCode",
+    "LimitError",
+    "Matches",
+    "ParseError",
+    "PaymentColumns",
+    "Policy",
+    "PolicyError",
+    "ReassocError",
+    "RemittanceColumns",
+    "Remittances",
+    "Severity",
+    "Table",
+    "TextColumn",
+    "active_kernel",
+    "iter_835",
+    "iter_ach",
+    "kernels",
+    "match",
+    "read_835",
+    "read_835_ranges",
+    "read_ach",
+    "release_memory",
+]
