@@ -31,7 +31,7 @@ ENTRY_BYTES = 190  # an entry and its addenda
 
 
 def _lying_in(stride: int, start: int, numbers: npt.NDArray[np.int64], width: int) -> TextColumn:
-    """Numbers as text of a fixed width, one every `stride` bytes: as a scanner leaves them in its source."""
+    """Numbers as text of a fixed width, one every `stride` bytes: as in a scanned source."""
     source = np.zeros((len(numbers), stride), np.uint8)
     rest = numbers.copy()
     for place in range(start + width - 1, start - 1, -1):
@@ -134,7 +134,7 @@ def _best(calls: dict[str, Callable[[], object]], rounds: int) -> dict[str, floa
 
 
 def test_bench_join_beside_polars(benchmark: Any) -> None:
-    """Two int64 keys, one match each, in random order, one thread each: at least half as fast as Polars."""
+    """Two int64 keys, one match each, any order, one thread: at least half as fast as Polars."""
     random = np.random.default_rng(5)
     left = random.integers(-(2**62), 2**62, ROWS)
     order = random.permutation(ROWS)

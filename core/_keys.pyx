@@ -1,161 +1,18 @@
 """Compiled side of the matcher: normal forms, items, the join, and the tiers on blocks.
 
-The C stands in _keys.h (forms and items), _join.h (equal keys) and _resolve.h (tiers); here is only what Python needs to
-call it. Every kernel runs without the GIL. reference_keys.py is the plain twin of the forms.
+The C stands in _keys.h (forms and items), _join.h (equal keys) and _resolve.h (tiers); here is only
+what Python needs to call it. Every kernel runs without the GIL. reference_keys.py is the plain twin
+of the forms.
 """
 
 import numpy as np
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 
-from reassoc.core._columns cimport column_spec, table_free, take_columns, text_ref
-
-
-cdef extern from "_keys.h" nogil:
-    int KEYS_OK
-    int KEYS_NO_MEMORY
-    int KEYS_OUT_OF_SOURCE
-    int KEYS_TOO_MUCH_TEXT
-    int ITEM_TRACE
-    int ITEM_PAYER
-    size_t TRACE_BYTES_MAX_C "TRACE_BYTES_MAX"
-    size_t PAYER_BYTES_MAX_C "PAYER_BYTES_MAX"
-
-    ctypedef struct trace_shape:
-        uint8_t n1_length, n2_at, n2_length, n3_at, n4_at, n4_length
-
-    ctypedef struct trace_forms:
-        trace_shape at
-        uint8_t *text
-
-    ctypedef struct affix:
-        int32_t is_suffix, offset, length
-
-    ctypedef struct affix_sets:
-        const affix *affixes
-        const uint8_t *text
-        const int32_t *set_starts
-
-    ctypedef struct payer_rule:
-        uint32_t number, group, affix_set
-
-    ctypedef struct payer_table:
-        uint32_t count
-        uint8_t *lengths
-        const payer_rule *rules
-        uint32_t rule_count
-        uint32_t affix_set
-
-    ctypedef struct match_item:
-        uint32_t payer
-        trace_shape at
-        uint8_t flags
-
-    ctypedef struct item_set:
-        match_item *items
-        uint64_t *keys
-        uint8_t *usable
-        size_t rows
-        uint8_t *arena
-
-    ctypedef struct item_columns:
-        const uint8_t *source
-        size_t source_size
-        const text_ref *traces
-        const uint8_t *payer_source
-        size_t payer_source_size
-        const text_ref *payer_ids
-        affix_sets affixes
-        const int64_t *cents
-        const int32_t *dates
-        const uint64_t *digests
-        const int64_t *offsets
-        const uint32_t *holds
-
-    void make_trace_forms(const uint8_t *raw, size_t size, trace_forms *forms) noexcept
-    void strip_affixes(trace_forms *forms, const affix_sets *sets, uint32_t which) noexcept
-    void payers_free(payer_table *payers) noexcept
-    int number_payers(payer_table *payers, const uint8_t *source, size_t source_size, const text_ref *refs,
-                      size_t rows, uint32_t *numbers) noexcept
-    int payers_number(payer_table *payers, const uint8_t *name, size_t length, uint32_t *number) noexcept
-    const uint8_t *payer_name(const payer_table *payers, uint32_t number) noexcept
-    int fill_items(item_set *items, const item_columns *columns, payer_table *payers) noexcept
-    const uint8_t *item_text(const item_set *items, const match_item *item) noexcept
-    int same_n1(const item_set *a, const match_item *x, const item_set *b, const match_item *y) noexcept
-    uint64_t hash_bytes(const uint8_t *p, size_t length, uint64_t seed) noexcept
-    int gather_text(const uint8_t *source, size_t source_size, const text_ref *refs, size_t rows, uint8_t *out,
-                    text_ref *out_refs) noexcept
-    int hash_texts(const uint8_t *source, size_t source_size, const text_ref *refs, size_t rows,
-                   uint64_t *out) noexcept
-    int texts_equal(const uint8_t *source, size_t source_size, const text_ref *refs, size_t rows,
-                    const uint8_t *wanted, size_t wanted_length, uint8_t *out) noexcept
-
-
-cdef extern from "_join.h" nogil:
-    int PARTNER_SEVERAL_C "PARTNER_SEVERAL"
-
-    ctypedef struct int32_list:
-        int32_t *values
-        size_t count
-
-    void list_free(int32_list *values) noexcept
-    int join_keys(const uint64_t *left_keys, const uint8_t *left_on, size_t left_rows, const uint64_t *right_keys,
-                  const uint8_t *right_on, size_t right_rows, int32_t *partner, int32_list *blocks) noexcept
-    int repeated_keys(const uint64_t *keys, const uint8_t *on, size_t rows, int32_list *out) noexcept
-
-
-cdef extern from "_resolve.h" nogil:
-    const column_spec *PAIR_SPECS
-    size_t PAIR_SPEC_COUNT
-
-    ctypedef struct pair_table:
-        size_t rows
-
-    ctypedef struct matching:
-        const item_set *left
-        const item_set *right
-        const uint32_t *left_hold
-        const uint32_t *right_hold
-        const uint64_t *payee_tin
-        const uint64_t *payee_entity
-        const uint64_t *left_digest
-        const uint64_t *right_digest
-        const int64_t *left_offset
-        const int64_t *right_offset
-        int32_t window_days
-        uint32_t auto_tiers
-        uint32_t *left_reason
-        uint32_t *right_reason
-        pair_table *pairs
-
-    ctypedef struct carried_pairs:
-        const int32_t *left
-        const int32_t *right
-        const uint8_t *status
-        const uint8_t *tier
-        const uint32_t *reason
-        const uint32_t *rivals
-        size_t count
-
-    int put_all_carried(const matching *m, const carried_pairs *pairs) noexcept
-    int settle_couples(const matching *m, const int32_t *partner) noexcept
-    ctypedef struct outcome_columns:
-        const uint8_t *left_valid
-        const uint8_t *right_valid
-        const uint8_t *settled
-        const uint8_t *left_outcomes
-        const uint8_t *right_outcomes
-        uint8_t *left_status
-        uint8_t *right_status
-        uint8_t *release
-        uint8_t *funded
-
-    void put_outcomes(const matching *m, const outcome_columns *columns) noexcept
-    int settle_blocks(const matching *m, const int32_t *blocks, size_t size) noexcept
-
+from reassoc.core._columns cimport table_free, take_columns, text_ref
 
 TRACE_BYTES_MAX = TRACE_BYTES_MAX_C
 PAYER_BYTES_MAX = PAYER_BYTES_MAX_C
@@ -201,7 +58,8 @@ cdef inline const text_ref *refs_at(const uint32_t[:, ::1] refs) noexcept nogil:
 cdef class Affixes:
     """Prefixes and suffixes that N4 takes off, in numbered sets; set 0 is empty.
 
-    sets : list of (prefixes, suffixes), each a list of bytes in N2 form, longest first; `#` stands for any digit.
+    sets : list of (prefixes, suffixes), each a list of bytes in N2 form, in the order in which they
+        are tried; `#` stands for any digit
     """
 
     cdef bytes text
@@ -226,7 +84,7 @@ cdef class Affixes:
 
 
 def trace_forms_of(const uint8_t[::1] raw not None, Affixes affixes=None, uint32_t affix_set=0):
-    """The forms (N1, N2, N3, N4) of one trace as bytes; all empty where it is over TRACE_BYTES_MAX."""
+    """(N1, N2, N3, N4) of one trace as bytes; all empty where it is over TRACE_BYTES_MAX."""
     cdef uint8_t space[512]
     cdef trace_forms *forms = <trace_forms *>space
     cdef trace_shape at
@@ -236,13 +94,22 @@ def trace_forms_of(const uint8_t[::1] raw not None, Affixes affixes=None, uint32
         strip_affixes(forms, &affixes.c, affix_set)
     at = forms.at
     text = PyBytes_FromStringAndSize(<char *>forms.text, at.n2_at + at.n2_length)
-    return (text[:at.n1_length], text[at.n2_at:], text[at.n3_at:], text[at.n4_at:at.n4_at + at.n4_length])
+    return (text[:at.n1_length], text[at.n2_at:], text[at.n3_at:],
+            text[at.n4_at:at.n4_at + at.n4_length])
+
+
+def payer_form_of(const uint8_t[::1] raw not None):
+    """P1 of one identifier as bytes; empty where it names nobody (only zeros, or too long)."""
+    cdef uint8_t[64] form
+    cdef uint8_t bare
+    cdef size_t length = payer_form(bytes_at(raw), raw.shape[0], form, &bare)
+    return form[:length]
 
 
 cdef class PayerTable:
-    """Payers by number: equal numbers mean equal P1 forms; 0 is nobody. One table serves both sides.
+    """Payers by number: equal numbers mean equal P1 forms; 0 is nobody. One table for both sides.
 
-    rules : list of (P1 forms, affix set)    payers that are one (P2), and what N4 takes off their traces
+    rules : list of (P1 forms, affix set)    payers that are one (P2), and the affixes of theirs
     ignored : list of P1 forms               payers that are nobody
     affix_set : int                          set of the payers without a rule
     """
@@ -270,7 +137,8 @@ cdef class PayerTable:
 
     cdef object _put_in(self, bytes form, uint32_t expected):
         cdef uint32_t number = 0
-        if payers_number(&self.c, <const uint8_t *>PyBytes_AS_STRING(form), len(form), &number) != 0:
+        if payers_number(&self.c, <const uint8_t *>PyBytes_AS_STRING(form), len(form),
+                         &number) != 0:
             raise MemoryError
         if number != expected:
             raise ValueError("a payer stands in two rules")
@@ -286,8 +154,8 @@ cdef class PayerTable:
         cdef uint32_t[::1] numbers_view = numbers
         if rows:
             with nogil:
-                status = number_payers(&self.c, bytes_at(source), source.shape[0], refs_at(refs), rows,
-                                       &numbers_view[0])
+                status = number_payers(&self.c, bytes_at(source), source.shape[0], refs_at(refs),
+                                       rows, &numbers_view[0])
             check(status)
         return numbers
 
@@ -299,10 +167,10 @@ cdef class PayerTable:
 cdef class Items:
     """One side of a matching: a 64-byte item and a key for each row (see _keys.h).
 
-    source, refs : text column of the traces      payer_source, payer_refs : of the payers
+    source, refs : text column of the traces  payer_source, payer_refs : of the payers
     payers : numbers and rules of payers; new ones are added
     cents : int64[n], dates : int32[n], digests : uint64[n], offsets : int64[n]
-    holds : uint32[n]                              reasons that keep an item out of automatic matching
+    holds : uint32[n]                         reasons that keep an item out of automatic matching
 
     keys : uint64[n]      hash of N4 and P2
     usable : uint8[n]     USABLE_TRACE (N3 is not empty) and USABLE_PAYER
@@ -319,8 +187,9 @@ cdef class Items:
         free(self.c.arena)
 
     def __init__(self, const uint8_t[::1] source not None, const uint32_t[:, ::1] refs not None,
-                 const uint8_t[::1] payer_source not None, const uint32_t[:, ::1] payer_refs not None,
-                 PayerTable payers not None, Affixes affixes not None, const int64_t[::1] cents not None,
+                 const uint8_t[::1] payer_source not None,
+                 const uint32_t[:, ::1] payer_refs not None, PayerTable payers not None,
+                 Affixes affixes not None, const int64_t[::1] cents not None,
                  const int32_t[::1] dates not None, const uint64_t[::1] digests not None,
                  const int64_t[::1] offsets not None, const uint32_t[::1] holds not None):
         cdef item_columns columns
@@ -329,8 +198,8 @@ cdef class Items:
         cdef uint64_t[::1] keys_view
         cdef uint8_t[::1] usable_view
         cdef int status
-        for length in (payer_refs.shape[0], cents.shape[0], dates.shape[0], digests.shape[0], offsets.shape[0],
-                       holds.shape[0]):
+        for length in (payer_refs.shape[0], cents.shape[0], dates.shape[0], digests.shape[0],
+                       offsets.shape[0], holds.shape[0]):
             check_rows(length, rows)
         if rows > ROWS_MAX:
             raise OverflowError(f"a side has at most ROWS_MAX = {ROWS_MAX} rows")
@@ -347,7 +216,8 @@ cdef class Items:
         self.c.keys, self.c.usable = &keys_view[0], &usable_view[0]
         columns.source, columns.source_size = bytes_at(source), source.shape[0]
         columns.traces = refs_at(refs)
-        columns.payer_source, columns.payer_source_size = bytes_at(payer_source), payer_source.shape[0]
+        columns.payer_source = bytes_at(payer_source)
+        columns.payer_source_size = payer_source.shape[0]
         columns.payer_ids = refs_at(payer_refs)
         columns.affixes = affixes.c
         columns.cents, columns.dates = &cents[0], &dates[0]
@@ -387,7 +257,8 @@ cdef class Items:
         cdef Py_ssize_t i
         check_rows(rows.shape[0], others.shape[0])
         for i in range(rows.shape[0]):
-            out_view[i] = same_n1(&self.c, &self.c.items[rows[i]], &self.c, &self.c.items[others[i]])
+            out_view[i] = same_n1(&self.c, &self.c.items[rows[i]], &self.c,
+                                  &self.c.items[others[i]])
         return out
 
 
@@ -395,10 +266,12 @@ def join(const uint64_t[::1] left not None, const uint64_t[::1] right not None,
          const uint8_t[::1] left_on=None, const uint8_t[::1] right_on=None):
     """Find equal keys.
 
-    left, right : uint64[n], uint64[m]      left_on, right_on : uint8, rows where it is 0 are left out
-    -> int32[n] : the right row of a key that stands once on each side; -1 where the right side does not have the key;
-                  -2 where it stands more often
-    -> int32[k] : the blocks of the latter: count of left rows, count of right rows, the left rows, the right rows, ...
+    left, right : uint64[n], uint64[m]
+    left_on, right_on : uint8[n], uint8[m]   rows where it is 0 are left out
+    -> int32[n] : the right row of a key that stands once on each side; -1 where the right side does
+                  not have the key; PARTNER_SEVERAL where it stands more often
+    -> int32[k] : the blocks of the latter, one after the other: count of left rows, count of right
+                  rows, the left rows, the right rows
 
     O(n + m), 16 bytes a row; releases the GIL.
     """
@@ -420,7 +293,8 @@ def join(const uint64_t[::1] left not None, const uint64_t[::1] right not None,
         check_rows(right_on.shape[0], right_rows)
         right_mask = bytes_at(right_on)
     with nogil:
-        failed = join_keys(left_keys, left_mask, left_rows, right_keys, right_mask, right_rows, partner_at, &blocks)
+        failed = join_keys(left_keys, left_mask, left_rows, right_keys, right_mask, right_rows,
+                           partner_at, &blocks)
     found = list_array(&blocks)
     if failed:
         raise MemoryError
@@ -428,7 +302,10 @@ def join(const uint64_t[::1] left not None, const uint64_t[::1] right not None,
 
 
 def repeated(const uint64_t[::1] keys not None, const uint8_t[::1] on=None):
-    """int32[k]: the rows whose key stands more than once, rows of one key side by side. O(n); releases the GIL."""
+    """int32[k]: the rows whose key stands more than once, those of one key side by side.
+
+    O(n); releases the GIL.
+    """
     cdef int32_list rows
     cdef int failed
     cdef size_t count = keys.shape[0]
@@ -451,7 +328,7 @@ cdef class Matching:
 
     left, right : remittances, payments
     auto_tiers : bit k set where tier k may match by itself
-    left_reason, right_reason : uint32[n], uint32[m]   reasons of items (statuses.Reason); written into
+    left_reason, right_reason : uint32[n], uint32[m]   statuses.Reason of items; written into
     """
 
     cdef matching m
@@ -465,8 +342,9 @@ cdef class Matching:
     def __dealloc__(self):
         table_free(&self.pairs, PAIR_SPECS, PAIR_SPEC_COUNT)
 
-    def __init__(self, Items left not None, Items right not None, int32_t window_days, uint32_t auto_tiers,
-                 uint32_t[::1] left_reason not None, uint32_t[::1] right_reason not None):
+    def __init__(self, Items left not None, Items right not None, int32_t window_days,
+                 uint32_t auto_tiers, uint32_t[::1] left_reason not None,
+                 uint32_t[::1] right_reason not None):
         check_rows(left_reason.shape[0], left.c.rows)
         check_rows(right_reason.shape[0], right.c.rows)
         self.left, self.right = left, right
@@ -482,20 +360,23 @@ cdef class Matching:
             self.m.left_digest, self.m.left_offset = &self.left_digests[0], &self.left_offsets[0]
         if right.c.rows:
             self.m.right_hold, self.m.right_reason = &self.right_hold[0], &self.right_reason[0]
-            self.m.right_digest, self.m.right_offset = &self.right_digests[0], &self.right_offsets[0]
+            self.m.right_digest = &self.right_digests[0]
+            self.m.right_offset = &self.right_offsets[0]
 
     def put(self, const int32_t[::1] left not None, const int32_t[::1] right not None,
             const uint8_t[::1] status not None, const uint8_t[::1] tier not None,
             const uint32_t[::1] reason not None, const uint32_t[::1] rivals not None):
-        """Add pairs that the caller decided; what they agree on is looked up. All arrays have one row a pair. O(k)."""
+        """Add pairs that the caller decided, one row each; what agrees is looked up. O(k)."""
         cdef carried_pairs pairs
         cdef int failed
-        for length in (right.shape[0], status.shape[0], tier.shape[0], reason.shape[0], rivals.shape[0]):
+        for length in (right.shape[0], status.shape[0], tier.shape[0], reason.shape[0],
+                       rivals.shape[0]):
             check_rows(length, left.shape[0])
         if left.shape[0] == 0:
             return
         pairs.left, pairs.right = &left[0], &right[0]
-        pairs.status, pairs.tier, pairs.reason, pairs.rivals = &status[0], &tier[0], &reason[0], &rivals[0]
+        pairs.status, pairs.tier = &status[0], &tier[0]
+        pairs.reason, pairs.rivals = &reason[0], &rivals[0]
         pairs.count = left.shape[0]
         with nogil:
             failed = put_all_carried(&self.m, &pairs)
@@ -506,7 +387,8 @@ cdef class Matching:
                const uint64_t[::1] payee_tin not None, const uint64_t[::1] payee_entity not None):
         """Settle what `join(left.keys, right.keys)` found.
 
-        payee_tin, payee_entity : uint64[n]   hashes, wanted for the remittances in `blocks` only; 0 is unknown
+        payee_tin, payee_entity : uint64[n]   hashes, wanted for the remittances in `blocks` only;
+                                              0 is unknown
 
         O(n + pairs); a block is looked at pair by pair up to BLOCK_EDGES_MAX. Releases the GIL.
         """
@@ -523,8 +405,9 @@ cdef class Matching:
         if failed:
             raise MemoryError
 
-    def put_outcomes(self, const uint8_t[::1] left_valid not None, const uint8_t[::1] right_valid not None,
-                     const uint8_t[::1] settled not None, const uint8_t[::1] left_outcomes not None,
+    def put_outcomes(self, const uint8_t[::1] left_valid not None,
+                     const uint8_t[::1] right_valid not None, const uint8_t[::1] settled not None,
+                     const uint8_t[::1] left_outcomes not None,
                      const uint8_t[::1] right_outcomes not None, uint8_t[::1] left_status not None,
                      uint8_t[::1] right_status not None, uint8_t[::1] release not None):
         """Say what the pairs mean for their items, before take_pairs.
@@ -546,7 +429,8 @@ cdef class Matching:
         funded = np.empty(self.pairs.rows, np.uint8)
         cdef uint8_t[::1] funded_view = funded
         if self.pairs.rows:
-            columns.left_valid, columns.right_valid, columns.settled = &left_valid[0], &right_valid[0], &settled[0]
+            columns.left_valid, columns.right_valid = &left_valid[0], &right_valid[0]
+            columns.settled = &settled[0]
             columns.left_outcomes, columns.right_outcomes = &left_outcomes[0], &right_outcomes[0]
             columns.left_status, columns.right_status = &left_status[0], &right_status[0]
             columns.release, columns.funded = &release[0], &funded_view[0]
@@ -555,12 +439,15 @@ cdef class Matching:
         return funded
 
     def take_pairs(self):
-        """The pairs found, as columns for columns.build_table (PAIR_COLUMNS of _resolve.h); in no promised order."""
+        """The pairs, as columns for build_table (PAIR_COLUMNS of _resolve.h), in any order."""
         return take_columns(&self.pairs, PAIR_SPECS, PAIR_SPEC_COUNT)
 
 
 def gather(const uint8_t[::1] source not None, const uint32_t[:, ::1] refs not None):
-    """The values of a text column one after the other: (bytes, uint32[n, 2]). O(total length); releases the GIL."""
+    """The values of a text column one after the other: (bytes, uint32[n, 2]).
+
+    O(total length); releases the GIL.
+    """
     cdef size_t rows = refs.shape[0]
     cdef int64_t total = int(np.sum(np.asarray(refs)[:, 1], dtype=np.int64))
     cdef int status
@@ -579,20 +466,22 @@ def gather(const uint8_t[::1] source not None, const uint32_t[:, ::1] refs not N
 
 
 def text_hashes(const uint8_t[::1] source not None, const uint32_t[:, ::1] refs not None):
-    """uint64[n]: a hash of the letters and digits of each value, case folded; 0 where there are none. O(bytes)."""
+    """uint64[n]: a hash of each value's letters and digits, case folded; 0 for none. O(bytes)."""
     cdef size_t rows = refs.shape[0]
     cdef int status
     out = np.empty(rows, np.uint64)
     cdef uint64_t[::1] out_view = out
     if rows:
         with nogil:
-            status = hash_texts(bytes_at(source), source.shape[0], refs_at(refs), rows, &out_view[0])
+            status = hash_texts(bytes_at(source), source.shape[0], refs_at(refs), rows,
+                                &out_view[0])
         check(status)
     return out
 
 
-def text_equals(const uint8_t[::1] source not None, const uint32_t[:, ::1] refs not None, bytes wanted not None):
-    """bool[n]: whether the letters and digits of each value, case folded, are `wanted`. O(bytes)."""
+def text_equals(const uint8_t[::1] source not None, const uint32_t[:, ::1] refs not None,
+                bytes wanted not None):
+    """bool[n]: whether each value's letters and digits, case folded, are `wanted`. O(bytes)."""
     cdef size_t rows = refs.shape[0], wanted_length = len(wanted)
     cdef const uint8_t *wanted_at = <const uint8_t *>PyBytes_AS_STRING(wanted)
     cdef int status
@@ -600,7 +489,7 @@ def text_equals(const uint8_t[::1] source not None, const uint32_t[:, ::1] refs 
     cdef uint8_t[::1] out_view = out.view(np.uint8)
     if rows:
         with nogil:
-            status = texts_equal(bytes_at(source), source.shape[0], refs_at(refs), rows, wanted_at, wanted_length,
-                                 &out_view[0])
+            status = texts_equal(bytes_at(source), source.shape[0], refs_at(refs), rows, wanted_at,
+                                 wanted_length, &out_view[0])
         check(status)
     return out

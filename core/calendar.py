@@ -1,4 +1,4 @@
-"""Banking days: weekdays that are no holiday. The holidays come from outside (`reassoc.stream.calendar`)."""
+"""Banking days: weekdays that are no holiday. Which days are holidays is told from outside."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-
 from reassoc.core.columns import DATE_NONE
 
 Days = npt.NDArray[np.int32]
@@ -17,7 +16,8 @@ class BankingCalendar:
 
     holidays : int32[k]    days since 1970-01-01, in any order; those on a weekend change nothing
 
-    All methods take days as an int or an int32 array and give int32 arrays; DATE_NONE gives DATE_NONE. O(n log k).
+    All methods take days as an int or an int32 array and give int32 arrays; DATE_NONE gives
+    DATE_NONE. O(n log k).
     """
 
     __slots__ = ("_busdays", "holidays")
@@ -46,7 +46,7 @@ class BankingCalendar:
         return np.where(known, moved.astype(np.int64), DATE_NONE).astype(np.int32)
 
     def between(self, starts: npt.ArrayLike, stops: npt.ArrayLike) -> Days:
-        """int32[n]: banking days from start on and before stop, negative where stop is earlier; DATE_NONE if unknown."""
+        """int32[n]: banking days from start on and before stop; negative where stop is earlier."""
         known_starts, start_dates = _dates(starts)
         known_stops, stop_dates = _dates(stops)
         counts = np.busday_count(start_dates, stop_dates, busdaycal=self._busdays)

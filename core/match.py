@@ -1,11 +1,12 @@
 """The matcher: which payment belongs to which remittance, by tiers and guards.
 
-A pure function over two pools. The outcome depends on what the pools hold, never on the order of their rows: ties go
-to review, ids decide which of two duplicates stays, and pairs come out in the order of ids.
+A pure function over two pools. The outcome depends on what the pools hold, never on the order of
+their rows: ties go to review, ids decide which of two duplicates stays, and pairs come out in the
+order of ids.
 
-    screening    items that no EFT pays, and entries that are no money, are set aside; duplicates are held
+    screening    what no EFT pays, and what is no money, is set aside; duplicates are held
     T0           an 835 inside the CTX entry that pays it
-    T1 T2 T3 T5  one join on trace and payer finds them all, and `_resolve.h` settles them from the surest on
+    T1 T2 T3 T5  found by one join on trace and payer, settled from the surest on (`_resolve.h`)
 
 What a tier leaves is what the next one works on.
 """
@@ -18,14 +19,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-
 from reassoc.core import _keys
 from reassoc.core.calendar import BankingCalendar
 from reassoc.core.columns import DATE_NONE, build_table
 from reassoc.core.ordering import id_keys, ids_ascend, pair_order
 from reassoc.core.policy import Policy, longest_first
 from reassoc.core.pool import PaymentColumns, RemittanceColumns, text_parts
-from reassoc.core.reference_keys import payer_form
 from reassoc.core.screening import (
     Flags,
     Mask,
@@ -60,7 +59,8 @@ HEALTHCARE_MARK = b"HCCLAIMPMT"
 
 @dataclass(frozen=True, slots=True)
 class Matches:
-    """What was found. Pairs stand in the order of (remittance id, payment id), items in the order of their pool.
+    """What was found. Pairs stand in the order of (remittance id, payment id), items in the order
+    of their pool.
 
     remittance, payment : int32[k]   rows in `remittances` and `payments`
     match_id : uint64[k]             made of both ids; pairs of one bulk match share it
@@ -69,11 +69,11 @@ class Matches:
     agreed, differed : uint16[k]     Field flags; a field that one side lacks is in neither
     rewrites : uint16[k]             Rewrite flags: the normal forms that made trace and payer equal
     rivals : uint32[k]               other candidates that either side had
-    days_apart : int32[k]            payment's date less the remittance's; DATE_NONE where one is missing
+    days_apart : int32[k]            payment's date less the remittance's; DATE_NONE for none
     funded : bool[k]                 the payment has settled at `as_of`
     remittance_status : uint8[n]     RemittanceStatus        remittance_reason : uint32[n]
-    release : bool[n]                may be posted now: an automatic match that is funded, or no funds expected;
-                                     valid on both sides and not held
+    release : bool[n]                may be posted now: matched automatically and funded, or no
+                                     funds expected; valid on both sides and not held
     payment_status : uint8[m]        PaymentStatus           payment_reason : uint32[m]
     payment_funding : uint8[m]       Funding
     remittances, payments            the pools that the rows count in
@@ -114,14 +114,17 @@ def match(
 ) -> Matches:
     """Pair remittances with payments.
 
-    remittances, payments : pools, or what read_835 and read_ach gave; with an AchFiles, the 835s that its CTX entries
+    remittances, payments : pools, or what read_835 and read_ach gave; with an AchFiles, the 835s
+        that its CTX entries
         carry are added behind the given remittances (see Matches.remittances)
     policy : None is Policy()
     calendar : banking days; needed with `as_of`
-    as_of : the day up to which payments count as settled (date, or days since 1970-01-01); None: nothing is funded
+    as_of : the day up to which payments count as settled (date, or days since 1970-01-01); None:
+        nothing is funded
 
-    Raises ValueError for `as_of` without a calendar, and for a payment_row that is none. O(n + m) on average, for
-    blocks of equal trace and payer see _resolve.h; about 250 bytes a row beside the pools.
+    Raises ValueError for `as_of` without a calendar, and for a payment_row that is none. O(n + m)
+    on average, for blocks of equal trace and payer see _resolve.h; about 150 bytes a row beside the
+    pools.
     """
     policy = policy or Policy()
     as_of_day = (as_of - EPOCH).days if isinstance(as_of, datetime.date) else as_of
@@ -170,7 +173,7 @@ def _items(
     right_hold: Flags,
     policy: Policy,
 ) -> tuple[_keys.Items, _keys.Items]:
-    """Both sides in normal form. A payment is dated by its effective date, as BPR16 is; else by its settlement."""
+    """Both sides in normal form. A payment's date is its effective one, else its settlement."""
     payers, affixes = _payer_rules(policy)
     dates = right.effective_date
     undated = dates == DATE_NONE
@@ -189,7 +192,8 @@ def _items(
 
 
 def _payer_rules(policy: Policy) -> tuple[_keys.PayerTable, _keys.Affixes]:
-    """The policy's payers in normal form: who is one payer (P2), who is nobody, and the affixes of each.
+    """The policy's payers in normal form: who is one payer (P2), who is nobody, and the affixes of
+    each.
 
     Set 0 of the affixes is empty, so that payers without any take the short way.
     """
@@ -208,12 +212,12 @@ def _payer_rules(policy: Policy) -> tuple[_keys.PayerTable, _keys.Affixes]:
     common = affix_set((), ())
     rules = [
         (
-            [payer_form(value.encode()) for value in rule.ids],
+            [_keys.payer_form_of(value.encode()) for value in rule.ids],
             affix_set(rule.trace_prefixes, rule.trace_suffixes),
         )
         for rule in policy.payers
     ]
-    ignored = [payer_form(value.encode()) for value in policy.ignored_payer_ids]
+    ignored = [_keys.payer_form_of(value.encode()) for value in policy.ignored_payer_ids]
     return _keys.PayerTable(rules, ignored, common), _keys.Affixes(sets)
 
 
@@ -228,10 +232,11 @@ def _pair_carried(
     matching: _keys.Matching,
     policy: Policy,
 ) -> None:
-    """T0: an 835 inside the CTX entry that pays it. Neither takes part in other tiers, whatever comes of it.
+    """T0: an 835 inside the CTX entry that pays it. Neither takes part in other tiers, whatever
+    comes of it.
 
-    By itself only where the entry carries one 835 with money, and the amounts agree. A check or card remittance in it
-    is no pair, but keeps its siblings from being one by themselves.
+    By itself only where the entry carries one 835 with money, and the amounts agree. A check or
+    card remittance in it is no pair, but keeps its siblings from being one by themselves.
     """
     rows = np.flatnonzero(left.payment_row >= 0)
     rows = rows[(left.paid_cents[rows] != 0) & (seen.status[rows] != RemittanceStatus.DUPLICATE)]
@@ -295,7 +300,8 @@ def _taking_part(
     payers = items.usable & _keys.USABLE_PAYER != 0
     set_flag(side.reason, side.open & ~traces, Reason.NO_TRACE)
     set_flag(side.reason, side.open & ~payers, Reason.NO_PAYER)
-    return (side.open & traces & payers).view(np.uint8)
+    taking: npt.NDArray[np.uint8] = (side.open & traces & payers).view(np.uint8)
+    return taking
 
 
 # ---- the outcome ----
@@ -312,8 +318,8 @@ def _canonical_order(
     return pair_order(left_keys, id_keys(right.id_digest, right.id_offset)[payment])
 
 
-# Status of an item by the MatchStatus of its pairs (0 is none). An item has one pair that is AUTO or VARIANCE, or any
-# number that are all REVIEW.
+# Status of an item by the MatchStatus of its pairs (0 is none). An item has one pair that is AUTO
+# or VARIANCE, or any number that are all REVIEW.
 _REMITTANCE_OUTCOMES = np.array(
     [
         RemittanceStatus.RECEIVED,
@@ -355,7 +361,9 @@ def _outcome(
     _explain_payments(right, paid)
     pairs = build_table("pairs", matching.take_pairs(), b"")
     order = _canonical_order(pairs.remittance, pairs.payment, left, right)
-    columns = {name: pairs[name] if order is None else pairs[name][order] for name in pairs.names}
+    columns: dict[str, Any] = {
+        name: pairs[name] if order is None else pairs[name][order] for name in pairs.names
+    }
     return Matches(
         **columns,
         funded=funded if order is None else funded[order],
@@ -379,7 +387,7 @@ def _explain_remittances(left: RemittanceColumns, seen: ScreenedRemittances) -> 
 
 
 def _explain_payments(right: PaymentColumns, paid: ScreenedPayments) -> None:
-    """Money that neither says so nor has a trace is no claim payment; what says so is what is waited for."""
+    """Money that has neither a trace nor the mark of health care is no claim payment."""
     marked = _keys.text_equals(*text_parts(right.entry_description), HEALTHCARE_MARK)
     unmarked = paid.money & ~right.has_remittance & ~marked
     set_flag(paid.reason, unmarked, Reason.NO_HEALTHCARE_MARK)

@@ -29,27 +29,29 @@ def id_keys(digest: npt.NDArray[np.uint64], offset: npt.NDArray[np.int64]) -> Ke
         return _dense_ranks(digest, offset)
     heads = of_run.astype(np.uint64) << np.uint64(offset_bits)
     lengths = np.diff(np.append(starts, len(digest)))
-    return np.repeat(heads, lengths) | (offset - lowest).view(np.uint64)
+    keys: Keys = np.repeat(heads, lengths)
+    keys |= (offset - lowest).view(np.uint64)
+    return keys
 
 
 def ids_ascend(digest: npt.NDArray[np.uint64], offset: npt.NDArray[np.int64]) -> bool:
-    """Whether the rows stand in the order of their ids, none twice: a pool of one file does. O(n), no keys made."""
+    """Whether the rows stand in the order of their ids, none twice: those of one file do. O(n)."""
     same = digest[1:] == digest[:-1]
     return bool(((digest[1:] > digest[:-1]) | same & (offset[1:] > offset[:-1])).all())
 
 
 def _dense_ranks(digest: npt.NDArray[np.uint64], offset: npt.NDArray[np.int64]) -> Keys:
     order = np.lexsort([offset, digest])
-    fresh = np.zeros(len(order), np.uint64)
+    fresh = np.zeros(len(order), np.int64)
     digest, offset = digest[order], offset[order]
     fresh[1:] = (digest[1:] != digest[:-1]) | (offset[1:] != offset[:-1])
-    ranks = np.empty(len(order), np.uint64)
+    ranks: Keys = np.empty(len(order), np.uint64)
     ranks[order] = np.cumsum(fresh)
     return ranks
 
 
 def pair_order(left: Keys, right: Keys) -> npt.NDArray[np.int64] | None:
-    """Order of pairs by (left, right); None where they stand in it already. O(k log k), most of it one sort.
+    """Order of pairs by (left, right); None where they stand in it already. O(k log k), one sort.
 
     left, right : uint64[k]    keys of both items of each pair
     """
@@ -66,9 +68,10 @@ def pair_order(left: Keys, right: Keys) -> npt.NDArray[np.int64] | None:
 
 
 def later_of_equals(columns: list[npt.NDArray[Any]], ids: Keys) -> npt.NDArray[np.bool_]:
-    """bool[n]: rows whose columns all equal those of another row with a lower id (one of them stays, where ids are equal too).
+    """bool[n]: rows whose columns all equal those of another row with a lower id.
 
-    columns : arrays of whole numbers; they are compared themselves, a hash only brings equal ones together
+    Where ids are equal too, one of the rows stays. The columns hold whole numbers and are compared
+    themselves; a hash only brings equal ones together. O(n log n).
     """
     mixed = mix(*columns)
     order = np.argsort(mixed)

@@ -1,4 +1,5 @@
-"""What a user decides about matching. A TOML file is decoded into `Policy`; every key has a default that is safe.
+"""What a user decides about matching. A TOML file is decoded into `Policy`; every key has a default
+that is safe.
 
 trace_window_days = 180
 review_tiers = ["T3"]
@@ -16,8 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import msgspec
-
-from reassoc.core import reference_keys
+from reassoc.core import _keys
 from reassoc.core.errors import PolicyError
 
 TRACE_WINDOW_DAYS_MAX = 3660
@@ -29,8 +29,10 @@ class PayerRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """One payer, or several that pay as one (an aggregator and its plans).
 
     name : label for people, no key
-    ids : identifiers that mean this payer: TRN03, BPR10, ACH company ids; with or without the leading 1 of an EIN
-    trace_prefixes, trace_suffixes : what this payer's bank puts around the trace (form N4); `#` stands for any digit
+    ids : identifiers that mean this payer: TRN03, BPR10, ACH company ids; with or without the
+        leading 1 of an EIN
+    trace_prefixes, trace_suffixes : what this payer's bank puts around the trace (form N4); `#`
+        stands for any digit
     """
 
     ids: tuple[str, ...]
@@ -42,13 +44,17 @@ class PayerRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """All knobs of the matcher.
 
-    trace_window_days : days that the two effective dates of a pair may be apart (tiers T1 to T5); also how long a trace
+    trace_window_days : days that the two effective dates of a pair may be apart (tiers T1 to T5);
+        also how long a trace
         number counts as the same one, so that its reuse after that is no conflict
-    review_tiers : tiers that never match by themselves ("T0" to "T3"); what they find goes to review
+    review_tiers : tiers that never match by themselves ("T0" to "T3"); what they find goes to
+        review
     payers : aliases and trace affixes, see PayerRule; an id may stand in one rule only
     trace_prefixes, trace_suffixes : affixes of every payer, besides its own
-    ignored_payer_ids : identifiers that say nothing (dummies such as "1999999999"); as if the item had none
-    card_methods : values of BPR04 that mean a payment card; such remittances are never paired with ACH
+    ignored_payer_ids : identifiers that say nothing (dummies such as "1999999999"); as if the item
+        had none
+    card_methods : values of BPR04 that mean a payment card; such remittances are never paired with
+        ACH
 
     Raises PolicyError naming the key.
     """
@@ -95,7 +101,7 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
                     raise PolicyError(f"{key} is also one of ignored_payer_ids")
                 if owners.setdefault(form, place) != place:
                     raise PolicyError(
-                        f"{key} already belongs to payers[{owners[form]}]: one identifier, one payer"
+                        f"{key} already belongs to payers[{owners[form]}]: one payer for each"
                     )
 
     def may_match(self) -> int:
@@ -104,7 +110,7 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 def _payer_form(key: str, value: str) -> bytes:
-    form = reference_keys.payer_form(value.encode())
+    form = _keys.payer_form_of(value.encode())
     if not form:
         raise PolicyError(
             f"{key} is no identifier: it has no letter and no digit but 0, or is too long"

@@ -1,7 +1,8 @@
-"""What the matcher works on: remittances and payments as columns that outlive the files they came from.
+"""What the matcher works on: remittances and payments as columns that outlive the files they came
+from.
 
-A pool is a struct of arrays with one row an item, in any order. Ids are (digest, offset): the first eight bytes of the
-digest of the file's decompressed bytes, and the item's byte in them.
+A pool is a struct of arrays with one row an item, in any order. Ids are (digest, offset): the first
+eight bytes of the digest of the file's decompressed bytes, and the item's byte in them.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-
 from reassoc.core import _keys
 from reassoc.core.columns import DATE_NONE, Table, TextColumn
 
@@ -26,7 +26,7 @@ Rows = npt.NDArray[Any] | slice
 
 @dataclass(frozen=True, slots=True)
 class _Columns:
-    """Columns of equal length; the subclasses declare which. `_DTYPES` gives their types, "text" for TextColumn."""
+    """Columns of equal length; the subclasses declare which, and `types` their types."""
 
     def __post_init__(self) -> None:
         lengths = {field.name: len(getattr(self, field.name)) for field in dataclasses.fields(self)}
@@ -110,9 +110,10 @@ def _take(pool: C, rows: Rows) -> C:
 class RemittanceColumns(_Columns):
     """835s, one row a transaction set. Field sources: see `_tables_835.h`.
 
-    paid_cents is BPR02, effective_date BPR16 (days, DATE_NONE), payment_method BPR04, handling BPR01, currency CUR02
-    (empty is USD), credit_debit BPR03. body_hash is 0 where it is not known. valid is the final verdict: transaction,
-    group and interchange. payment_row is the row of the payment whose CTX entry carried the 835, -1 for none.
+    paid_cents is BPR02, effective_date BPR16 (days, DATE_NONE), payment_method BPR04, handling
+    BPR01, currency CUR02 (empty is USD), credit_debit BPR03. body_hash is 0 where it is not known.
+    valid is the final verdict: transaction, group and interchange. payment_row is the row of the
+    payment whose CTX entry carried the 835, -1 for none.
     """
 
     id_digest: npt.NDArray[np.uint64]
@@ -141,10 +142,12 @@ class RemittanceColumns(_Columns):
 
     @classmethod
     def from_tables(cls, remittances: Remittances, digest: int = 0) -> RemittanceColumns:
-        """The 835s of one file, or of one window of it. digest : first 8 bytes of the file's digest.
+        """The 835s of one file, or of one window of it. digest : first 8 bytes of the file's
+            digest.
 
-        In a window, `valid` knows of groups and interchanges only what stood in it: one that is still open counts as
-        it stands then. Texts stay in the source buffer (`compact` cuts them loose). O(rows).
+        In a window, `valid` knows of groups and interchanges only what stood in it: one that is
+        still open counts as it stands then. Texts stay in the source buffer (`compact` cuts them
+        loose). O(rows).
         """
         table = remittances.transactions
         offsets = table.offset.astype(np.int64) + remittances.window_offset
@@ -156,8 +159,8 @@ class RemittanceColumns(_Columns):
     def from_ach(cls, ach: AchFiles, digest: int = 0, payment_base: int = 0) -> RemittanceColumns:
         """The 835s that the CTX entries of an ACH file carry.
 
-        digest : of the ACH file; payment_base : row of its first entry in the pool of payments. An 835's id is the
-        byte of its entry's record plus 1 plus its number in the entry. O(rows).
+        digest : of the ACH file; payment_base : row of its first entry in the pool of payments. An
+            835's id is the byte of its entry's record plus 1 plus its number in the entry. O(rows).
         """
         table = ach.remittances.transactions
         entries = np.asarray(ach.payload_entries, np.int32)[table.range]
@@ -203,7 +206,7 @@ class RemittanceColumns(_Columns):
 
     @classmethod
     def concat(cls, parts: Sequence[RemittanceColumns]) -> RemittanceColumns:
-        """Pools one after the other, texts compacted. payment_row is kept as it is. O(total size)."""
+        """Pools one after the other, texts compacted; payment_row as it is. O(total size)."""
         return _concat(cls, parts)
 
     @classmethod
@@ -212,17 +215,18 @@ class RemittanceColumns(_Columns):
         return _empty(cls)
 
     def take(self, rows: Rows) -> RemittanceColumns:
-        """The pool of the given rows (row numbers, a mask or a slice); texts stay where they are. O(rows taken)."""
+        """The pool of the given rows (numbers, a mask or a slice); no text is copied. O(rows)."""
         return _take(self, rows)
 
     def compact(self) -> RemittanceColumns:
-        """The same pool with its texts in buffers of their own, so that the file can be let go. O(total size)."""
+        """The same pool with its texts in buffers of their own: the file can go. O(size)."""
         return _concat(RemittanceColumns, [self])
 
 
 @dataclass(frozen=True, slots=True)
 class PaymentColumns(_Columns):
-    """ACH entries, one row each. Field sources: see `_tables_ach.h`; trace and payer_id are TRN02 and TRN03.
+    """ACH entries, one row each. Field sources: see `_tables_ach.h`; trace and payer_id are TRN02
+    and TRN03.
 
     kind is ach.EntryKind. has_remittance: a CTX carried an 835. valid: entry, batch and file.
     """
@@ -253,9 +257,11 @@ class PaymentColumns(_Columns):
 
     @classmethod
     def from_tables(cls, ach: AchFiles, digest: int = 0) -> PaymentColumns:
-        """The entries of one ACH file, or of one window of it. digest : first 8 bytes of the file's digest.
+        """The entries of one ACH file, or of one window of it. digest : first 8 bytes of the file's
+            digest.
 
-        In a window, `valid` knows of batches and files only what stood in it. Texts stay in their buffers. O(rows).
+        In a window, `valid` knows of batches and files only what stood in it. Texts stay in their
+        buffers. O(rows).
         """
         entries, batches = ach.entries, ach.batches
         batch = entries.batch
@@ -294,11 +300,11 @@ class PaymentColumns(_Columns):
         return _empty(cls)
 
     def take(self, rows: Rows) -> PaymentColumns:
-        """The pool of the given rows (row numbers, a mask or a slice); texts stay where they are. O(rows taken)."""
+        """The pool of the given rows (numbers, a mask or a slice); no text is copied. O(rows)."""
         return _take(self, rows)
 
     def compact(self) -> PaymentColumns:
-        """The same pool with its texts in buffers of their own, so that the file can be let go. O(total size)."""
+        """The same pool with its texts in buffers of their own: the file can go. O(size)."""
         return _concat(PaymentColumns, [self])
 
 

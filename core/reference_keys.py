@@ -1,10 +1,12 @@
-"""Plain-Python twin of the normal forms in `_keys.h`: the oracle of their tests, never called in production.
+"""Plain-Python twin of the normal forms in `_keys.h`: the oracle of their tests, never called in
+production.
 
 N1  upper case (ASCII), trimmed, inner blanks collapsed; CR and LF are line wraps and vanish
 N2  N1 less everything but letters, digits and bytes from 0x80 on
 N3  N2 less leading zeros; empty means that the trace cannot be used
 N4  N3 less one prefix and one suffix of the payer's, and the zeros behind the prefix
-P1  letters and digits in upper case; ten digits from 1 on give the nine of the EIN; nine digits are an EIN
+P1  letters and digits in upper case; ten digits from 1 on give the nine of the EIN; nine digits are
+an EIN
 """
 
 from __future__ import annotations
@@ -26,12 +28,12 @@ def _is_alnum(byte: int) -> bool:
 def trace_forms(
     raw: bytes, prefixes: Sequence[bytes] = (), suffixes: Sequence[bytes] = ()
 ) -> tuple[bytes, bytes, bytes, bytes]:
-    """(N1, N2, N3, N4) of one trace; all empty where N1 has TRACE_BYTES_MAX bytes or more."""
+    """(N1, N2, N3, N4) of one trace; all empty where N1 has over TRACE_BYTES_MAX bytes."""
     text = raw.replace(b"\r", b"").replace(b"\n", b"").upper()
     for blank in _BLANKS:
         text = text.replace(bytes([blank]), b" ")
     n1 = b" ".join(part for part in text.split(b" ") if part)
-    if len(n1) >= TRACE_BYTES_MAX:
+    if len(n1) > TRACE_BYTES_MAX:
         return b"", b"", b"", b""
     n2 = bytes(byte for byte in n1 if _is_alnum(byte))
     n3 = n2.lstrip(b"0")
@@ -58,7 +60,7 @@ def _strip(n3: bytes, prefixes: Sequence[bytes], suffixes: Sequence[bytes]) -> b
 
 
 def payer_form(raw: bytes) -> bytes:
-    """P1 of a payer or company identifier; empty where it names nobody (no letters or digits, zeros only, too long)."""
+    """P1 of an identifier; empty where it names nobody (nothing but zeros, or too long)."""
     text = bytes(byte for byte in raw.upper() if _is_alnum(byte))
     if len(text) > PAYER_BYTES_MAX:
         return b""

@@ -1,6 +1,7 @@
 """What an item is by itself, before any pairing: does it wait for money, is it money, is it held.
 
-One rule stands in one place: everything here looks at one side only, everything in `match` at pairs.
+One rule stands in one place: everything here looks at one side only, everything in `match` at
+pairs.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-
 from reassoc.core import _keys
 from reassoc.core.ach import EntryKind
 from reassoc.core.calendar import BankingCalendar
@@ -84,9 +84,9 @@ def _is_any(column: npt.NDArray[Any], codes: tuple[str, ...]) -> Mask:
 def screen_remittances(left: RemittanceColumns, policy: Policy) -> ScreenedRemittances:
     """Sort remittances by how their money comes, if any. O(n).
 
-    Taken out for good: debits, negative amounts, NON with money (INVALID); checks, cards and wires, which come by
-    other ways than ACH; zero-pays. Kept in, but never matched by themselves: other currencies than USD, money under a
-    handling that announces none, an unknown method.
+    Taken out for good: debits, negative amounts, NON with money (INVALID); checks, cards and wires,
+    which come by other ways than ACH; zero-pays. Kept in, but never matched by themselves: other
+    currencies than USD, money under a handling that announces none, an unknown method.
     """
     method, handling = _codes(left.payment_method), _codes(left.handling)
     currency, direction = _codes(left.currency), _codes(left.credit_debit)
@@ -131,7 +131,7 @@ _STATUS_OF_KIND = {
 def screen_payments(
     right: PaymentColumns, as_of: int | None, calendar: BankingCalendar | None
 ) -> ScreenedPayments:
-    """Tell money from other entries, and how far it is. Only credits with a readable amount are money. O(m)."""
+    """Tell money from other entries: credits with a readable amount. And how far it is. O(m)."""
     credit = right.kind == EntryKind.CREDIT
     money = credit & (right.amount_cents > 0)
     status = np.where(money, np.uint8(PaymentStatus.UNMATCHED), np.uint8(PaymentStatus.RECEIVED))
@@ -177,9 +177,11 @@ def _funding(
 def hold_duplicate_remittances(
     left: RemittanceColumns, items: _keys.Items, seen: ScreenedRemittances
 ) -> None:
-    """Hold all but the lowest id of those whose payer, trace, cents, effective date and body are equal.
+    """Hold all but the lowest id of those whose payer, trace, cents, effective date and body are
+    equal.
 
-    Where the hash of the body is not known, only the same id (a file read twice) is a duplicate. O(n).
+    Where the hash of the body is not known, only the same id (a file read twice) is a duplicate.
+    O(n).
     """
     content, unknown = left.body_hash, left.body_hash == 0
     if unknown.any():
@@ -187,8 +189,9 @@ def hold_duplicate_remittances(
     rows = _keys.repeated(np.ascontiguousarray(content))
     if not len(rows):
         return
-    keys = [content[rows], left.paid_cents[rows], left.effective_date[rows]]
-    keys += [items.trace_hashes(rows), items.payers(rows)]
+    keys: list[npt.NDArray[Any]] = [items.trace_hashes(rows), items.payers(rows)]
+    for column in (content, left.paid_cents, left.effective_date):
+        keys.append(column[rows])
     held = rows[later_of_equals(keys, id_keys(left.id_digest[rows], left.id_offset[rows]))]
     seen.status[held] = RemittanceStatus.DUPLICATE
     seen.reason[held] |= np.uint32(Reason.DUPLICATE)
@@ -196,7 +199,8 @@ def hold_duplicate_remittances(
 
 
 def hold_duplicate_payments(right: PaymentColumns, paid: ScreenedPayments) -> None:
-    """Hold all but the lowest id of those with equal ODFI, trace number, day, RDFI, account and amount.
+    """Hold all but the lowest id of those with equal ODFI, trace number, day, RDFI, account and
+    amount.
 
     The day is that of settlement, where that is blank the effective date. O(m).
     """
@@ -204,7 +208,7 @@ def hold_duplicate_payments(right: PaymentColumns, paid: ScreenedPayments) -> No
     if not len(rows):
         return
     settlement, effective = right.settlement_date[rows], right.effective_date[rows]
-    keys = [np.where(settlement == DATE_NONE, effective, settlement)]
+    keys: list[npt.NDArray[Any]] = [np.where(settlement == DATE_NONE, effective, settlement)]
     keys.append(_keys.text_hashes(*text_parts(right.account[rows])))
     for column in (right.odfi, right.ach_trace, right.rdfi_routing, right.amount_cents):
         keys.append(column[rows])

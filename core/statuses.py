@@ -1,6 +1,7 @@
 """What the matcher says about pairs and items: statuses, tiers, and the flags that explain them.
 
-Numbers never change their meaning; new ones are added at the end. `_resolve.h` repeats those that it writes.
+Numbers never change their meaning; new ones are added at the end. `_resolve.h` repeats those that
+it writes.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from enum import IntEnum, IntFlag
 
 
 class MatchStatus(IntEnum):
-    """AUTO: matched. VARIANCE: trace and payer agree, the amount does not. REVIEW: a person decides."""
+    """AUTO: matched. VARIANCE: all but the amount agrees. REVIEW: a person decides."""
 
     AUTO = 1
     VARIANCE = 2
@@ -52,7 +53,7 @@ class RemittanceStatus(IntEnum):
 
 
 class PaymentStatus(IntEnum):
-    """Where a payment stands. SUGGESTED has candidates that wait for a person, a variance among them."""
+    """Where a payment stands. SUGGESTED has candidates, or a variance, for a person to see."""
 
     RECEIVED = 0
     DUPLICATE = 1

@@ -1,6 +1,8 @@
-"""The matcher's rules said slowly, one item against every other: what `reassoc.core.match` must agree with.
+"""The matcher's rules said slowly, one item against every other: what `reassoc.core.match` must
+agree with.
 
-Works on the rows of tests/pools.py. Blocks, joins and hashes do not occur here; a rule stands where it is stated.
+Works on the rows of tests/pools.py. Blocks, joins and hashes do not occur here; a rule stands where
+it is stated.
 """
 
 from __future__ import annotations

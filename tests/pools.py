@@ -53,7 +53,8 @@ PAYMENT: Mapping[str, Any] = {
     "valid": True,
 }
 
-# Where a row does not say: its number in the pool, so that no two rows are the same item by accident.
+# Where a row does not say: its number in the pool, so that no two rows are the same item by
+# accident.
 _NUMBERED = {"id_offset": 1000, "body_hash": 7777, "ach_trace": 91000000000000}
 
 
@@ -81,7 +82,7 @@ def _column(name: str, kind: str, rows: list[dict[str, Any]]) -> Any:
 
 
 def remittances(*rows: Mapping[str, Any]) -> RemittanceColumns:
-    """A pool of remittances; a row names only what differs from REMITTANCE. A date of None is none."""
+    """A pool of remittances; a row names what differs from REMITTANCE. A date may be None."""
     filled = _rows(REMITTANCE, rows)
     return RemittanceColumns(
         **{name: _column(name, kind, filled) for name, kind in RemittanceColumns.types().items()}
@@ -89,7 +90,7 @@ def remittances(*rows: Mapping[str, Any]) -> RemittanceColumns:
 
 
 def payments(*rows: Mapping[str, Any]) -> PaymentColumns:
-    """A pool of payments; a row names only what differs from PAYMENT. A date of None is none."""
+    """A pool of payments; a row names what differs from PAYMENT. A date may be None."""
     filled = _rows(PAYMENT, rows)
     return PaymentColumns(
         **{name: _column(name, kind, filled) for name, kind in PaymentColumns.types().items()}

@@ -128,7 +128,11 @@ def test_agrees_with_the_rules(case: Case) -> None:
     assert found == oracle.run()
     duplicates = np.flatnonzero(m.remittance_status == RemittanceStatus.DUPLICATE)
     assert set(duplicates.tolist()) == oracle.left_duplicates
-    settled = {p.remittance for p in found if p.status == MatchStatus.AUTO and m.payment_funding[p.payment] == Funding.SETTLED and right[p.payment]["valid"]}  # fmt: skip
+    settled = set()
+    for pair in found:
+        funded = m.payment_funding[pair.payment] == Funding.SETTLED
+        if pair.status == MatchStatus.AUTO and funded and right[pair.payment]["valid"]:
+            settled.add(pair.remittance)
     for i, row in enumerate(left):
         free = may_be_released(row) and i not in oracle.left_duplicates
         assert m.release[i] == (free or (i in settled and row["valid"]))

@@ -50,6 +50,13 @@ def test_trace_forms_are_those_of_the_twin(
     assert _keys.trace_forms_of(raw) == reference_keys.trace_forms(raw)
 
 
+@pytest.mark.parametrize("tail", [b"", b"B", b" B", b"-B", b" B ", b"  ", b"\r\nB"])
+@pytest.mark.parametrize("length", range(96, 102))
+def test_longest_trace_is_that_of_the_twin(length: int, tail: bytes) -> None:
+    raw = b"0" + b"-" * (length - 1) + tail
+    assert _keys.trace_forms_of(raw) == reference_keys.trace_forms(raw)
+
+
 @pytest.mark.parametrize(
     ("raw", "forms"),
     [
@@ -58,7 +65,7 @@ def test_trace_forms_are_those_of_the_twin(
         (b"00-00", (b"00-00", b"0000", b"", b"")),
         (b"AB\r\n12", (b"AB12", b"AB12", b"AB12", b"AB12")),
         (b"EFT-00123456", (b"EFT-00123456", b"EFT00123456", b"EFT00123456", b"123456")),
-        (b"9" * reference_keys.TRACE_BYTES_MAX, (b"", b"", b"", b"")),
+        (b"9" * (reference_keys.TRACE_BYTES_MAX + 1), (b"", b"", b"", b"")),
     ],
 )
 def test_trace_forms_by_example(raw: bytes, forms: tuple[bytes, bytes, bytes, bytes]) -> None:
@@ -94,7 +101,7 @@ def test_payers_are_numbered_by_the_form_of_the_twin(values: list[bytes]) -> Non
     ],
 )
 def test_payer_forms_by_example(raw: bytes, form: bytes) -> None:
-    assert reference_keys.payer_form(raw) == form
+    assert reference_keys.payer_form(raw) == _keys.payer_form_of(raw) == form
 
 
 KEYS = st.lists(st.integers(0, 12), max_size=60)

@@ -1,4 +1,4 @@
-"""The edge cases of re-association by name, and the worked examples: what the exact tiers must do with each."""
+"""The edge cases of re-association by name: what the exact tiers must do with each."""
 
 from __future__ import annotations
 
