@@ -20,7 +20,7 @@
     X(uint8, component_separator, "ISA16")                                                                             \
     X(uint8, repetition_separator, "ISA11 where it is no letter, digit or line end; else 0")                           \
     X(uint8, segment_terminator, "byte after ISA16")                                                                   \
-    X(text, isa, "the whole ISA segment without line wraps, terminator included where it stands")                      \
+    X(text, isa, "the ISA segment without line wraps, terminator included where it stands, 1088 bytes at most")        \
     X(code2, sender_qualifier, "ISA05")                                                                                \
     X(text, sender, "ISA06, trailing blanks removed")                                                                  \
     X(code2, receiver_qualifier, "ISA07")                                                                              \
@@ -39,7 +39,7 @@
     X(flag, enveloped, "a GS was there")                                                                               \
     X(flag, closed, "the group has ended: its counts are final")                                                       \
     X(flag, valid, "GE there, its count and control number right (true where there is no GS)")                         \
-    X(text, gs, "the whole GS segment without line wraps, terminator included where it stands")                        \
+    X(text, gs, "the GS segment without line wraps, terminator included where it stands, 1088 bytes at most")          \
     X(code2, functional_id, "GS01: HP for 835")                                                                        \
     X(text, sender, "GS02")                                                                                            \
     X(text, receiver, "GS03")                                                                                          \

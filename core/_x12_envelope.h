@@ -145,8 +145,8 @@ static inline void settle_terminator(const uint8_t *data, size_t at, size_t size
     }
 }
 
-/* Read the ISA at `at`. HEADER_NEEDS_MORE only where `final` is false. An ISA with too few elements is none: counted on
- * into the next segment, its delimiters would be letters. */
+/* Read the ISA at `at`. HEADER_NEEDS_MORE only where `final` is false. An ISA with too few elements or too many
+ * is none: its terminator would be a letter or the separator. */
 static inline header_status read_isa(const uint8_t *data, size_t at, size_t size, bool final, x12_header *header) {
     if (!final && size - at < 2 * ISA_BYTES_MAX) return HEADER_NEEDS_MORE;
     size_t place = id_end(data, at, size, "ISA");
@@ -168,9 +168,8 @@ static inline header_status read_isa(const uint8_t *data, size_t at, size_t size
     delimiters->separator = separator;
     settle_terminator(data, place, size, header);
     if (is_line_end(delimiters->component)) delimiters->component = 0;
-    if (is_alphanumeric(delimiters->terminator)) return HEADER_NONE;
-    header->clash = delimiters->terminator == separator || delimiters->component == separator ||
-                    delimiters->component == delimiters->terminator;
+    if (is_alphanumeric(delimiters->terminator) || delimiters->terminator == separator) return HEADER_NONE;
+    header->clash = delimiters->component == separator || delimiters->component == delimiters->terminator;
     return HEADER_FOUND;
 }
 

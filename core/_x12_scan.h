@@ -155,7 +155,7 @@ static void add_group_row(x12_scan *scan) {
 
 static void keep_header(x12_scan *scan, header_copy *copy, size_t start, size_t end, bool enveloped, uint32_t ordinal) {
     copy->length = 0;
-    for (size_t at = start; enveloped && at < end && copy->length < HEADER_BYTES_MAX; at++) {
+    for (size_t at = start; enveloped && at < end && copy->length < HEADER_COPY_BYTES_MAX; at++) {
         const uint8_t byte = scan->data[at];
         const bool ends = at + 1 == end && byte == scan->now.delimiters.terminator;
         if (ends || !is_line_end(byte)) copy->bytes[copy->length++] = byte;

@@ -134,9 +134,9 @@ typedef struct {
 typedef enum { SET_NONE, SET_835, SET_SKIPPED, SET_DISCARDED } set_mode;
 
 /* Header segments are kept, without line wraps: a later window repeats their row without having their bytes. */
-enum { HEADER_BYTES_MAX = ISA_BYTES_MAX + 64 };
+enum { HEADER_COPY_BYTES_MAX = ISA_BYTES_MAX + 64 };
 typedef struct {
-    uint8_t bytes[HEADER_BYTES_MAX + VALUE_SLACK];
+    uint8_t bytes[HEADER_COPY_BYTES_MAX + VALUE_SLACK];
     uint32_t length;
     int64_t file_offset;
     uint32_t ordinal;

@@ -426,6 +426,20 @@ static void note_open_envelopes(x12_scan *scan) {
     if (scan->gs.open) scan->tables.groups.transaction_count[now->group_row] = now->group_sets;
 }
 
+/* What a window must not change when it is too small for anything: the same bytes come again in a larger one. */
+typedef struct {
+    scan_context now;
+    header_copy isa, gs;
+} window_state;
+
+static window_state keep_state(const x12_scan *scan) { return (window_state){scan->now, scan->isa, scan->gs}; }
+
+static void restore_state(x12_scan *scan, const window_state *state) {
+    scan->now = state->now;
+    scan->isa = state->isa;
+    scan->gs = state->gs;
+}
+
 static void finish_window(x12_scan *scan, size_t window_start, bool discard) {
     if (scan->out_of_memory) return;
     if (scan->final) {
@@ -445,9 +459,7 @@ static void finish_window(x12_scan *scan, size_t window_start, bool discard) {
     note_open_envelopes(scan);
 }
 
-/* Walk from the cursor to the end of the window; the cursor ends at the first byte the next window must bring again.
- * `discard` says that the window cannot grow any more, so a set that it does not hold is given up. */
-static void scan_window(x12_scan *scan, bool discard) {
+static void walk_window(x12_scan *scan, bool discard) {
     const size_t window_start = scan->cursor;
     scan->index.wrapped = false;
     clear_index(scan);
@@ -483,6 +495,19 @@ static void scan_window(x12_scan *scan, bool discard) {
         }
     }
     finish_window(scan, window_start, discard);
+}
+
+/* Walk from the cursor to the end of the window; the cursor ends at the first byte the next window must bring again.
+ * `discard` says that the window cannot grow any more, so a set that it does not hold is given up. */
+static void scan_window(x12_scan *scan, bool discard) {
+    if (scan->final) {
+        walk_window(scan, discard);
+        return;
+    }
+    const size_t window_start = scan->cursor;
+    const window_state before = keep_state(scan);
+    walk_window(scan, discard);
+    if (scan->cursor == window_start) restore_state(scan, &before);
 }
 
 /* A new, independent input: nothing of the one before it holds. Ordinals go on counting. */

@@ -11,6 +11,8 @@ from reassoc.core import reference_values as values
 from reassoc.core.errors import FindingCode, ParseError
 from reassoc.core.reference_835 import KNOWN, Body
 from reassoc.core.reference_envelope import (
+    HEADER_COPY_BYTES_MAX,
+    LAYOUT,
     Delimiters,
     Isa,
     Segment,
@@ -136,7 +138,8 @@ class _Reader:
             if self.place >= len(self.data):
                 break
             segment, terminated = read_segment(self.data, self.place, self.delimiters)
-            if starts_isa(self.data, self.place) or segment.name == b"ISA":
+            self.place = segment.end if terminated else len(self.data)
+            if starts_isa(self.data, segment.offset) or segment.name == b"ISA":
                 self.isa(segment)
             else:
                 self.step(segment, terminated)
@@ -154,7 +157,6 @@ class _Reader:
         else:
             self.cut_interchange(segment.offset)
             self.tell(FindingCode.X12_ISA_BROKEN, segment.offset)
-        self.place = segment.end
 
     def step(self, segment: Segment, terminated: bool) -> None:
         """Take one segment, or the part of it before an ISA that a missing terminator hid in it."""
@@ -172,7 +174,8 @@ class _Reader:
             self.segment(segment)
         else:
             self.tell_junk(segment.offset)
-        self.place = segment.end if hidden < 0 else hidden
+        if hidden >= 0:
+            self.place = hidden
 
     def segment(self, segment: Segment) -> None:
         name = segment.name
@@ -271,13 +274,16 @@ class _Reader:
         repetition = segment.header(11)
         if len(repetition) == 1 and not is_alphanumeric(repetition[0]):
             row["repetition_separator"] = repetition[0]
-        row["isa"] = values.unwrapped(self.data[isa.offset : isa.end])
+        row["isa"] = self.kept(isa)
         row["sender_qualifier"], row["sender"] = segment.header(5)[:2], segment.header(6)
         row["receiver_qualifier"], row["receiver"] = segment.header(7)[:2], segment.header(8)
         row["date"] = values.date_days(segment.header(9))[0]
         row["version"] = segment.header(12)[:8]
         row["control_number"] = segment.header(13)
         row["usage"] = segment.header(15)[:2]
+
+    def kept(self, header: Isa | Segment) -> bytes:
+        return values.unwrapped(self.data[header.offset : header.end])[:HEADER_COPY_BYTES_MAX]
 
     def on_iea(self, segment: Segment) -> None:
         self.cut_group(segment.offset)
@@ -318,7 +324,7 @@ class _Reader:
         self.open_group(segment.offset, True)
         row = self.group
         assert row is not None
-        row["gs"] = values.unwrapped(self.data[segment.offset : segment.end])
+        row["gs"] = self.kept(segment)
         row["functional_id"] = segment.header(1)[:2]
         row["sender"], row["receiver"] = segment.header(2), segment.header(3)
         row["date"] = values.date_days(segment.header(4))[0]
@@ -461,7 +467,7 @@ class _Reader:
         if declared != counted:
             wrong = FindingCode.X12_COUNT_BAD if declared is None else count_differs
             self.tell(wrong, segment.offset)
-        if segment.trimmed(2) != control.strip():
+        if segment.trimmed(2) != control.strip(LAYOUT):
             self.tell(control_differs, segment.offset)
             return False
         return declared == counted

@@ -14,6 +14,8 @@ ISA_ELEMENTS = 16
 ISA_BYTES_MAX = 1024
 """The sixteenth separator of an ISA lies within so many bytes, or it is no ISA."""
 ISA_ELEMENT_BYTES_MAX = 64
+HEADER_COPY_BYTES_MAX = 1088
+"""So much of an ISA or GS is kept."""
 HEADER_BYTES_MAX = 512
 """The end of the segment behind an ISA lies within so many bytes, or it tells nothing."""
 OVERLONG_ISA16_BYTES_MAX = 10
@@ -117,7 +119,7 @@ def starts_isa(data: bytes, offset: int) -> bool:
 def read_isa(data: bytes, offset: int) -> Isa | None:
     """Read the ISA that starts here by counting its sixteen separators; None without.
 
-    Counted on into the next segment, an ISA with fewer elements would have letters for delimiters.
+    Of an ISA with too few or too many elements the terminator would be a letter or the separator.
     """
     place = isa_id_end(data, offset)
     if place < 0:
@@ -139,7 +141,7 @@ def read_isa(data: bytes, offset: int) -> Isa | None:
     component, terminator, end, missing = _settle(data, separator, at)
     if component in _LINE_END:
         component = 0
-    if is_alphanumeric(terminator):
+    if is_alphanumeric(terminator) or terminator == separator:
         return None
     elements.append((at, data[at : at + 1] if component else b""))
     return Isa(offset, end, elements, Delimiters(separator, component, terminator), missing)
