@@ -353,7 +353,7 @@ static inline keys_status gather_text(const uint8_t *source, size_t source_size,
     for (size_t i = 0; i < rows; i++) {
         text_ref ref = refs[i];
         if (ref_outside(ref, source_size)) return KEYS_OUT_OF_SOURCE;
-        memcpy(out + at, source + ref.offset, ref.length);
+        if (ref.length > 0) memcpy(out + at, source + ref.offset, ref.length);
         out_refs[i].offset = (uint32_t)at;
         out_refs[i].length = ref.length;
         at += ref.length;

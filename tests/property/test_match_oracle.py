@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 from typing import Any
+from unittest import mock
 
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from match_oracle import Oracle, Pair, may_be_released
 from pools import DAY, PAYMENT, REMITTANCE, payments, remittances
+from reassoc.core import _keys
 from reassoc.core.calendar import BankingCalendar
 from reassoc.core.match import Matches, match
 from reassoc.core.policy import PayerRule, Policy
@@ -222,3 +224,17 @@ def test_blocks_too_large_look_the_same_in_any_order(
     )
     assert _canonical(again) == expected
     assert set(again.status) <= {MatchStatus.REVIEW}
+
+
+@given(cases())
+def test_colliding_hashes_change_nothing(case: Case) -> None:
+    """With one key for all items everything is compared with everything, and the bytes decide."""
+    left, right, policy = remittances(*case[0]), payments(*case[1]), case[2]
+    expected = _canonical(run(left, right, policy))
+    real_join = _keys.join
+
+    def join_all(a: Any, b: Any, a_on: Any, b_on: Any) -> Any:
+        return real_join(np.zeros_like(a), np.zeros_like(b), a_on, b_on)
+
+    with mock.patch.object(_keys, "join", join_all):
+        assert _canonical(run(left, right, policy)) == expected
