@@ -1,7 +1,7 @@
 """Builds the Cython extensions. Everything else about the package stands in pyproject.toml.
 
-REASSOC_DEBUG=1 turns Cython's own checks on; REASSOC_SANITIZE=1 builds with ASan and UBSan (see `make sanitize`).
-Neither uses -march: the kernels choose at run time, so one wheel runs everywhere.
+REASSOC_DEBUG=1 turns Cython's own checks on; REASSOC_SANITIZE=1 builds with ASan and UBSan (see
+`make sanitize`). Neither uses -march: the kernels choose at run time, so one wheel runs everywhere.
 """
 
 from __future__ import annotations
@@ -16,18 +16,34 @@ DEBUG = os.environ.get("REASSOC_DEBUG") == "1"
 SANITIZE = os.environ.get("REASSOC_SANITIZE") == "1"
 MODE = "sanitize" if SANITIZE else "debug" if DEBUG else "release"
 
-CFLAGS = ["-std=gnu11", "-D_GNU_SOURCE", "-O3", "-g1", "-fvisibility=hidden", "-Wall", "-Wextra", "-Wno-unused-parameter"]
+CFLAGS = [
+    "-std=gnu11",
+    "-D_GNU_SOURCE",
+    "-O3",
+    "-g1",
+    "-fvisibility=hidden",
+    "-Wall",
+    "-Wextra",
+    "-Wno-unused-parameter",
+]
 LDFLAGS: list[str] = []
 if DEBUG:
     CFLAGS += ["-Werror", "-O1", "-g"]
 if SANITIZE:
     sanitizers = "-fsanitize=address,undefined"
-    CFLAGS += [sanitizers, "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer", "-O1", "-g"]
+    CFLAGS += [
+        sanitizers,
+        "-fno-sanitize-recover=undefined",
+        "-fno-omit-frame-pointer",
+        "-O1",
+        "-g",
+    ]
     LDFLAGS += [sanitizers]
 
 
 def package_view() -> str:
-    """Lay `reassoc/` out in build/ as links: Cython, mypy and pyright map package names to folders."""
+    """Lay `reassoc/` out in build/ as links: Cython, mypy and pyright map package names to
+    folders."""
     root = Path("build/pkgroot")
     (root / "reassoc").mkdir(parents=True, exist_ok=True)
     for name in ("core", "stream", "loadtest"):
@@ -50,7 +66,11 @@ def extension(name: str) -> Extension:
 
 setup(
     ext_modules=cythonize(
-        [extension(name) for name in ("_x12scan", "_nacha", "_keys") if Path(f"core/{name}.pyx").exists()],
+        [
+            extension(name)
+            for name in ("_x12scan", "_nacha", "_keys")
+            if Path(f"core/{name}.pyx").exists()
+        ],
         include_path=[package_view()],
         build_dir=f"build/cython-{MODE}",
         compiler_directives={

@@ -1,6 +1,7 @@
-"""Print the ratios of a bench run, and append them with their machine to bench/history.jsonl when asked to.
+"""Print the ratios of a bench run, and append them with their machine to bench/history.jsonl when
+asked to.
 
-    python bench/report.py build/bench/last.json [--append]
+python bench/report.py build/bench/last.json [--append]
 """
 
 from __future__ import annotations
@@ -50,7 +51,9 @@ def main() -> int:
     """Print a line for each bench; with --append keep the run."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path, help="what pytest --benchmark-json wrote")
-    parser.add_argument("--append", action="store_true", help="append a line to bench/history.jsonl")
+    parser.add_argument(
+        "--append", action="store_true", help="append a line to bench/history.jsonl"
+    )
     arguments = parser.parse_args()
     run = json.loads(arguments.run.read_text())
     rows = figures(run)

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import polars
 import pytest
+
 from reassoc.core import _keys
 from reassoc.core.calendar import BankingCalendar
 from reassoc.core.columns import TextColumn

@@ -10,6 +10,7 @@ import time
 import pytest
 from feeds import ccd_feed
 from pytest_benchmark.fixture import BenchmarkFixture
+
 from reassoc.core.ach import AchFiles, TrnForm, iter_ach, read_ach
 
 ENTRIES = 500_000

@@ -1,7 +1,8 @@
-"""read_835 on a generated file of more than 100 MB: every table, every check, beside memchr and two peers.
+"""read_835 on a generated file of more than 100 MB: every table, every check, beside memchr and two
+peers.
 
-A ratio comes from one run on one machine: memchr is timed on the same buffer between the rounds, the peers on a smaller
-cut of the same file, because they would need minutes for the whole.
+A ratio comes from one run on one machine: memchr is timed on the same buffer between the rounds,
+the peers on a smaller cut of the same file, because they would need minutes for the whole.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
+
 from reassoc.core._x12scan import active_kernel, delimiter_offsets, kernels
 from reassoc.core.x12_835 import Remittances, iter_835, read_835
 from reassoc.loadtest.feed import write_remittance_file
@@ -80,7 +82,8 @@ def note(benchmark: BenchmarkFixture, feed: Feed, **ratios: float) -> None:
 
 @pytest.mark.parametrize("kernel", kernels())
 def test_read_835(benchmark: BenchmarkFixture, feed: Feed, kernel: str) -> None:
-    """The whole file into all tables. `memchr_times` is how many times as long as memchr it took."""
+    """The whole file into all tables. `memchr_times` is how many times as long as memchr it
+    took."""
     read = benchmark.pedantic(
         read_835, (feed.data,), {"kernel": kernel}, rounds=ROUNDS, warmup_rounds=1
     )
@@ -103,7 +106,10 @@ def test_iter_835(benchmark: BenchmarkFixture, feed: Feed) -> None:
             cents += int(window.transactions.paid_cents.sum())
         return claims, cents
 
-    assert benchmark.pedantic(walk, rounds=ROUNDS, warmup_rounds=1) == (feed.claims, feed.paid_cents)
+    assert benchmark.pedantic(walk, rounds=ROUNDS, warmup_rounds=1) == (
+        feed.claims,
+        feed.paid_cents,
+    )
     floor = best_seconds(lambda: memchr(feed.data))
     note(benchmark, feed, memchr_times=benchmark.stats.stats.min / floor)
 

@@ -1,6 +1,7 @@
 """reassoc.core: bytes to columns to pairs.
 
-Pure: no file, no socket, no clock, no randomness, no log. Bytes and arrays go in, arrays and values come out.
+Pure: no file, no socket, no clock, no randomness, no log. Bytes and arrays go in, arrays and values
+come out.
 
     read_835, iter_835      X12 835 files as tables of claims, services, adjustments, findings ...
     read_ach, iter_ach      ACH files as tables of batches, entries, addenda, findings ...
@@ -11,7 +12,14 @@ from reassoc.core._x12scan import active_kernel, kernels, release_memory
 from reassoc.core.ach import AchFiles, iter_ach, read_ach
 from reassoc.core.calendar import BankingCalendar
 from reassoc.core.columns import DATE_NONE, Table, TextColumn
-from reassoc.core.errors import FindingCode, LimitError, ParseError, PolicyError, ReassocError, Severity
+from reassoc.core.errors import (
+    FindingCode,
+    LimitError,
+    ParseError,
+    PolicyError,
+    ReassocError,
+    Severity,
+)
 from reassoc.core.match import Matches, match
 from reassoc.core.policy import Policy
 from reassoc.core.pool import PaymentColumns, RemittanceColumns

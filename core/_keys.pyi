@@ -2,6 +2,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+
 from reassoc.core.columns import TakenColumn
 
 TRACE_BYTES_MAX: int
@@ -24,7 +25,6 @@ class Affixes:
 def trace_forms_of(
     raw: bytes, affixes: Affixes | None = None, affix_set: int = 0
 ) -> tuple[bytes, bytes, bytes, bytes]: ...
-
 def payer_form_of(raw: bytes) -> bytes: ...
 
 class PayerTable:

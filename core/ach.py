@@ -17,6 +17,7 @@ from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
+
 from reassoc.core._nacha import AchReader, find_trn
 from reassoc.core.columns import Source, Table, TakenColumn, TextColumn, build_table
 from reassoc.core.errors import FindingCode, LimitError, ParseError, describe, severity

@@ -33,7 +33,8 @@ def _column(pa: Any, column: Any, kind: str) -> Any:
 
 
 def _text(pa: Any, column: TextColumn) -> Any:
-    """Strings, their bytes gathered at once. What is no UTF-8, or has line wraps in it, is decoded value by value."""
+    """Strings, their bytes gathered at once. What is no UTF-8, or has line wraps in it, is decoded
+    value by value."""
     packed = column.compact()
     data = bytes(packed.source)
     if b"\n" not in data and b"\r" not in data:
@@ -53,4 +54,6 @@ def _codes(pa: Any, column: Any) -> Any:
     """Codes repeat: a dictionary of the few there are."""
     values, numbers = np.unique(column, return_inverse=True)
     texts = [value.decode("utf-8", "replace") for value in values.tolist()]
-    return pa.DictionaryArray.from_arrays(pa.array(numbers.astype(np.int32)), pa.array(texts, pa.string()))
+    return pa.DictionaryArray.from_arrays(
+        pa.array(numbers.astype(np.int32)), pa.array(texts, pa.string())
+    )

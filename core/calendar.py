@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
 from reassoc.core.columns import DATE_NONE
 
 Days = npt.NDArray[np.int32]

@@ -52,8 +52,9 @@ class TextColumn:
     source : buffer        the bytes that the offsets count from; kept alive, never copied
     refs : uint32[n, 2]    offset and length of each value
 
-    Indexing with an int decodes one value (CR and LF inside a value are line wraps and are left out); with a slice, a
-    mask or an array of rows it gives another TextColumn over the same source. O(1) per value.
+    Indexing with an int decodes one value (CR and LF inside a value are line wraps and are left
+    out); with a slice, a mask or an array of rows it gives another TextColumn over the same source.
+    O(1) per value.
     """
 
     __slots__ = ("refs", "source")
@@ -66,7 +67,8 @@ class TextColumn:
 
     @classmethod
     def from_values(cls, values: Iterable[str | bytes]) -> TextColumn:
-        """Build a column from Python values (UTF-8); its source is their concatenation. O(total length)."""
+        """Build a column from Python values (UTF-8); its source is their concatenation. O(total
+        length)."""
         encoded = [value.encode() if isinstance(value, str) else value for value in values]
         lengths = np.fromiter((len(value) for value in encoded), np.uint32, len(encoded))
         offsets = np.zeros(len(encoded), np.uint32)
@@ -80,7 +82,8 @@ class TextColumn:
 
     @property
     def lengths(self) -> npt.NDArray[np.uint32]:
-        """uint32[n]: bytes of each value, as they lie in the source; 0 is an empty or absent value."""
+        """uint32[n]: bytes of each value, as they lie in the source; 0 is an empty or absent
+        value."""
         return self.refs[:, 1]
 
     def __len__(self) -> int:
@@ -90,7 +93,9 @@ class TextColumn:
     def __getitem__(self, rows: int | np.integer[Any]) -> str: ...
     @overload
     def __getitem__(self, rows: slice | npt.NDArray[Any]) -> TextColumn: ...
-    def __getitem__(self, rows: int | np.integer[Any] | slice | npt.NDArray[Any]) -> str | TextColumn:
+    def __getitem__(
+        self, rows: int | np.integer[Any] | slice | npt.NDArray[Any]
+    ) -> str | TextColumn:
         if isinstance(rows, int | np.integer):
             return decode(self.raw(int(rows)))
         return TextColumn(self.source, self.refs[rows])
@@ -104,7 +109,11 @@ class TextColumn:
         """The bytes of one value, without CR and LF."""
         offset, length = self.refs[row].tolist()
         value = bytes(self.source[offset : offset + length])
-        return value.replace(b"\r", b"").replace(b"\n", b"") if b"\n" in value or b"\r" in value else value
+        return (
+            value.replace(b"\r", b"").replace(b"\n", b"")
+            if b"\n" in value or b"\r" in value
+            else value
+        )
 
     def to_list(self) -> list[str]:
         """Every value, decoded. O(total length)."""
@@ -126,12 +135,16 @@ class TextColumn:
 
     @staticmethod
     def concat(columns: Sequence[TextColumn]) -> TextColumn:
-        """Columns one after the other, over one source that holds their values only. O(total length)."""
+        """Columns one after the other, over one source that holds their values only. O(total
+        length)."""
         parts = [column.compact() for column in columns]
         bases = np.cumsum([0] + [len(part.source) for part in parts])
         if bases[-1] > 0xFFFFFFFF:
             raise OverflowError("a text column holds at most 4 GiB of text")
-        refs = [part.refs + np.array([base, 0], np.uint32) for part, base in zip(parts, bases[:-1].tolist(), strict=True)]
+        refs = [
+            part.refs + np.array([base, 0], np.uint32)
+            for part, base in zip(parts, bases[:-1].tolist(), strict=True)
+        ]
         return TextColumn(
             b"".join(bytes(part.source) for part in parts),
             np.concatenate(refs) if refs else np.zeros((0, 2), np.uint32),
@@ -142,7 +155,8 @@ class TextColumn:
 
 
 def decode(value: bytes) -> str:
-    """Text of a field: line wraps removed, UTF-8 where it is UTF-8, else Latin-1, which never fails."""
+    """Text of a field: line wraps removed, UTF-8 where it is UTF-8, else Latin-1, which never
+    fails."""
     if b"\n" in value or b"\r" in value:
         value = value.replace(b"\r", b"").replace(b"\n", b"")
     try:
@@ -152,13 +166,19 @@ def decode(value: bytes) -> str:
 
 
 class Table:
-    """Columns of equal length, each an attribute: `claims.paid_cents` is an int64 array, `claims.offset[3]` a number.
+    """Columns of equal length, each an attribute: `claims.paid_cents` is an int64 array,
+    `claims.offset[3]` a number.
 
-    `names` lists the columns, `kinds` and `docs` map a name to its kind and its meaning; `len()` is the number of rows.
+    `names` lists the columns, `kinds` and `docs` map a name to its kind and its meaning; `len()` is
+    the number of rows.
     """
 
     def __init__(
-        self, name: str, columns: Mapping[str, Column | TextColumn], kinds: Mapping[str, str], docs: Mapping[str, str]
+        self,
+        name: str,
+        columns: Mapping[str, Column | TextColumn],
+        kinds: Mapping[str, str],
+        docs: Mapping[str, str],
     ) -> None:
         lengths = {len(column) for column in columns.values()}
         if len(lengths) > 1:
@@ -190,7 +210,8 @@ class Table:
         return [*super().__dir__(), *self._columns]
 
     def row(self, row: int) -> dict[str, Any]:
-        """One row as plain Python values (codes and text as str, dates as numbers of days or None)."""
+        """One row as plain Python values (codes and text as str, dates as numbers of days or
+        None)."""
         values: dict[str, Any] = {}
         for name, column in self._columns.items():
             value = column[row]
@@ -203,14 +224,16 @@ class Table:
         return values
 
     def take(self, rows: npt.NDArray[Any] | slice) -> Table:
-        """The table of the given rows (a mask, an array of row numbers or a slice). O(rows taken)."""
+        """The table of the given rows (a mask, an array of row numbers or a slice). O(rows
+        taken)."""
         columns = {name: column[rows] for name, column in self._columns.items()}
         return Table(self._name, columns, self.kinds, self.docs)
 
     def to_arrow(self) -> pa.Table:
         """The table as a pyarrow.Table: text as string, dates as date32, no value for DATE_NONE.
 
-        Numbers are not copied. Raises ImportError, with what to install, where pyarrow is missing. O(text bytes).
+        Numbers are not copied. Raises ImportError, with what to install, where pyarrow is missing.
+        O(text bytes).
         """
         from reassoc.core.arrow import table_to_arrow
 
@@ -226,7 +249,12 @@ class _Memory:
     __slots__ = ("__array_interface__", "owner")
 
     def __init__(self, address: int, shape: tuple[int, ...], typestr: str, owner: object) -> None:
-        self.__array_interface__ = {"version": 3, "data": (address, False), "shape": shape, "typestr": typestr}
+        self.__array_interface__ = {
+            "version": 3,
+            "data": (address, False),
+            "shape": shape,
+            "typestr": typestr,
+        }
         self.owner = owner
 
 
@@ -234,7 +262,8 @@ TakenColumn = tuple[str, str, str, int, int, object]
 
 
 def build_table(name: str, taken: list[TakenColumn], source: Source) -> Table:
-    """Make a Table of what a compiled scanner gave: (name, kind, doc, address, rows, owner) per column. No copy."""
+    """Make a Table of what a compiled scanner gave: (name, kind, doc, address, rows, owner) per
+    column. No copy."""
     columns: dict[str, Column | TextColumn] = {}
     for column, kind, _, address, rows, owner in taken:
         if kind == "text":
@@ -251,5 +280,3 @@ def _array(address: int, shape: tuple[int, ...], typestr: str, owner: object) ->
     if owner is None:
         return np.zeros(shape, np.dtype(typestr))
     return np.asarray(_Memory(address, shape, typestr, owner))
-
-

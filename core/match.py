@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+
 from reassoc.core import _keys
 from reassoc.core.calendar import BankingCalendar
 from reassoc.core.columns import DATE_NONE, build_table

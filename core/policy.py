@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import msgspec
+
 from reassoc.core import _keys
 from reassoc.core.errors import PolicyError
 

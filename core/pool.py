@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+
 from reassoc.core import _keys
 from reassoc.core.columns import DATE_NONE, Table, TextColumn
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
 from reassoc.core import _keys
 from reassoc.core.ach import EntryKind
 from reassoc.core.calendar import BankingCalendar

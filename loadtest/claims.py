@@ -16,6 +16,7 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
+
 from reassoc.loadtest.claim_money import Kind
 from reassoc.loadtest.claim_texts import CONTROL_DIGITS, ClaimText, write_claim
 from reassoc.loadtest.draws import Draws, Ints

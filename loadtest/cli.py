@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from reassoc.loadtest.defects import RATE_UNIT
-from reassoc.loadtest.feed import START_DATE, FeedOptions, FeedSummary, generate_feed
-from reassoc.loadtest.write import FeedError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+
+from reassoc.loadtest.defects import RATE_UNIT
+from reassoc.loadtest.feed import START_DATE, FeedOptions, FeedSummary, generate_feed
+from reassoc.loadtest.write import FeedError
 
 EXIT_USAGE = 2
 _PROGRESS_PAYMENTS_MIN = 20_000

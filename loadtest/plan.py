@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+
 from reassoc.loadtest.claims import ClaimPool, shifts, write_body
 from reassoc.loadtest.dates import compact
 from reassoc.loadtest.defects import Defect

@@ -6,6 +6,7 @@ from functools import cache
 
 import numpy as np
 from holidays.financial.federal_reserve import FederalReserve
+
 from reassoc.core.calendar import BankingCalendar
 
 YEAR_FIRST = 1999

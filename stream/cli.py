@@ -15,6 +15,9 @@ from typing import Annotated, NoReturn
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
+from rich.console import Console
+from rich.text import Text
+
 from reassoc.core.errors import PolicyError, ReassocError
 from reassoc.core.policy import Policy
 from reassoc.stream import package_version
@@ -24,8 +27,6 @@ from reassoc.stream.intake import where_it_failed
 from reassoc.stream.job import run_match
 from reassoc.stream.outputs import OutputError, check_free
 from reassoc.stream.settings import load_policy
-from rich.console import Console
-from rich.text import Text
 
 COMMAND_GROUP = "reassoc.commands"
 """Entry points of this group are commands too: name -> a function as typer takes it."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from reassoc.stream.summary import NotRead, Summary, Tally
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -18,6 +17,8 @@ from rich.progress import (
 )
 from rich.table import Table
 from rich.text import Text
+
+from reassoc.stream.summary import NotRead, Summary, Tally
 
 PROBLEMS_SHOWN_MAX = 20
 """Inputs that could not be read that are listed on the screen; summary.json has all."""

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, cast
 
 from blake3 import blake3
+
 from reassoc.stream.kinds import HEAD_BYTES
 from reassoc.stream.sources import GZIP_MAGIC, Source, SourceError
 

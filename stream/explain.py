@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+
 from reassoc.core.match import Matches
 from reassoc.core.statuses import Field, Reason, Rewrite, reason_text
 from reassoc.stream.table import csv_cell, pick_cells

@@ -7,6 +7,7 @@ from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
+
 from reassoc.core.ach import AchFiles
 from reassoc.core.columns import Table
 from reassoc.core.errors import FindingCode, describe, severity

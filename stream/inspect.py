@@ -6,6 +6,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
 from reassoc.core.ach import AchFiles, EntryKind, iter_ach
 from reassoc.core.errors import FindingCode, Severity, describe, severity
 from reassoc.core.x12_835 import Remittances, iter_835
@@ -15,9 +19,6 @@ from reassoc.stream.inspect_835 import Mask, safe, show_remittances
 from reassoc.stream.kinds import ADVICE, Kind, kind_of
 from reassoc.stream.sources import Source, SourceError, discover
 from reassoc.stream.table import iso_date
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 _SEVERITY_STYLES = {Severity.INFO: "dim", Severity.WARNING: "yellow", Severity.ERROR: "bold red"}
 

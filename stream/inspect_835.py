@@ -4,13 +4,14 @@ belong.
 
 from __future__ import annotations
 
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
 from reassoc.core.errors import FindingCode, Severity, describe, severity
 from reassoc.core.x12_835 import Remittances
 from reassoc.stream.console import dollars
 from reassoc.stream.table import iso_date
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 _STYLES = {Severity.INFO: "dim", Severity.WARNING: "yellow", Severity.ERROR: "bold red"}
 _CLAIM_STATUS = {

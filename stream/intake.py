@@ -17,6 +17,7 @@ from typing import IO
 
 import numpy as np
 import numpy.typing as npt
+
 from reassoc.core.ach import AchFiles, iter_ach
 from reassoc.core.columns import TextColumn
 from reassoc.core.errors import LimitError, ParseError

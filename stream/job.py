@@ -19,6 +19,7 @@ from typing import IO
 
 import numpy as np
 import numpy.typing as npt
+
 from reassoc.core.match import match
 from reassoc.core.policy import Policy
 from reassoc.core.pool import PaymentColumns, RemittanceColumns

@@ -8,6 +8,7 @@ from datetime import date
 
 import numpy as np
 import numpy.typing as npt
+
 from reassoc.core.match import Matches
 from reassoc.stream.intake import Items
 from reassoc.stream.pools import Pools

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import numpy.typing as npt
+
 from reassoc.core.columns import TextColumn
 from reassoc.core.pool import PaymentColumns, RemittanceColumns
 from reassoc.stream.envelope import Profile

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import numpy.typing as npt
+
 from reassoc.core.ach import iter_ach
 from reassoc.stream.contents import Content, ContentStream, open_content
 from reassoc.stream.kinds import Kind

@@ -14,6 +14,7 @@ from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
+
 from reassoc.core.errors import LimitError
 from reassoc.stream.envelope import (
     CONTROL_NUMBER_MAX,

@@ -9,6 +9,7 @@ from typing import IO
 
 import numpy as np
 import numpy.typing as npt
+
 from reassoc.core.ach import EntryKind
 from reassoc.core.columns import DATE_NONE
 from reassoc.core.statuses import (

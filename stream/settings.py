@@ -7,6 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
+
 from reassoc.core.errors import PolicyError
 from reassoc.core.policy import Policy
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 import numpy.typing as npt
+
 from reassoc.core.errors import FindingCode, severity
 from reassoc.core.statuses import Funding, MatchStatus, PaymentStatus, RemittanceStatus
 from reassoc.stream import package_version

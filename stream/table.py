@@ -8,6 +8,7 @@ from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
+
 from reassoc.core.columns import DATE_NONE, TextColumn
 
 CHUNK_ROWS = 1 << 16

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
 from reassoc.core.ach import AchFiles
 from reassoc.core.columns import Table, TextColumn
 from reassoc.core.x12_835 import Remittances

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+
 from reassoc.core import reference_ach
 from reassoc.core.ach import AchFiles
 from reassoc.core.columns import Table, TextColumn

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
+
 from reassoc.core.columns import DATE_NONE, TextColumn
 from reassoc.core.pool import PaymentColumns, RemittanceColumns
 

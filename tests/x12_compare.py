@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+
 from reassoc.core.columns import Table, TextColumn
 from reassoc.core.errors import FindingCode, ParseError
 from reassoc.core.reference import read_835_plain

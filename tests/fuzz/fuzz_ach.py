@@ -17,6 +17,7 @@ import numpy as np
 from corpus import ACH_ROOT, samples
 from fuzz.driver import main, window_size
 from guarded import GuardedArena
+
 from reassoc.core.ach import AchFiles, iter_ach, read_ach
 from reassoc.core.errors import ParseError
 

@@ -15,9 +15,10 @@ import sys
 from corpus import X12_ROOT, Sample, samples
 from fuzz.driver import main, window_size
 from guarded import GuardedArena
+from x12_compare import Rows, differences, twin_rows, whole_rows
+
 from reassoc.core.errors import ParseError
 from reassoc.core.x12_835 import iter_835, read_835
-from x12_compare import Rows, differences, twin_rows, whole_rows
 
 TWIN_BYTES_MAX = 12_000
 """Above this only the compiled reader runs: the twin is slow."""

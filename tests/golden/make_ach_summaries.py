@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from ach_compare import Rows, twin_rows
 from corpus import ACH_ROOT, samples
+
 from reassoc.core.errors import FindingCode
 
 SUMMARIES = Path(__file__).with_name("ach_summaries.json")

@@ -16,8 +16,9 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from corpus import X12_ROOT, samples
-from reassoc.core.errors import FindingCode, ParseError
 from x12_compare import Rows, twin_rows
+
+from reassoc.core.errors import FindingCode, ParseError
 
 SUMMARIES = Path(__file__).with_name("x12_summaries.json")
 

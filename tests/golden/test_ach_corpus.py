@@ -9,6 +9,7 @@ from typing import Any
 from ach_compare import compiled_rows, differences, twin_rows
 from corpus import ACH_ROOT, Sample
 from make_ach_summaries import SUMMARIES, summary, unpacked
+
 from reassoc.core.ach import read_ach
 
 QUIRKS = {

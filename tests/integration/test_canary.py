@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from reassoc.stream import cli
-from reassoc.stream.sources import discover
 from small_feed import Entry, ach_file, interchange, remittance
 from typer.testing import CliRunner
+
+from reassoc.stream import cli
+from reassoc.stream.sources import discover
 
 DAMAGES = 150
 SEED = 20260316

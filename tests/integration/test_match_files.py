@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from reassoc.core.ach import read_ach
 from reassoc.core.calendar import BankingCalendar
 from reassoc.core.match import match

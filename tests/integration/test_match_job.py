@@ -17,6 +17,9 @@ from pathlib import Path
 
 import pytest
 from corpus import DATA_ROOT
+from small_feed import Entry, Marks, ach_file, interchange, remittance
+from x12_peers import oxedi_sums
+
 from reassoc.core.ach import iter_ach
 from reassoc.core.policy import Policy
 from reassoc.core.x12_835 import iter_835, read_835
@@ -25,8 +28,6 @@ from reassoc.stream import intake, job
 from reassoc.stream.job import run_match
 from reassoc.stream.outputs import OutputError
 from reassoc.stream.summary import Summary
-from small_feed import Entry, Marks, ach_file, interchange, remittance
-from x12_peers import oxedi_sums
 
 DAY = date(2026, 3, 16)
 
@@ -317,9 +318,13 @@ def test_real_samples_run_through(tmp_path: Path) -> None:
     out = tmp_path / "out"
     summary = run_match([DATA_ROOT / "x12", DATA_ROOT / "ach"], out, as_of=DAY, policy=Policy())
     assert time.monotonic() - began < 60
-    # Notes and a dump of a parser are the only files there that are neither.
+    # Notes, a dump of a parser, and an X12 file without any delimiter at the end of its ISA.
     unreadable = {Path(problem.file).name for problem in summary.inputs.unreadable}
-    assert unreadable == {"SOURCES.md", "sample837-HL-nested-expected.txt"}
+    assert unreadable == {
+            "SOURCES.md",
+            "sample837-HL-nested-expected.txt",
+            "x12.no.line.break.no.delim.txt",  # its ISA has no end that could be told
+        }
     assert len(rows(out, "remittances.csv")) == summary.remittances.total.count > 200
     assert len(rows(out, "payments.csv")) == summary.payments.total.count > 200_000
     assert len(rows(out, "findings.csv")) == summary.findings.total

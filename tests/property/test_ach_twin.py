@@ -9,6 +9,7 @@ from ach_build import Batch, Entry, ach_file
 from ach_compare import compiled_rows, differences, twin_rows
 from hypothesis import given
 from hypothesis import strategies as st
+
 from reassoc.core import reference_trn
 from reassoc.core.ach import _read_whole, iter_ach, read_ach, trn_of
 from reassoc.core.errors import ParseError

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from match_oracle import Oracle, Pair, may_be_released
 from pools import DAY, PAYMENT, REMITTANCE, payments, remittances
+
 from reassoc.core import _keys
 from reassoc.core.calendar import BankingCalendar
 from reassoc.core.match import Matches, match

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
-from reassoc.core.x12_835 import read_835
 from x12_build import Style, isa, odd_values
+
+from reassoc.core.x12_835 import read_835
 
 STYLE = Style(b"*", b":", b"~", b"")
 DAMAGE = st.one_of(

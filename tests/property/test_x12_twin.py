@@ -8,11 +8,12 @@ import pytest
 from corpus import Sample
 from hypothesis import given
 from hypothesis import strategies as st
+from x12_build import damaged, files, with_odd_values, wrapped
+from x12_compare import compiled_rows, differences, twin_differences, whole_rows
+
 from reassoc.core import _x12scan
 from reassoc.core.reference import delimiter_offsets
 from reassoc.core.x12_835 import iter_835
-from x12_build import damaged, files, with_odd_values, wrapped
-from x12_compare import compiled_rows, differences, twin_differences, whole_rows
 
 
 @given(files())

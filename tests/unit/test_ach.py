@@ -14,6 +14,7 @@ import pytest
 from ach_build import Batch, Entry, ach_file, ach_lines, addenda_05, ctx_slices
 from ach_compare import compiled_rows, differences, twin_rows
 from corpus import REPOSITORY
+
 from reassoc.core.ach import AchFiles, EntryKind, ReturnForm, TrnForm, iter_ach, read_ach, trn_of
 from reassoc.core.columns import DATE_NONE
 from reassoc.core.errors import FindingCode, ParseError, Severity, severity

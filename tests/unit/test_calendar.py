@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from reassoc.core.calendar import BankingCalendar
 from reassoc.core.columns import DATE_NONE
 

@@ -6,6 +6,7 @@ from datetime import date
 
 import numpy as np
 import pytest
+
 from reassoc.stream.calendar import federal_reserve_calendar
 
 # Holidays as the Federal Reserve publishes them (K.8), those on a weekday.

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 import typer
-from reassoc.stream import cli
 from small_feed import Entry, ach_file, interchange, remittance
 from typer.testing import CliRunner, Result
+
+from reassoc.stream import cli
 
 
 def run(*arguments: object) -> Result:

@@ -11,6 +11,8 @@ import oxedi
 import pytest
 import typer
 from feed_check import TruthRow, cents, read_ach, read_feed, read_x12
+from typer.testing import CliRunner
+
 from reassoc.core.x12_835 import read_835
 from reassoc.loadtest import ach_files
 from reassoc.loadtest.cli import generate
@@ -24,7 +26,6 @@ from reassoc.loadtest.feed import (
 )
 from reassoc.loadtest.world import STYLES, npi, routing_number
 from reassoc.loadtest.write import FeedError
-from typer.testing import CliRunner
 
 CLEAN = FeedOptions(payments=900, seed=11, claims=5)
 

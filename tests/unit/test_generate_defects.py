@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from feed_check import TruthRow, read_feed
+
 from reassoc.loadtest.dates import is_banking_day, to_days
 from reassoc.loadtest.defects import DEFECTS, RATE_UNIT, plan_rates
 from reassoc.loadtest.feed import FeedOptions, generate_feed

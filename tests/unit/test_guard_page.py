@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from corpus import Sample
 from guarded import GuardedArena
+
 from reassoc.core import _x12scan
 from reassoc.core.ach import iter_ach, read_ach
 from reassoc.core.errors import ParseError

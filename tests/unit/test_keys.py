@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from reassoc.core import _keys, reference_keys, statuses
 from reassoc.core.columns import TextColumn
 from reassoc.core.pool import text_parts

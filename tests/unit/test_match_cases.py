@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from pools import DAY, payments, remittances
+
 from reassoc.core.calendar import BankingCalendar
 from reassoc.core.columns import DATE_NONE
 from reassoc.core.match import Matches, match

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+
 from reassoc.core import policy as module
 from reassoc.core.errors import PolicyError
 from reassoc.core.policy import Policy, longest_first

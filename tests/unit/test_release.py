@@ -10,6 +10,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from small_feed import Marks, interchange, remittance
+from x12_peers import oxedi_sums
+
 from reassoc.core.x12_835 import read_835
 from reassoc.stream import release
 from reassoc.stream.envelope import Fallback, Profile, profile_of, write_isa
@@ -20,8 +23,6 @@ from reassoc.stream.release import (
     split_at_repeats,
     write_released,
 )
-from small_feed import Marks, interchange, remittance
-from x12_peers import oxedi_sums
 
 DAY = date(2026, 3, 17)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from small_feed import Entry, ach_file, interchange, remittance
+
 from reassoc.core.ach import read_ach
 from reassoc.core.x12_835 import read_835
-from small_feed import Entry, ach_file, interchange, remittance
 
 
 def test_hand_made_files_have_no_findings() -> None:

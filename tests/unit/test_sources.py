@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 from blake3 import blake3
+from small_feed import Entry, Marks, ach_file, interchange, remittance
+
 from reassoc.stream import contents, sources
 from reassoc.stream.contents import open_content
 from reassoc.stream.kinds import Kind, kind_of
 from reassoc.stream.sources import Source, SourceError, discover
-from small_feed import Entry, Marks, ach_file, interchange, remittance
 
 X12 = interchange(remittance("T1", 100))
 ACH = ach_file(Entry(100, "T1"))
