@@ -1,6 +1,7 @@
 /* Stage 2: the segments of an 835 into columns, and its balances.
  *
- * One function a segment. A handler writes its row without checking for room: scan_block reserves for the whole block.
+ * One function a segment. A handler writes its row without checking for room: reserve_rows did so for the whole block.
+ * The frequent ones are inlined into the one place that dispatches (on_detail), the others are kept out of its way.
  */
 #ifndef REASSOC_X12_835_H
 #define REASSOC_X12_835_H
@@ -9,8 +10,8 @@
 
 /* ---- values that leave a finding behind when they are none ---- */
 
-ALWAYS_INLINE int64_t take_cents(x12_scan *scan, const segment_view *segment, uint32_t number, kind_code4 id, bool required,
-                                 bool *unreadable) {
+ALWAYS_INLINE int64_t take_cents(x12_scan *scan, const segment_view *segment, uint32_t number, kind_code4 id,
+                                 bool required, bool *unreadable) {
     element_view element = value_element(segment, number);
     int64_t cents;
     finding_code code = parse_cents(element, &cents);
@@ -149,7 +150,7 @@ static inline void close_claim(x12_scan *scan, uint32_t end) {
     now->owner = now->transaction_row;
 }
 
-static void on_clp(x12_scan *scan, const segment_view *segment) {
+ALWAYS_INLINE void on_clp(x12_scan *scan, const segment_view *segment) {
     const kind_code4 id = packed_id("CLP");
     scan_context *now = &scan->now;
     close_claim(scan, segment->start);
@@ -215,7 +216,7 @@ static __attribute__((noinline, cold)) void note_odd_procedure(
     }
 }
 
-static void on_svc(x12_scan *scan, const segment_view *segment) {
+ALWAYS_INLINE void on_svc(x12_scan *scan, const segment_view *segment) {
     const kind_code4 id = packed_id("SVC");
     scan_context *now = &scan->now;
     close_service(scan, segment->start);
@@ -270,7 +271,7 @@ static inline bool is_adjustment_group(kind_code2 code) {
     return false;
 }
 
-static void on_cas(x12_scan *scan, const segment_view *segment) {
+ALWAYS_INLINE void on_cas(x12_scan *scan, const segment_view *segment) {
     const kind_code4 id = packed_id("CAS");
     scan_context *now = &scan->now;
     adjustments_table *adjustments = &scan->tables.adjustments;
@@ -304,7 +305,7 @@ static void on_cas(x12_scan *scan, const segment_view *segment) {
     }
 }
 
-static void on_plb(x12_scan *scan, const segment_view *segment) {
+static NOINLINE void on_plb(x12_scan *scan, const segment_view *segment) {
     const kind_code4 id = packed_id("PLB");
     scan_context *now = &scan->now;
     close_claim(scan, segment->start);
@@ -347,7 +348,7 @@ static void on_plb(x12_scan *scan, const segment_view *segment) {
     (table)->level[row] = scan->now.level;                                                                             \
     (table)->owner[row] = scan->now.owner
 
-static void on_dtm(x12_scan *scan, const segment_view *segment) {
+ALWAYS_INLINE void on_dtm(x12_scan *scan, const segment_view *segment) {
     const kind_code4 id = packed_id("DTM");
     dates_table *dates = &scan->tables.dates;
     const size_t row = dates->rows++;
@@ -371,7 +372,7 @@ static void on_dtm(x12_scan *scan, const segment_view *segment) {
     }
 }
 
-static void on_ref(x12_scan *scan, const segment_view *segment) {
+ALWAYS_INLINE void on_ref(x12_scan *scan, const segment_view *segment) {
     references_table *references = &scan->tables.references;
     const size_t row = references->rows++;
     const kind_code4 qualifier = CODE4(1, packed_id("REF"));
@@ -388,7 +389,7 @@ static void on_ref(x12_scan *scan, const segment_view *segment) {
     }
 }
 
-static void on_amt(x12_scan *scan, const segment_view *segment) {
+ALWAYS_INLINE void on_amt(x12_scan *scan, const segment_view *segment) {
     amounts_table *amounts = &scan->tables.amounts;
     const size_t row = amounts->rows++;
     OWN(amounts, row);
@@ -396,7 +397,7 @@ static void on_amt(x12_scan *scan, const segment_view *segment) {
     amounts->amount_cents[row] = take_cents(scan, segment, 2, packed_id("AMT"), false, NULL);
 }
 
-static void on_qty(x12_scan *scan, const segment_view *segment) {
+static NOINLINE void on_qty(x12_scan *scan, const segment_view *segment) {
     quantities_table *quantities = &scan->tables.quantities;
     const size_t row = quantities->rows++;
     OWN(quantities, row);
@@ -404,7 +405,8 @@ static void on_qty(x12_scan *scan, const segment_view *segment) {
     quantities->quantity_e4[row] = take_quantity(scan, segment, 2, packed_id("QTY"));
 }
 
-static void add_remark(x12_scan *scan, const segment_view *segment, kind_code4 source, kind_code4 qualifier, uint32_t number) {
+static void add_remark(x12_scan *scan, const segment_view *segment, kind_code4 source, kind_code4 qualifier,
+                       uint32_t number) {
     if (raw_element(scan, segment, number).length == 0) return;
     remarks_table *remarks = &scan->tables.remarks;
     const size_t row = remarks->rows++;
@@ -414,11 +416,11 @@ static void add_remark(x12_scan *scan, const segment_view *segment, kind_code4 s
     remarks->remark_code[row] = CODE8(number, source);
 }
 
-static void on_lq(x12_scan *scan, const segment_view *segment) {
+ALWAYS_INLINE void on_lq(x12_scan *scan, const segment_view *segment) {
     add_remark(scan, segment, packed_id("LQ"), CODE4(1, packed_id("LQ")), 2);
 }
 
-/* One row for each element that holds something; `amounts` has a bit for each element that the guide makes an amount. */
+/* One row for each element that holds something; `amounts` has a bit for each that the guide makes an amount. */
 static void add_summaries(x12_scan *scan, const segment_view *segment, kind_code4 id, uint32_t amounts) {
     summaries_table *summaries = &scan->tables.summaries;
     for (uint32_t number = 1; number <= segment->separators && number <= UINT8_MAX; number++) {
@@ -433,7 +435,7 @@ static void add_summaries(x12_scan *scan, const segment_view *segment, kind_code
     }
 }
 
-static void on_mia(x12_scan *scan, const segment_view *segment) {
+static NOINLINE void on_mia(x12_scan *scan, const segment_view *segment) {
     /* MIA01 and 15 count days, MIA03 is a day count too; 05 and 20-23 are remark codes; the rest are amounts. */
     const uint32_t amounts = 1u << 2 | 1u << 4 | 0x7FC0u | 0xF0000u | 1u << 24;
     add_summaries(scan, segment, packed_id("MIA"), amounts);
@@ -443,18 +445,18 @@ static void on_mia(x12_scan *scan, const segment_view *segment) {
     }
 }
 
-static void on_moa(x12_scan *scan, const segment_view *segment) {
+static NOINLINE void on_moa(x12_scan *scan, const segment_view *segment) {
     add_summaries(scan, segment, packed_id("MOA"), 1u << 2 | 1u << 8 | 1u << 9); /* MOA01 is a percentage */
     for (uint32_t number = 3; number <= 7; number++) {
         add_remark(scan, segment, packed_id("MOA"), packed_id("HE"), number);
     }
 }
 
-static void on_ts3(x12_scan *scan, const segment_view *segment) {
+static NOINLINE void on_ts3(x12_scan *scan, const segment_view *segment) {
     add_summaries(scan, segment, packed_id("TS3"), 0x7FFFE0u | 1u << 24); /* 05-22 and 24; 23 is a count */
 }
 
-static void on_ts2(x12_scan *scan, const segment_view *segment) {
+static NOINLINE void on_ts2(x12_scan *scan, const segment_view *segment) {
     add_summaries(scan, segment, packed_id("TS2"), 0xE837Eu); /* 01-06, 08, 09, 15, 17-19; else counts */
 }
 
@@ -467,7 +469,7 @@ static size_t add_entity(x12_scan *scan, const segment_view *segment, kind_code4
     return row;
 }
 
-static void on_nm1(x12_scan *scan, const segment_view *segment) {
+ALWAYS_INLINE void on_nm1(x12_scan *scan, const segment_view *segment) {
     const kind_code4 id = packed_id("NM1");
     entities_table *entities = &scan->tables.entities;
     const size_t row = add_entity(scan, segment, CODE4(1, id));
@@ -480,7 +482,7 @@ static void on_nm1(x12_scan *scan, const segment_view *segment) {
     entities->id[row] = TEXT(9);
 }
 
-static void on_n1(x12_scan *scan, const segment_view *segment) {
+static NOINLINE void on_n1(x12_scan *scan, const segment_view *segment) {
     const kind_code4 id = packed_id("N1");
     scan_context *now = &scan->now;
     transactions_table *transactions = &scan->tables.transactions;
@@ -517,7 +519,7 @@ static void on_n1(x12_scan *scan, const segment_view *segment) {
     entities->id[row] = TEXT(4);
 }
 
-static void on_n3(x12_scan *scan, const segment_view *segment) {
+static NOINLINE void on_n3(x12_scan *scan, const segment_view *segment) {
     addresses_table *addresses = &scan->tables.addresses;
     const size_t row = addresses->rows++;
     const text_ref none = {0, 0};
@@ -530,7 +532,7 @@ static void on_n3(x12_scan *scan, const segment_view *segment) {
 }
 
 /* N4 completes the N3 before it; without one it makes a row of its own. */
-static void on_n4(x12_scan *scan, const segment_view *segment) {
+static NOINLINE void on_n4(x12_scan *scan, const segment_view *segment) {
     addresses_table *addresses = &scan->tables.addresses;
     size_t row = addresses->rows;
     const bool completes = row > 0 && addresses->level[row - 1] == scan->now.level &&
@@ -548,7 +550,7 @@ static void on_n4(x12_scan *scan, const segment_view *segment) {
     addresses->country[row] = CODE4(4, packed_id("N4"));
 }
 
-static void on_per(x12_scan *scan, const segment_view *segment) {
+static NOINLINE void on_per(x12_scan *scan, const segment_view *segment) {
     const kind_code4 id = packed_id("PER");
     contacts_table *contacts = &scan->tables.contacts;
     const size_t row = contacts->rows++;
@@ -563,7 +565,7 @@ static void on_per(x12_scan *scan, const segment_view *segment) {
     contacts->number_3[row] = TEXT(8);
 }
 
-static void on_rdm(x12_scan *scan, const segment_view *segment) {
+static NOINLINE void on_rdm(x12_scan *scan, const segment_view *segment) {
     deliveries_table *deliveries = &scan->tables.deliveries;
     const size_t row = deliveries->rows++;
     deliveries->transaction[row] = scan->now.transaction_row;
@@ -572,7 +574,7 @@ static void on_rdm(x12_scan *scan, const segment_view *segment) {
     deliveries->number[row] = TEXT(3);
 }
 
-static void on_lx(x12_scan *scan, const segment_view *segment) {
+static NOINLINE void on_lx(x12_scan *scan, const segment_view *segment) {
     scan_context *now = &scan->now;
     close_claim(scan, segment->start);
     headers_table *headers = &scan->tables.headers;
@@ -587,7 +589,7 @@ static void on_lx(x12_scan *scan, const segment_view *segment) {
 
 /* ---- header of the transaction ---- */
 
-static void on_bpr(x12_scan *scan, const segment_view *segment) {
+static NOINLINE void on_bpr(x12_scan *scan, const segment_view *segment) {
     const kind_code4 id = packed_id("BPR");
     scan_context *now = &scan->now;
     const uint32_t length = segment_end(scan, segment) - segment->start;
@@ -629,7 +631,7 @@ static void on_bpr(x12_scan *scan, const segment_view *segment) {
     }
 }
 
-static void on_trn(x12_scan *scan, const segment_view *segment) {
+static NOINLINE void on_trn(x12_scan *scan, const segment_view *segment) {
     const kind_code4 id = packed_id("TRN");
     scan_context *now = &scan->now;
     const uint32_t length = segment_end(scan, segment) - segment->start;
@@ -658,7 +660,7 @@ static void on_trn(x12_scan *scan, const segment_view *segment) {
     }
 }
 
-static void on_cur(x12_scan *scan, const segment_view *segment) {
+static NOINLINE void on_cur(x12_scan *scan, const segment_view *segment) {
     const kind_code4 id = packed_id("CUR");
     const kind_code4 currency = CODE4(2, id);
     scan->tables.transactions.currency[scan->now.transaction_row] = currency;

@@ -189,6 +189,7 @@ typedef struct {
     scan_context now;
     scan_context at_set;        /* as it was before the open transaction's ST */
     size_t rows_at_set[TABLE_COUNT];
+    size_t rows_at_block[TABLE_COUNT]; /* when the block before was begun: what the next one will need */
     uint8_t *envelopes;         /* side buffer of ISA and GS segments that interchange and group texts lie in */
     size_t envelope_bytes, envelope_capacity;
     uint8_t *clean_bytes;       /* of a segment without its line wraps, or too near the end of the input */
@@ -222,9 +223,14 @@ ALWAYS_INLINE element_view value_element(const segment_view *segment, uint32_t n
 }
 
 ALWAYS_INLINE text_ref text_of(const segment_view *segment, uint32_t number) {
-    if (number > segment->separators) return (text_ref){0, 0};
-    uint32_t start = segment->delimiters[number - 1] + 1;
-    return (text_ref){start, segment->delimiters[number] - start};
+    union {
+        uint64_t word; /* so that it is stored at once */
+        text_ref ref;
+    } text = {.word = 0};
+    if (number > segment->separators) return text.ref;
+    const uint32_t start = segment->delimiters[number - 1] + 1;
+    text.word = start | (uint64_t)(segment->delimiters[number] - start) << 32;
+    return text.ref;
 }
 
 /* Copy a segment to where its values can be read: without CR and LF (line wraps), with slack behind it. 0, or -1. */

@@ -288,7 +288,7 @@ static __attribute__((noinline)) walk_status take_odd_segment(
 }
 
 /* First pass over a block: where each segment starts and what it is. No handler runs in between, so the loop keeps the
- * processor's whole width; the second pass then finds its dispatch decided. SEGMENT_UNKNOWN sends a segment the long way. */
+ * processor's whole width; the second pass then finds its dispatch decided. SEGMENT_UNKNOWN: the long way. */
 static void place_segments(x12_scan *scan) {
     const uint8_t *data = scan->data;
     const uint32_t *ends = scan->index.ends, *first = scan->index.delimiters;
@@ -302,7 +302,9 @@ static void place_segments(x12_scan *scan) {
     for (size_t i = 0; i < end_count; i++) {
         const uint32_t *last = delimiters + ends[i];
         const uint32_t stop = *last;
-        if (UNLIKELY((uint8_t)(data[start] - '0') > 'z' - '0')) start = (uint32_t)skip_layout(data, start, stop, separator);
+        if (UNLIKELY((uint8_t)(data[start] - '0') > 'z' - '0')) {
+            start = (uint32_t)skip_layout(data, start, stop, separator);
+        }
         const uint32_t length = *first - start, separators = (uint32_t)(last - first);
         uint32_t id = SEGMENT_UNKNOWN;
         if (LIKELY(stop < near && length <= 3 && separators < ISA_ELEMENTS)) {
@@ -398,8 +400,9 @@ static void discard_open_set(x12_scan *scan) {
         close_835(scan, at, at);
         for (size_t i = 0; i < TABLE_COUNT; i++) {
             table_head *head = table_at(&scan->tables, i);
-            bool kept = head == (table_head *)&scan->tables.transactions || head == (table_head *)&scan->tables.findings ||
-                        head == (table_head *)&scan->tables.interchanges || head == (table_head *)&scan->tables.groups;
+            const tables_835 *all = &scan->tables;
+            bool kept = head == (table_head *)&all->transactions || head == (table_head *)&all->findings ||
+                        head == (table_head *)&all->interchanges || head == (table_head *)&all->groups;
             if (!kept) head->rows = scan->rows_at_set[i];
         }
         transactions_table *table = &scan->tables.transactions;
@@ -483,6 +486,7 @@ static void walk_window(x12_scan *scan, bool discard) {
                 scan->out_of_memory = true;
                 return;
             }
+            fetch_rows(scan);
             status = take_segments(scan);
         } else if (scan->final) {
             status = take_unterminated(scan);
