@@ -46,7 +46,8 @@ test: $(VENV)/test-tools     ## set up and pass the tests
 lint: $(VENV)/lint-tools     ## format and lint checks
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/cython-lint core
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/cython-lint core
+	$(BIN)/clang-format --dry-run --Werror core/*.h
 
 type: $(VENV)/lint-tools     ## mypy strict and pyright
 	$(BIN)/mypy

@@ -9,7 +9,13 @@
 #define SLICE_FIRST 3 /* 0-based column of the payment related information */
 
 /* Numbers of ach.ReturnForm. */
-enum { RETURN_PLAIN = 0, RETURN_DISHONORED = 1, RETURN_CONTESTED = 2, CHANGE_NOTICE = 3, CHANGE_REFUSED = 4 };
+enum {
+    RETURN_PLAIN = 0,
+    RETURN_DISHONORED = 1,
+    RETURN_CONTESTED = 2,
+    CHANGE_NOTICE = 3,
+    CHANGE_REFUSED = 4
+};
 
 #if ACH_HAVE_SSE2
 typedef struct {
@@ -31,13 +37,17 @@ ACH_INLINE slice_mask slice_equal(const __m128i *slice, char value) {
 }
 #endif
 
-/* The form that nearly all CCD+ have: `TRN*1*<letters and digits>*<10 of them>` and `\` or `~`, then blanks. Returns
- * whether it was that; everything else, and every other CPU, takes trn_find, which gives the same. */
-ACH_INLINE int trn_fast(const uint8_t *text, const record_mask *mask, trn_result *result, const int portable) {
+/* The form that nearly all CCD+ have: `TRN*1*<letters and digits>*<10 of them>` and `\` or `~`,
+ * then blanks. Returns whether it was that; everything else, and every other CPU, takes trn_find,
+ * which gives the same. */
+ACH_INLINE int trn_fast(const uint8_t *text, const record_mask *mask, trn_result *result,
+                        const int portable) {
 #if ACH_HAVE_SSE2
     if (portable || (load_8(text) & 0xFFFFFFFFFFFFu) != 0x2A312A4E5254u /* TRN*1* */) return 0;
-    /* Where the text ends is known from the record's mask of blanks: columns 4-83 are its bits 3-82. */
-    uint64_t tail = mask_field(mask, SLICE_FIRST + 40, 40), head = mask_field(mask, SLICE_FIRST, 40);
+    /* Where the text ends is known from the record's mask of blanks: columns 4-83 are its bits
+     * 3-82. */
+    uint64_t tail = mask_field(mask, SLICE_FIRST + 40, 40),
+             head = mask_field(mask, SLICE_FIRST, 40);
     int stop = tail != 0 ? 104 - __builtin_clzll(tail) : 64 - __builtin_clzll(head);
     if (stop < 6 + 1 + 1 + 10 + 1) return 0;
     /* (trace, separator, payer's ten characters, terminator) */
@@ -45,13 +55,15 @@ ACH_INLINE int trn_fast(const uint8_t *text, const record_mask *mask, trn_result
     int trace_stop = stop - 12;
     if (terminator != '\\' && terminator != '~') return 0;
     if (text[trace_stop] != '*' || trace_stop - 6 > TRN02_BYTES_MAX) return 0;
-    /* All but the separator letters and digits, no X (it may be masked), no T at the start (a doubled prefix). */
+    /* All but the separator letters and digits, no X (it may be masked), no T at the start (a
+     * doubled prefix). */
     for (int at = 6; at < stop - 1; at += 16) {
         __m128i block = _mm_loadu_si128((const __m128i *)(text + at));
         __m128i digit = _mm_sub_epi8(block, _mm_set1_epi8('0'));
         __m128i letter = _mm_sub_epi8(block, _mm_set1_epi8('A'));
-        __m128i good = _mm_or_si128(_mm_cmpeq_epi8(_mm_min_epu8(digit, _mm_set1_epi8(9)), digit),
-                                    _mm_cmpeq_epi8(_mm_min_epu8(letter, _mm_set1_epi8(25)), letter));
+        __m128i good =
+            _mm_or_si128(_mm_cmpeq_epi8(_mm_min_epu8(digit, _mm_set1_epi8(9)), digit),
+                         _mm_cmpeq_epi8(_mm_min_epu8(letter, _mm_set1_epi8(25)), letter));
         good = _mm_andnot_si128(_mm_cmpeq_epi8(block, _mm_set1_epi8('X')), good);
         unsigned bits = (unsigned)_mm_movemask_epi8(good);
         int width = stop - 1 - at, separator = trace_stop - at;
@@ -90,10 +102,10 @@ ACH_INLINE void set_trn(ach_entry_table *table, size_t row, size_t base, const t
     table->trace_supplement[row] = trn_ref(base, found->supplement);
 }
 
-/* The TRN of one 05 record. A second one in the entry must say the same, and a record that names another entry may
- * belong to a lost one: both leave doubt, and doubt means no trace. */
-ACH_INLINE void take_trn(ach_reader *reader, const uint8_t *data, const ach_record *record, int foreign,
-                         const int portable) {
+/* The TRN of one 05 record. A second one in the entry must say the same, and a record that names
+ * another entry may belong to a lost one: both leave doubt, and doubt means no trace. */
+ACH_INLINE void take_trn(ach_reader *reader, const uint8_t *data, const ach_record *record,
+                         int foreign, const int portable) {
     ach_entry_table *table = &reader->tables.entries;
     size_t row = reader->now.entry.row, base = record->offset + SLICE_FIRST;
     trn_result found;
@@ -111,12 +123,14 @@ ACH_INLINE void take_trn(ach_reader *reader, const uint8_t *data, const ach_reco
     if (__builtin_expect(doubt, 0)) {
         trn_give_up(&found);
         if (table->trn_form[row] != TRN_UNCERTAIN)
-            ach_find_field(reader, ACH_TRN_UNCERTAIN, record, SLICE_FIRST + 1, SLICE_BYTES, (int32_t)row);
+            ach_find_field(reader, ACH_TRN_UNCERTAIN, record, SLICE_FIRST + 1, SLICE_BYTES,
+                           (int32_t)row);
     }
     set_trn(table, row, base, &found);
 }
 
-static inline void read_return_tail(ach_return_table *table, size_t row, const uint8_t *at, int contested) {
+static inline void read_return_tail(ach_return_table *table, size_t row, const uint8_t *at,
+                                    int contested) {
     table->return_trace_number[row] = number_at(at + 38, 15);
     table->return_settlement_day[row] = (int16_t)number_at(at + 53, 3);
     table->return_reason[row] = code2_at(at + 56, 2);
@@ -130,7 +144,8 @@ static inline void read_return_tail(ach_return_table *table, size_t row, const u
 }
 
 /* Addenda 98 and 99. Returns the form, so that the caller knows where the information stands. */
-static inline int read_return(ach_reader *reader, const ach_record *record, int type, size_t addenda_row) {
+static inline int read_return(ach_reader *reader, const ach_record *record, int type,
+                              size_t addenda_row) {
     ach_return_table *table = &reader->tables.returns;
     const uint8_t *at = record->at;
     ROOM(reader, returns, ACH_RETURN_SPECS, 1);
@@ -142,7 +157,8 @@ static inline int read_return(ach_reader *reader, const ach_record *record, int 
     if (type == 99 && letter == 'R' && number >= 71 && number <= 79) form = RETURN_CONTESTED;
     if (type == 98 && letter == 'C' && number >= 61 && number <= 69) form = CHANGE_REFUSED;
     if (number < 1 || letter != (type == 98 ? 'C' : 'R'))
-        ach_find_field(reader, ACH_RETURN_CODE_UNKNOWN, record, 4, 3, (int32_t)reader->now.entry.row);
+        ach_find_field(reader, ACH_RETURN_CODE_UNKNOWN, record, 4, 3,
+                       (int32_t)reader->now.entry.row);
     table->entry[row] = (int32_t)reader->now.entry.row;
     table->addenda[row] = (int32_t)addenda_row;
     table->form[row] = (uint8_t)form;
@@ -171,13 +187,15 @@ static inline int read_return(ach_reader *reader, const ach_record *record, int 
     return form;
 }
 
-/* Columns 84-94 of an addenda: its own number and the entry's. Returns whether the entry's is another's. */
+/* Columns 84-94 of an addenda: its own number and the entry's. Returns whether the entry's is
+ * another's. */
 ACH_INLINE int check_sequence(ach_reader *reader, const ach_record *record, size_t row, int text) {
     ach_entry_state *entry = &reader->now.entry;
     ach_addenda_table *table = &reader->tables.addenda;
     uint64_t tail = load_8(record->at + 86), head = load_8(record->at + 79) >> 32;
-    if (__builtin_expect(text && entry->texts == 1 && head == 0x31303030u /* 0001 */ && entry->trace_tail >= 0 &&
-                             (tail ^ entry->tail_bytes) >> 8 == 0, 1)) {
+    if (__builtin_expect(text && entry->texts == 1 && head == 0x31303030u /* 0001 */ &&
+                             entry->trace_tail >= 0 && (tail ^ entry->tail_bytes) >> 8 == 0,
+                         1)) {
         table->sequence[row] = 1;
         table->entry_sequence[row] = entry->trace_tail;
         return 0;
@@ -199,7 +217,8 @@ ACH_INLINE int check_sequence(ach_reader *reader, const ach_record *record, size
 }
 
 /* A record 7. */
-ACH_INLINE void read_addenda(ach_reader *reader, const uint8_t *data, const ach_record *record, const int portable) {
+ACH_INLINE void read_addenda(ach_reader *reader, const uint8_t *data, const ach_record *record,
+                             const int portable) {
     ach_state *now = &reader->now;
     ach_entry_state *entry = &now->entry;
     if (now->batch.open) now->batch.totals.entry_addenda++;
@@ -224,7 +243,9 @@ ACH_INLINE void read_addenda(ach_reader *reader, const uint8_t *data, const ach_
         int foreign = check_sequence(reader, record, row, 1);
         uint64_t head = mask_field(&record->mask, SLICE_FIRST, 40);
         uint64_t tail = mask_field(&record->mask, SLICE_FIRST + 40, 40);
-        int stop = tail != 0 ? 104 - __builtin_clzll(tail) : head != 0 ? 64 - __builtin_clzll(head) : 0;
+        int stop = tail != 0   ? 104 - __builtin_clzll(tail)
+                   : head != 0 ? 64 - __builtin_clzll(head)
+                               : 0;
         int start = head != 0 ? __builtin_ctzll(head) : tail != 0 ? 40 + __builtin_ctzll(tail) : 0;
         table->information[row].offset = (uint32_t)record->offset + SLICE_FIRST + (uint32_t)start;
         table->information[row].length = (uint32_t)(stop - start);
@@ -236,9 +257,13 @@ ACH_INLINE void read_addenda(ach_reader *reader, const uint8_t *data, const ach_
     if (type == 98 || type == 99) {
         int form = read_return(reader, record, type, row);
         if (type == 99) entry->has_99 = 1;
-        else entry->has_98 = 1;
+        else
+            entry->has_98 = 1;
         first = form == RETURN_DISHONORED ? 58 : 35;
-        width = form == RETURN_DISHONORED ? 21 : form == RETURN_CONTESTED ? 0 : type == 99 ? 44 : 29;
+        width = form == RETURN_DISHONORED  ? 21
+                : form == RETURN_CONTESTED ? 0
+                : type == 99               ? 44
+                                           : 29;
     } else if (!known_addenda_type(type)) {
         ach_find_field(reader, ACH_ADDENDA_TYPE_UNKNOWN, record, 2, 2, (int32_t)entry->row);
     }
@@ -246,7 +271,8 @@ ACH_INLINE void read_addenda(ach_reader *reader, const uint8_t *data, const ach_
 }
 
 /* The slice of one 05 record: what is cut off at the end of a short one were blanks. */
-static inline void join_slice(const ach_reader *reader, const uint8_t *data, size_t size, size_t row, uint8_t *target) {
+static inline void join_slice(const ach_reader *reader, const uint8_t *data, size_t size,
+                              size_t row, uint8_t *target) {
     size_t at = reader->tables.addenda.offset[row] + SLICE_FIRST, length = 0;
     size_t most = at >= size ? 0 : size - at < SLICE_BYTES ? size - at : SLICE_BYTES;
     while (length < most && data[at + length] != '\n' && data[at + length] != '\r') length++;
@@ -254,13 +280,17 @@ static inline void join_slice(const ach_reader *reader, const uint8_t *data, siz
     memset(target + length, ' ', SLICE_BYTES - length);
 }
 
-/* Whether the sequence numbers of a disordered entry still say in which order its slices belong: each of 1..n once. */
-static inline int is_permutation(const ach_addenda_table *table, size_t first, size_t stop, uint32_t texts) {
+/* Whether the sequence numbers of a disordered entry still say in which order its slices belong:
+ * each of 1..n once. */
+static inline int is_permutation(const ach_addenda_table *table, size_t first, size_t stop,
+                                 uint32_t texts) {
     uint64_t seen[(ENTRY_ADDENDA_MAX + 64) / 64] = {0};
     for (size_t row = first; row < stop; row++) {
         int sequence = table->sequence[row];
         if (table->type_code[row] != 5) continue;
-        if (sequence < 1 || (uint32_t)sequence > texts || (seen[sequence >> 6] >> (sequence & 63) & 1)) return 0;
+        if (sequence < 1 || (uint32_t)sequence > texts ||
+            (seen[sequence >> 6] >> (sequence & 63) & 1))
+            return 0;
         seen[sequence >> 6] |= (uint64_t)1 << (sequence & 63);
     }
     return 1;
@@ -274,11 +304,13 @@ static inline int looks_like_x12(const uint8_t *text, size_t length) {
         !is_alnum(text[at + 2]) && text[at + 2] != ' ')
         return 1;
     for (; at + 4 <= length; at++)
-        if (memcmp(text + at, "ISA", 3) == 0 && !is_alnum(text[at + 3]) && text[at + 3] != ' ') return 1;
+        if (memcmp(text + at, "ISA", 3) == 0 && !is_alnum(text[at + 3]) && text[at + 3] != ' ')
+            return 1;
     return 0;
 }
 
-/* Join the slices of the entry that just ended into payload_bytes: the only time they are copied. */
+/* Join the slices of the entry that just ended into payload_bytes: the only time they are copied.
+ */
 static inline void join_payload(ach_reader *reader, const uint8_t *data, size_t size) {
     const ach_entry_state *entry = &reader->now.entry;
     const ach_addenda_table *addenda = &reader->tables.addenda;
@@ -288,7 +320,8 @@ static inline void join_payload(ach_reader *reader, const uint8_t *data, size_t 
     ROOM(reader, payloads, ACH_PAYLOAD_SPECS, 1);
     ROOM(reader, payload_bytes, ACH_BYTES_SPECS, (size_t)entry->texts * SLICE_BYTES);
     if (reader->now.failed) return;
-    int by_number = entry->disordered && is_permutation(addenda, first, addenda->rows, entry->texts);
+    int by_number =
+        entry->disordered && is_permutation(addenda, first, addenda->rows, entry->texts);
     uint8_t *target = bytes->data + bytes->rows;
     for (size_t row = first; row < addenda->rows; row++) {
         if (addenda->type_code[row] != 5) continue;
@@ -305,7 +338,8 @@ static inline void join_payload(ach_reader *reader, const uint8_t *data, size_t 
     trn_result found;
     memset(&found, 0, sizeof found);
     if (!table->x12[row])
-        found = trn_find(target, length < TRN_SEARCH_BYTES_MAX ? (uint32_t)length : TRN_SEARCH_BYTES_MAX);
+        found = trn_find(target,
+                         length < TRN_SEARCH_BYTES_MAX ? (uint32_t)length : TRN_SEARCH_BYTES_MAX);
     table->trn_form[row] = found.form;
     table->trace[row] = trn_ref(bytes->rows, found.trace);
     table->payer_id[row] = trn_ref(bytes->rows, found.payer);

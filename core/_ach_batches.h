@@ -1,10 +1,12 @@
-/* Records 1, 5, 8 and 9: files and batches, their rows, and what their control records say against what was counted. */
+/* Records 1, 5, 8 and 9: files and batches, their rows, and what their control records say against
+ * what was counted. */
 #ifndef REASSOC_ACH_BATCHES_H
 #define REASSOC_ACH_BATCHES_H
 
 #include "_ach_records.h"
 
-/* Days since 1970-01-01 of a date of the Gregorian calendar, DATE_NONE where there is no such day. */
+/* Days since 1970-01-01 of a date of the Gregorian calendar, DATE_NONE where there is no such day.
+ */
 static inline int32_t ach_days(int year, int month, int day) {
     static const uint8_t lengths[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
     int leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
@@ -22,7 +24,8 @@ static inline int ach_year(int32_t days) {
     return year;
 }
 
-/* YYMMDD; years 70-99 are of the last century. Blank and all zeros are no date; `bad` is set for what is wrong. */
+/* YYMMDD; years 70-99 are of the last century. Blank and all zeros are no date; `bad` is set for
+ * what is wrong. */
 static inline int32_t date_at(const uint8_t *at, int *bad) {
     int64_t value = number_at(at, 6);
     *bad = 0;
@@ -30,13 +33,15 @@ static inline int32_t date_at(const uint8_t *at, int *bad) {
     int32_t days = DATE_NONE;
     if (value > 0) {
         int year = (int)(value / 10000);
-        days = ach_days(year < 70 ? 2000 + year : 1900 + year, (int)(value / 100 % 100), (int)(value % 100));
+        days = ach_days(year < 70 ? 2000 + year : 1900 + year, (int)(value / 100 % 100),
+                        (int)(value % 100));
     }
     *bad = days == DATE_NONE;
     return days;
 }
 
-/* A day of the year (settlement date) becomes the date nearest to `near`, so that a new year needs no rule. */
+/* A day of the year (settlement date) becomes the date nearest to `near`, so that a new year needs
+ * no rule. */
 static inline int32_t settlement_date(int day_of_year, int32_t near) {
     int32_t best = DATE_NONE;
     int64_t best_distance = INT64_MAX;
@@ -204,7 +209,8 @@ static inline void add_batch_row(ach_reader *reader) {
 }
 
 static inline int known_sec(const uint8_t *at) {
-    static const char known[] = "ACKADVARCATXBOCCCDCIECORCTXDNEENRIATMTEPOPPOSPPDRCKSHRTELTRCTRXWEBXCK";
+    static const char known[] =
+        "ACKADVARCATXBOCCCDCIECORCTXDNEENRIATMTEPOPPOSPPDRCKSHRTELTRCTRXWEBXCK";
     for (size_t i = 0; i + 3 < sizeof known; i += 3)
         if (code_is(at, known + i, 3)) return 1;
     return 0;
@@ -216,8 +222,8 @@ static inline void end_batch(ach_reader *reader) {
     ach_totals *total = &now->file.totals, *part = &now->batch.totals;
     if (!now->batch.open) return;
     if (!now->batch.has_control)
-        ach_find(reader, ACH_BATCH_CONTROL_MISSING, now->batch.offset - now->window_offset, 0, now->batch.header_record,
-                 now->batch.has_header ? '5' : 0, 0, -1);
+        ach_find(reader, ACH_BATCH_CONTROL_MISSING, now->batch.offset - now->window_offset, 0,
+                 now->batch.header_record, now->batch.has_header ? '5' : 0, 0, -1);
     total->entry_addenda += part->entry_addenda;
     total->entries += part->entries;
     total->hash += part->hash;
@@ -236,12 +242,14 @@ static inline void end_file(ach_reader *reader, unsigned after) {
     now->records -= after;
     file->records = now->records - file->records_before;
     if (!file->has_control) {
-        ach_find(reader, ACH_FILE_CONTROL_MISSING, file->offset - now->window_offset, 0, 0, 0, 0, -1);
+        ach_find(reader, ACH_FILE_CONTROL_MISSING, file->offset - now->window_offset, 0, 0, 0, 0,
+                 -1);
     } else {
         int64_t at = file->control_offset - now->window_offset;
         if (file->declared[1] >= 0 && (uint64_t)file->declared[1] != (file->records + 9) / 10)
             ach_find(reader, ACH_FILE_BLOCK_COUNT, at + 7, 6, file->control_record, '9', 8, -1);
-        if (file->records % 10 != 0) ach_find(reader, ACH_FILE_FILLER_MISSING, at, 0, file->control_record, '9', 0, -1);
+        if (file->records % 10 != 0)
+            ach_find(reader, ACH_FILE_FILLER_MISSING, at, 0, file->control_record, '9', 0, -1);
     }
     settle_file_row(reader);
     now->records += after;
@@ -266,11 +274,13 @@ static inline void begin_file(ach_reader *reader, const ach_record *record, int 
     file->creation_date = date_at(file->header + 23, &bad);
     add_file_row(reader);
     if (!has_header) {
-        ach_find(reader, ACH_FILE_HEADER_MISSING, (int64_t)record->offset, 0, record->number, record->at[0], 0, -1);
+        ach_find(reader, ACH_FILE_HEADER_MISSING, (int64_t)record->offset, 0, record->number,
+                 record->at[0], 0, -1);
         return;
     }
     if (bad) ach_find_field(reader, ACH_DATE_BAD, record, 24, 6, -1);
-    if (!code_is(record->at + 34, "094101", 6)) ach_find_field(reader, ACH_FILE_HEADER_FORMAT, record, 35, 6, -1);
+    if (!code_is(record->at + 34, "094101", 6))
+        ach_find_field(reader, ACH_FILE_HEADER_FORMAT, record, 35, 6, -1);
 }
 
 /* There is a file to put this record in. */
@@ -288,7 +298,8 @@ static inline void choose_layout(ach_batch_state *batch) {
     batch->adv = code_is(sec, "ADV", 3);
     batch->joined = code_is(sec, "CTX", 3);
     batch->single = code_is(sec, "CCD", 3) || code_is(sec, "PPD", 3);
-    int counted = batch->joined || code_is(sec, "TRX", 3) || code_is(sec, "ATX", 3) || code_is(sec, "ENR", 3);
+    int counted =
+        batch->joined || code_is(sec, "TRX", 3) || code_is(sec, "ATX", 3) || code_is(sec, "ENR", 3);
     batch->layout = counted ? LAYOUT_COUNTED : LAYOUT_ENTRY;
 }
 
@@ -296,14 +307,16 @@ static inline void check_batch_header(ach_reader *reader, const ach_record *reco
     ach_batch_state *batch = &reader->now.batch;
     const uint8_t *at = record->at;
     int bad, service_class = batch->service_class;
-    if (service_class != 200 && service_class != 220 && service_class != 225 && service_class != 280)
+    if (service_class != 200 && service_class != 220 && service_class != 225 &&
+        service_class != 280)
         ach_find_field(reader, ACH_SERVICE_CLASS_UNKNOWN, record, 2, 3, -1);
     if (!known_sec(at + 50)) ach_find_field(reader, ACH_SEC_UNKNOWN, record, 51, 3, -1);
     if (batch->iat || batch->adv) ach_find_field(reader, ACH_UNSUPPORTED_LAYOUT, record, 51, 3, -1);
     date_at(at + 69, &bad);
     if (bad) ach_find_field(reader, ACH_DATE_BAD, record, 70, 6, -1);
     int64_t day = number_at(at + 75, 3);
-    if ((day < 0 && !blank_at(at + 75, 3)) || day > 366) ach_find_field(reader, ACH_DATE_BAD, record, 76, 3, -1);
+    if ((day < 0 && !blank_at(at + 75, 3)) || day > 366)
+        ach_find_field(reader, ACH_DATE_BAD, record, 76, 3, -1);
     if (batch->odfi < 0) ach_find_field(reader, ACH_NUMBER_BAD, record, 80, 8, -1);
     if (batch->batch_number < 0) ach_find_field(reader, ACH_NUMBER_BAD, record, 88, 7, -1);
 }
@@ -333,14 +346,18 @@ static inline void begin_batch(ach_reader *reader, const ach_record *record, int
     now->file.batches++;
     add_batch_row(reader);
     if (has_header) check_batch_header(reader, record);
-    else ach_find(reader, ACH_BATCH_HEADER_MISSING, (int64_t)record->offset, 0, record->number, record->at[0], 0, -1);
+    else
+        ach_find(reader, ACH_BATCH_HEADER_MISSING, (int64_t)record->offset, 0, record->number,
+                 record->at[0], 0, -1);
 }
 
 /* Compare one declared number with what was counted. Returns whether they agree. */
-static inline int check_total(ach_reader *reader, const ach_record *record, int first, int width, uint64_t counted,
-                              uint16_t code, int64_t *declared) {
+static inline int check_total(ach_reader *reader, const ach_record *record, int first, int width,
+                              uint64_t counted, uint16_t code, int64_t *declared) {
     *declared = number_at(record->at + first, width);
-    if (*declared < 0) ach_find_field(reader, ACH_CONTROL_NUMBER_BAD, record, (uint8_t)(first + 1), (uint8_t)width, -1);
+    if (*declared < 0)
+        ach_find_field(reader, ACH_CONTROL_NUMBER_BAD, record, (uint8_t)(first + 1), (uint8_t)width,
+                       -1);
     else if ((uint64_t)*declared != counted)
         ach_find_field(reader, code, record, (uint8_t)(first + 1), (uint8_t)width, -1);
     return *declared >= 0 && (uint64_t)*declared == counted;
@@ -356,11 +373,15 @@ static inline void read_batch_control(ach_reader *reader, const ach_record *reco
         return;
     }
     batch->has_control = 1;
-    int good = check_total(reader, record, 4, 6, total->entry_addenda, ACH_BATCH_ENTRY_COUNT, &batch->declared[0]);
-    good &= check_total(reader, record, 10, 10, total->hash % HASH_MODULUS, ACH_BATCH_HASH, &batch->declared[1]);
+    int good = check_total(reader, record, 4, 6, total->entry_addenda, ACH_BATCH_ENTRY_COUNT,
+                           &batch->declared[0]);
+    good &= check_total(reader, record, 10, 10, total->hash % HASH_MODULUS, ACH_BATCH_HASH,
+                        &batch->declared[1]);
     if (!batch->adv) {
-        good &= check_total(reader, record, 20, 12, total->debit_cents, ACH_BATCH_DEBIT_TOTAL, &batch->declared[2]);
-        good &= check_total(reader, record, 32, 12, total->credit_cents, ACH_BATCH_CREDIT_TOTAL, &batch->declared[3]);
+        good &= check_total(reader, record, 20, 12, total->debit_cents, ACH_BATCH_DEBIT_TOTAL,
+                            &batch->declared[2]);
+        good &= check_total(reader, record, 32, 12, total->credit_cents, ACH_BATCH_CREDIT_TOTAL,
+                            &batch->declared[3]);
     }
     if (!good) batch->valid = 0;
     if (batch->has_header) {
@@ -368,7 +389,8 @@ static inline void read_batch_control(ach_reader *reader, const ach_record *reco
             ach_find_field(reader, ACH_SERVICE_CLASS_DIFFERS, record, 2, 3, -1);
         if (!batch->adv && !batch->iat && memcmp(at + 44, batch->header + 40, 10) != 0)
             ach_find_field(reader, ACH_COMPANY_ID_DIFFERS, record, 45, 10, -1);
-        if (memcmp(at + 79, batch->header + 79, 8) != 0) ach_find_field(reader, ACH_ODFI_DIFFERS, record, 80, 8, -1);
+        if (memcmp(at + 79, batch->header + 79, 8) != 0)
+            ach_find_field(reader, ACH_ODFI_DIFFERS, record, 80, 8, -1);
         if (memcmp(at + 87, batch->header + 87, 7) != 0)
             ach_find_field(reader, ACH_BATCH_NUMBER_DIFFERS, record, 88, 7, -1);
     }
@@ -394,11 +416,15 @@ static inline void read_file_control(ach_reader *reader, const ach_record *recor
     int good = check_total(reader, record, 1, 6, file->batches, ACH_FILE_BATCH_COUNT, &declared[0]);
     declared[1] = number_at(record->at + 7, 6);
     if (declared[1] < 0) ach_find_field(reader, ACH_CONTROL_NUMBER_BAD, record, 8, 6, -1);
-    good &= check_total(reader, record, 13, 8, total->entry_addenda, ACH_FILE_ENTRY_COUNT, &declared[2]);
-    good &= check_total(reader, record, 21, 10, total->hash % HASH_MODULUS, ACH_FILE_HASH, &declared[3]);
+    good &= check_total(reader, record, 13, 8, total->entry_addenda, ACH_FILE_ENTRY_COUNT,
+                        &declared[2]);
+    good &= check_total(reader, record, 21, 10, total->hash % HASH_MODULUS, ACH_FILE_HASH,
+                        &declared[3]);
     if (!file->has_adv) {
-        good &= check_total(reader, record, 31, 12, total->debit_cents, ACH_FILE_DEBIT_TOTAL, &declared[4]);
-        good &= check_total(reader, record, 43, 12, total->credit_cents, ACH_FILE_CREDIT_TOTAL, &declared[5]);
+        good &= check_total(reader, record, 31, 12, total->debit_cents, ACH_FILE_DEBIT_TOTAL,
+                            &declared[4]);
+        good &= check_total(reader, record, 43, 12, total->credit_cents, ACH_FILE_CREDIT_TOTAL,
+                            &declared[5]);
     }
     if (!good) file->valid = 0;
     settle_file_row(reader);

@@ -1,6 +1,8 @@
-/* Reading fixed columns: digits eight at a time, and one bit per byte of a record for what is blank.
+/* Reading fixed columns: digits eight at a time, and one bit per byte of a record for what is
+ * blank.
  *
- * Two versions of the record mask, SSE2 and portable, are always compiled where SSE2 is; a test holds them together.
+ * Two versions of the record mask, SSE2 and portable, are always compiled where SSE2 is; a test
+ * holds them together.
  */
 #ifndef REASSOC_ACH_DIGITS_H
 #define REASSOC_ACH_DIGITS_H
@@ -38,13 +40,21 @@ ACH_INLINE uint32_t parse_8(uint64_t word) {
     return (uint32_t)((word & 0x0000FFFF0000FFFFu) * 42949672960001u >> 32);
 }
 
-ACH_INLINE int is_digit(uint8_t byte) { return (uint8_t)(byte - '0') <= 9; }
+ACH_INLINE int is_digit(uint8_t byte) {
+    return (uint8_t)(byte - '0') <= 9;
+}
 
-ACH_INLINE int is_letter(uint8_t byte) { return (uint8_t)((byte | 0x20) - 'a') <= 25; }
+ACH_INLINE int is_letter(uint8_t byte) {
+    return (uint8_t)((byte | 0x20) - 'a') <= 25;
+}
 
-ACH_INLINE int is_alnum(uint8_t byte) { return is_digit(byte) || is_letter(byte); }
+ACH_INLINE int is_alnum(uint8_t byte) {
+    return is_digit(byte) || is_letter(byte);
+}
 
-ACH_INLINE uint8_t upper(uint8_t byte) { return (uint8_t)(byte - 'a') <= 25 ? (uint8_t)(byte - 32) : byte; }
+ACH_INLINE uint8_t upper(uint8_t byte) {
+    return (uint8_t)(byte - 'a') <= 25 ? (uint8_t)(byte - 32) : byte;
+}
 
 /* A number of up to 18 digits, -1 where one of them is none. */
 static inline int64_t number_at(const uint8_t *at, int width) {
@@ -62,7 +72,8 @@ static inline int blank_at(const uint8_t *at, int width) {
     return 1;
 }
 
-/* ABA check digit: weights 3 7 1 over the 8 digits; the ninth brings the sum to a multiple of ten. */
+/* ABA check digit: weights 3 7 1 over the 8 digits; the ninth brings the sum to a multiple of ten.
+ */
 ACH_INLINE int check_digit_8(uint64_t word) {
     const uint64_t ones = 0x0101010101010101u;
     uint64_t digits = word & 0x0F0F0F0F0F0F0F0Fu;
@@ -75,9 +86,9 @@ ACH_INLINE int check_digit_8(uint64_t word) {
 
 /* What the bytes of a record are, one bit per column, column 1 lowest. */
 typedef struct {
-    uint64_t text_low;   /* columns 1-64: not a blank */
-    uint64_t text_high;  /* columns 65-94 */
-    int control;         /* some byte is below 0x20: a line break may be inside */
+    uint64_t text_low;  /* columns 1-64: not a blank */
+    uint64_t text_high; /* columns 65-94 */
+    int control;        /* some byte is below 0x20: a line break may be inside */
 } record_mask;
 
 ACH_INLINE record_mask mask_portable(const uint8_t *at) {
@@ -104,8 +115,10 @@ ACH_INLINE record_mask mask_sse2(const uint8_t *at) {
     __m128i c = _mm_loadu_si128((const __m128i *)(at + 32));
     __m128i d = _mm_loadu_si128((const __m128i *)(at + 48));
     __m128i e = _mm_loadu_si128((const __m128i *)(at + 64));
-    __m128i f = _mm_loadu_si128((const __m128i *)(at + 78)); /* overlaps e by two: nothing past column 94 is read */
-    __m128i low = _mm_min_epu8(_mm_min_epu8(_mm_min_epu8(a, b), _mm_min_epu8(c, d)), _mm_min_epu8(e, f));
+    __m128i f = _mm_loadu_si128(
+        (const __m128i *)(at + 78)); /* overlaps e by two: nothing past column 94 is read */
+    __m128i low =
+        _mm_min_epu8(_mm_min_epu8(_mm_min_epu8(a, b), _mm_min_epu8(c, d)), _mm_min_epu8(e, f));
     __m128i below = _mm_cmpeq_epi8(_mm_min_epu8(low, _mm_set1_epi8(0x1F)), low);
     record_mask mask;
     mask.control = _mm_movemask_epi8(below) != 0;
@@ -126,8 +139,10 @@ ACH_INLINE record_mask mask_of(const uint8_t *at, const int portable) {
 ACH_INLINE uint64_t mask_field(const record_mask *mask, int first, int width) {
     uint64_t bits;
     if (first >= 64) bits = mask->text_high >> (first - 64);
-    else if (first == 0) bits = mask->text_low;
-    else bits = mask->text_low >> first | mask->text_high << (64 - first);
+    else if (first == 0)
+        bits = mask->text_low;
+    else
+        bits = mask->text_low >> first | mask->text_high << (64 - first);
     return bits & (((uint64_t)1 << width) - 1);
 }
 

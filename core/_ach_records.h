@@ -1,8 +1,9 @@
 /* From bytes to records of 94 columns, whatever the line ends are.
  *
- * A record starts where a record type stands: at the start of a line, or right after a whole record where lines do
- * not end. It ends after 94 bytes or at CR or LF. What is neither is junk; it ends with its line, or where bytes
- * follow that can hardly be anything else than a record (files without line ends have lost or gained a byte there).
+ * A record starts where a record type stands: at the start of a line, or right after a whole record
+ * where lines do not end. It ends after 94 bytes or at CR or LF. What is neither is junk; it ends
+ * with its line, or where bytes follow that can hardly be anything else than a record (files
+ * without line ends have lost or gained a byte there).
  */
 #ifndef REASSOC_ACH_RECORDS_H
 #define REASSOC_ACH_RECORDS_H
@@ -12,28 +13,28 @@
 /* Bytes that must be there to tell a record from junk. */
 #define PLAUSIBLE_BYTES 12
 
-/* How far ahead records are asked for: the processor's own prefetch stops at every page (test_bench_nacha). */
+/* How far ahead records are asked for: the processor's own prefetch stops at every page
+ * (test_bench_nacha). */
 #define PREFETCH_BYTES 1024
 
-/* What a transaction code says. The low three bits are the entry's kind (_nacha.h); loans (5x) have no debit but 55. */
+/* What a transaction code says. The low three bits are the entry's kind (_nacha.h); loans (5x) have
+ * no debit but 55. */
 #define CODE_KIND 0x07
 #define CODE_KNOWN 0x08
 #define CODE_CREDIT 0x10
 #define CODE_DEBIT 0x20
 static const uint8_t CODES[100] = {
-    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
-    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
-    0x00, 0x18, 0x19, 0x1B, 0x1C, 0x20, 0x28, 0x2A, 0x2B, 0x2C,
-    0x00, 0x18, 0x19, 0x1B, 0x1C, 0x20, 0x28, 0x2A, 0x2B, 0x2C,
-    0x00, 0x18, 0x19, 0x1B, 0x1C, 0x20, 0x28, 0x2A, 0x2B, 0x2C,
-    0x00, 0x18, 0x19, 0x1B, 0x1C, 0x2A, 0x28, 0x20, 0x20, 0x20,
-    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
-    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
-    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
-    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00
-};
+    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x18, 0x19, 0x1B, 0x1C, 0x20, 0x28, 0x2A, 0x2B, 0x2C,
+    0x00, 0x18, 0x19, 0x1B, 0x1C, 0x20, 0x28, 0x2A, 0x2B, 0x2C, 0x00, 0x18, 0x19, 0x1B, 0x1C,
+    0x20, 0x28, 0x2A, 0x2B, 0x2C, 0x00, 0x18, 0x19, 0x1B, 0x1C, 0x2A, 0x28, 0x20, 0x20, 0x20,
+    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00};
 
-ACH_INLINE int known_code(int code) { return (CODES[code] & CODE_KNOWN) != 0; }
+ACH_INLINE int known_code(int code) {
+    return (CODES[code] & CODE_KNOWN) != 0;
+}
 
 static inline int known_addenda_type(int type) {
     return type == 5 || type == 98 || type == 99 || type == 2 || (type >= 10 && type <= 18);
@@ -44,18 +45,18 @@ static inline int plausible_start(const uint8_t *at, const int strict) {
     int two = is_digit(at[1]) && is_digit(at[2]) ? (at[1] - '0') * 10 + (at[2] - '0') : -1;
     int64_t class_code;
     switch (at[0]) {
-    case '1': return two == 1 && (!strict || (at[3] == ' ' && number_at(at + 4, 8) >= 0));
-    case '5':
-    case '8':
-        class_code = number_at(at + 1, 3);
-        if (!strict) return class_code >= 200 && class_code < 300;
-        return class_code == 200 || class_code == 220 || class_code == 225 || class_code == 280;
-    case '6':
-        if (two < 20 || two > 89 || number_at(at + 3, 8) < 0) return 0;
-        return !strict || (known_code(two) && at[11] == '0' + check_digit_8(load_8(at + 3)));
-    case '7': return !strict && known_addenda_type(two);
-    case '9': return !strict && number_at(at + 1, PLAUSIBLE_BYTES - 1) >= 0;
-    default: return 0;
+        case '1': return two == 1 && (!strict || (at[3] == ' ' && number_at(at + 4, 8) >= 0));
+        case '5':
+        case '8':
+            class_code = number_at(at + 1, 3);
+            if (!strict) return class_code >= 200 && class_code < 300;
+            return class_code == 200 || class_code == 220 || class_code == 225 || class_code == 280;
+        case '6':
+            if (two < 20 || two > 89 || number_at(at + 3, 8) < 0) return 0;
+            return !strict || (known_code(two) && at[11] == '0' + check_digit_8(load_8(at + 3)));
+        case '7': return !strict && known_addenda_type(two);
+        case '9': return !strict && number_at(at + 1, PLAUSIBLE_BYTES - 1) >= 0;
+        default: return 0;
     }
 }
 
@@ -94,7 +95,8 @@ static inline void tell_junk(ach_reader *reader) {
     now->between = SKIPPING;
 }
 
-/* Go to the first byte of the next record. Returns 0 at the end of the window, or where more input is needed. */
+/* Go to the first byte of the next record. Returns 0 at the end of the window, or where more input
+ * is needed. */
 static inline int seek_record(ach_reader *reader, const uint8_t *data, size_t size, int final) {
     ach_state *now = &reader->now;
     for (;;) {
@@ -106,20 +108,22 @@ static inline int seek_record(ach_reader *reader, const uint8_t *data, size_t si
             now->between = BETWEEN;
         } else if (byte == ' ' || byte == '\t') {
             if (now->between == AFTER && !now->long_told) {
-                ach_find(reader, ACH_RECORD_LONG, (int64_t)now->position, 0, (uint32_t)now->records, now->last_type, 0,
-                         -1);
+                ach_find(reader, ACH_RECORD_LONG, (int64_t)now->position, 0, (uint32_t)now->records,
+                         now->last_type, 0, -1);
                 now->long_told = 1;
             }
         } else if (byte == 0xEF && size - now->position < 3 && !final) {
             return 0;
-        } else if (byte == 0xEF && size - now->position >= 3 && memcmp(data + now->position, "\xEF\xBB\xBF", 3) == 0) {
+        } else if (byte == 0xEF && size - now->position >= 3 &&
+                   memcmp(data + now->position, "\xEF\xBB\xBF", 3) == 0) {
             now->position += 2; /* a byte order mark */
         } else if (byte != 0 && byte != 0x1A) {
             if (record_type(byte)) {
                 if (now->between == BETWEEN) return 1;
                 if (size - now->position >= PLAUSIBLE_BYTES) {
                     if (plausible_start(data + now->position, 0)) return 1;
-                } else if (!final) return 0;
+                } else if (!final)
+                    return 0;
             }
             tell_junk(reader);
             if (now->position + 1 > size) return 0;
@@ -128,8 +132,10 @@ static inline int seek_record(ach_reader *reader, const uint8_t *data, size_t si
     }
 }
 
-/* The record of a line that ends early, or of the last line. Returns 0 when the end is not in the window. */
-static inline int short_record(ach_reader *reader, const uint8_t *data, size_t size, int final, ach_record *record) {
+/* The record of a line that ends early, or of the last line. Returns 0 when the end is not in the
+ * window. */
+static inline int short_record(ach_reader *reader, const uint8_t *data, size_t size, int final,
+                               ach_record *record) {
     ach_state *now = &reader->now;
     const uint8_t *at = data + now->position;
     size_t limit = size - now->position < RECORD_BYTES ? size - now->position : RECORD_BYTES;
@@ -153,8 +159,8 @@ static inline int short_record(ach_reader *reader, const uint8_t *data, size_t s
 }
 
 /* Take the next record. Returns 0 at the end of the window, or where more input is needed. */
-ACH_INLINE int next_record(ach_reader *reader, const uint8_t *data, size_t size, int final, ach_record *record,
-                           const int portable) {
+ACH_INLINE int next_record(ach_reader *reader, const uint8_t *data, size_t size, int final,
+                           ach_record *record, const int portable) {
     ach_state *now = &reader->now;
     size_t at = now->position;
     int here = now->between == BETWEEN && at < size && record_type(data[at]);
@@ -181,8 +187,10 @@ ACH_INLINE int next_record(ach_reader *reader, const uint8_t *data, size_t size,
                 now->between = AFTER;
                 now->long_told = 0;
             }
-        } else if (!short_record(reader, data, size, final, record)) return 0;
-    } else if (!short_record(reader, data, size, final, record)) return 0;
+        } else if (!short_record(reader, data, size, final, record))
+            return 0;
+    } else if (!short_record(reader, data, size, final, record))
+        return 0;
     now->records++;
     now->last_type = record->at[0];
     record->number = (uint32_t)now->records;

@@ -1,7 +1,8 @@
 /* What the ACH reader knows between two records, and how it says that something is wrong.
  *
- * The state is plain data without pointers into the input, so that a window can end anywhere: the reader goes back to
- * the last copy that was taken between two entries and the next window starts there.
+ * The state is plain data without pointers into the input, so that a window can end anywhere: the
+ * reader goes back to the last copy that was taken between two entries and the next window starts
+ * there.
  */
 #ifndef REASSOC_ACH_STATE_H
 #define REASSOC_ACH_STATE_H
@@ -85,7 +86,7 @@ typedef struct {
     uint32_t ordinal;
     int64_t offset;
     uint64_t batches;
-    uint64_t records;        /* once it has ended; until then it is counted from records_before */
+    uint64_t records; /* once it has ended; until then it is counted from records_before */
     uint64_t records_before;
     ach_totals totals;
     int64_t declared[6];
@@ -103,9 +104,9 @@ typedef struct {
     int valid;
     int iat;
     int adv;
-    int layout;   /* LAYOUT_COUNTED: number of addenda at 55-58, as in CTX */
-    int joined;   /* CTX: the addenda are slices of one text */
-    int single;   /* CCD, PPD: at most one addenda */
+    int layout; /* LAYOUT_COUNTED: number of addenda at 55-58, as in CTX */
+    int joined; /* CTX: the addenda are slices of one text */
+    int single; /* CCD, PPD: at most one addenda */
     int cor;
     int32_t row;
     int32_t odfi;
@@ -122,28 +123,29 @@ typedef struct {
 
 typedef struct {
     int open;
-    int skipped;        /* of an IAT or ADV batch: in no table */
-    int disordered;     /* addenda sequence is not 1, 2, 3, ... */
+    int skipped;    /* of an IAT or ADV batch: in no table */
+    int disordered; /* addenda sequence is not 1, 2, 3, ... */
     int has_98;
     int has_99;
     uint32_t row;
     uint32_t record_number;
-    uint32_t addenda;   /* records 7 seen */
-    uint32_t texts;     /* of type 05 */
-    int32_t declared;   /* CTX: number of addenda at 55-58, -1 elsewhere */
-    int32_t trace_tail; /* last 7 digits of the trace, -1 where it is no number */
+    uint32_t addenda;    /* records 7 seen */
+    uint32_t texts;      /* of type 05 */
+    int32_t declared;    /* CTX: number of addenda at 55-58, -1 elsewhere */
+    int32_t trace_tail;  /* last 7 digits of the trace, -1 where it is no number */
     uint64_t tail_bytes; /* its last 8 columns as they stand */
     size_t offset;
 } ach_entry_state;
 
-/* Between two records; right after a whole one whose line has not ended; in bytes that are no record. */
+/* Between two records; right after a whole one whose line has not ended; in bytes that are no
+ * record. */
 enum { BETWEEN = 0, AFTER = 1, SKIPPING = 2 };
 
 typedef struct {
     size_t position; /* next byte of the window */
     int between;
-    int long_told;   /* ACH_RECORD_LONG was given for the last record */
-    int failed;      /* out of memory */
+    int long_told; /* ACH_RECORD_LONG was given for the last record */
+    int failed;    /* out of memory */
     int64_t window_offset;
     uint64_t records;   /* all of the input */
     uint64_t plausible; /* of these, what can hardly be anything else than ACH */
@@ -185,20 +187,23 @@ typedef struct {
     record_mask mask;
 } ach_record;
 
-#define RESERVE(reader, table, SPECS, wanted)                                                                          \
-    do {                                                                                                               \
-        if (table_reserve(&(reader)->tables.table, SPECS, SPEC_COUNT(SPECS), (wanted)) != 0) (reader)->now.failed = 1; \
+#define RESERVE(reader, table, SPECS, wanted)                                                      \
+    do {                                                                                           \
+        if (table_reserve(&(reader)->tables.table, SPECS, SPEC_COUNT(SPECS), (wanted)) != 0)       \
+            (reader)->now.failed = 1;                                                              \
     } while (0)
 
 /* Room for one more row; the check is all that the common case costs. */
-#define ROOM(reader, table, SPECS, more)                                                                               \
-    do {                                                                                                               \
-        if (__builtin_expect((reader)->tables.table.rows + (more) > (reader)->tables.table.capacity, 0))               \
-            RESERVE(reader, table, SPECS, (reader)->tables.table.rows + (more));                                       \
+#define ROOM(reader, table, SPECS, more)                                                           \
+    do {                                                                                           \
+        if (__builtin_expect(                                                                      \
+                (reader)->tables.table.rows + (more) > (reader)->tables.table.capacity, 0))        \
+            RESERVE(reader, table, SPECS, (reader)->tables.table.rows + (more));                   \
     } while (0)
 
-static __attribute__((noinline)) void ach_find(ach_reader *reader, uint16_t code, int64_t offset_in_window,
-                                               uint32_t length, uint32_t record_number, uint8_t type,
+static __attribute__((noinline)) void ach_find(ach_reader *reader, uint16_t code,
+                                               int64_t offset_in_window, uint32_t length,
+                                               uint32_t record_number, uint8_t type,
                                                uint8_t position, int32_t entry_row) {
     ach_finding_table *table = &reader->tables.findings;
     ROOM(reader, findings, ACH_FINDING_SPECS, 1);
@@ -216,13 +221,15 @@ static __attribute__((noinline)) void ach_find(ach_reader *reader, uint16_t code
 }
 
 /* About one field of a record: `position` is its column, from 1. */
-static __attribute__((noinline)) void ach_find_field(ach_reader *reader, uint16_t code, const ach_record *record,
-                                                     uint8_t position, uint8_t width, int32_t entry_row) {
+static __attribute__((noinline)) void ach_find_field(ach_reader *reader, uint16_t code,
+                                                     const ach_record *record, uint8_t position,
+                                                     uint8_t width, int32_t entry_row) {
     uint32_t first = position > 0 ? position - 1u : 0u;
     if (first > record->length) first = record->length;
     uint32_t length = width;
     if (first + length > record->length) length = record->length - first;
-    ach_find(reader, code, (int64_t)record->offset + first, length, record->number, record->at[0], position, entry_row);
+    ach_find(reader, code, (int64_t)record->offset + first, length, record->number, record->at[0],
+             position, entry_row);
 }
 
 #endif

@@ -1,8 +1,9 @@
 /* Growable struct-of-arrays tables, shared by the compiled scanners.
  *
- * A table is declared once, as an X-macro list of (kind, name, doc). From that list come the C struct with one typed
- * pointer per column and the descriptor that Python reads, so a column's name, type and meaning stand in one place.
- * The caller reserves rows for a whole block ahead, so that writing a row needs no check.
+ * A table is declared once, as an X-macro list of (kind, name, doc). From that list come the C
+ * struct with one typed pointer per column and the descriptor that Python reads, so a column's
+ * name, type and meaning stand in one place. The caller reserves rows for a whole block ahead, so
+ * that writing a row needs no check.
  */
 #ifndef REASSOC_COLUMNS_H
 #define REASSOC_COLUMNS_H
@@ -23,9 +24,9 @@ typedef struct {
 } text_ref;
 
 /* Column kinds. The token is what Python sees (columns.py maps it to a dtype). */
-typedef int32_t kind_row;     /* row number in another table, -1 for none */
-typedef int32_t kind_date;    /* days since 1970-01-01, DATE_NONE for none */
-typedef int64_t kind_cents;   /* money */
+typedef int32_t kind_row;   /* row number in another table, -1 for none */
+typedef int32_t kind_date;  /* days since 1970-01-01, DATE_NONE for none */
+typedef int64_t kind_cents; /* money */
 typedef int64_t kind_int64;
 typedef int32_t kind_int32;
 typedef int16_t kind_int16;
@@ -33,8 +34,8 @@ typedef uint64_t kind_uint64;
 typedef uint32_t kind_uint32;
 typedef uint16_t kind_uint16;
 typedef uint8_t kind_uint8;
-typedef uint8_t kind_flag;    /* bool */
-typedef uint16_t kind_code2;  /* up to 2 ASCII bytes, NUL filled */
+typedef uint8_t kind_flag;   /* bool */
+typedef uint16_t kind_code2; /* up to 2 ASCII bytes, NUL filled */
 typedef uint32_t kind_code4;
 typedef uint64_t kind_code8;
 typedef text_ref kind_text;
@@ -45,7 +46,7 @@ typedef struct {
     const char *name;
     const char *kind;
     const char *doc;
-    uint32_t field;      /* offset of the column's pointer in the table struct */
+    uint32_t field; /* offset of the column's pointer in the table struct */
     uint32_t item_size;
 } column_spec;
 
@@ -57,16 +58,17 @@ typedef struct {
 } table_head;
 
 #define COLUMN_POINTER(kind, name, doc) kind_##kind *name;
-#define DECLARE_TABLE(type, COLUMNS)                                                                                   \
-    typedef struct {                                                                                                   \
-        size_t rows;                                                                                                   \
-        size_t capacity;                                                                                               \
-        void *slab;                                                                                                    \
-        COLUMNS(COLUMN_POINTER)                                                                                        \
+#define DECLARE_TABLE(type, COLUMNS)                                                               \
+    typedef struct {                                                                               \
+        size_t rows;                                                                               \
+        size_t capacity;                                                                           \
+        void *slab;                                                                                \
+        COLUMNS(COLUMN_POINTER)                                                                    \
     } type;
 
 /* Use inside `static const column_spec X[] = { ... }` with TABLE_TYPE defined to the struct. */
-#define COLUMN_DESCRIPTION(kind, name, doc) {#name, #kind, doc, offsetof(TABLE_TYPE, name), sizeof(kind_##kind)},
+#define COLUMN_DESCRIPTION(kind, name, doc)                                                        \
+    {#name, #kind, doc, offsetof(TABLE_TYPE, name), sizeof(kind_##kind)},
 
 enum { COLUMN_ALIGNMENT = 64 };
 #define HUGE_PAGE_BYTES ((size_t)2 << 20)
@@ -82,14 +84,15 @@ static inline void column_advise(void *memory, size_t size) {
 #endif
 }
 
-/* The memory of a table is one slab that all its columns lie in. Large slabs are faulted in by huge pages, and slabs that
- * were given back are kept for the next window: fresh 4 KiB pages for two hundred columns cost more than filling them
- * (bench/test_bench_x12.py). What is kept is bounded; slab_cache_clear gives it back. */
+/* The memory of a table is one slab that all its columns lie in. Large slabs are faulted in by huge
+ * pages, and slabs that were given back are kept for the next window: fresh 4 KiB pages for two
+ * hundred columns cost more than filling them (bench/test_bench_x12.py). What is kept is bounded;
+ * slab_cache_clear gives it back. */
 #define SLAB_CACHE_BYTES_MAX ((size_t)256 << 20)
 enum { SLAB_CACHE_COUNT_MAX = 128, SLAB_CACHE_BYTES_MIN = 16 << 10 };
 
 typedef struct {
-    size_t size;      /* of the whole slab, this head included */
+    size_t size; /* of the whole slab, this head included */
     char fill[COLUMN_ALIGNMENT - sizeof(size_t)];
 } slab_head;
 
@@ -107,7 +110,8 @@ static inline slab_head *slab_cache_take(size_t size) {
     pthread_mutex_lock(&slab_cache.lock);
     for (size_t i = 0; i < slab_cache.count; i++) {
         slab_head *slab = slab_cache.slabs[i];
-        if (slab->size >= size && slab->size / 2 <= size && (found == NULL || slab->size < found->size)) {
+        if (slab->size >= size && slab->size / 2 <= size &&
+            (found == NULL || slab->size < found->size)) {
             found = slab;
             best = i;
         }
@@ -144,7 +148,8 @@ static inline void slab_free(void *memory) {
     slab_head *slab = (slab_head *)memory - 1;
     if (slab->size >= SLAB_CACHE_BYTES_MIN) {
         pthread_mutex_lock(&slab_cache.lock);
-        if (slab_cache.count < SLAB_CACHE_COUNT_MAX && slab_cache.bytes + slab->size <= SLAB_CACHE_BYTES_MAX) {
+        if (slab_cache.count < SLAB_CACHE_COUNT_MAX &&
+            slab_cache.bytes + slab->size <= SLAB_CACHE_BYTES_MAX) {
             slab_cache.bytes += slab->size;
             slab_cache.slabs[slab_cache.count++] = slab;
             slab = NULL;
@@ -168,11 +173,14 @@ static inline void **column_slot(void *table, const column_spec *spec) {
 }
 
 static inline size_t column_bytes(size_t capacity, const column_spec *spec) {
-    return (capacity * spec->item_size + COLUMN_ALIGNMENT - 1) / COLUMN_ALIGNMENT * COLUMN_ALIGNMENT;
+    return (capacity * spec->item_size + COLUMN_ALIGNMENT - 1) / COLUMN_ALIGNMENT *
+           COLUMN_ALIGNMENT;
 }
 
-/* Make room for `wanted` rows in all. Returns 0, or -1 when memory is short (the table stays as it was). */
-static inline int table_reserve(void *table, const column_spec *specs, size_t spec_count, size_t wanted) {
+/* Make room for `wanted` rows in all. Returns 0, or -1 when memory is short (the table stays as it
+ * was). */
+static inline int table_reserve(void *table, const column_spec *specs, size_t spec_count,
+                                size_t wanted) {
     table_head *head = (table_head *)table;
     if (wanted <= head->capacity) return 0;
     size_t capacity = head->capacity + head->capacity / 2, size = 0;
@@ -192,9 +200,8 @@ static inline int table_reserve(void *table, const column_spec *specs, size_t sp
     return 0;
 }
 
-static inline void table_free(void *table, const column_spec *specs, size_t spec_count) {
+static inline void table_free(void *table) {
     table_head *head = (table_head *)table;
-    (void)specs, (void)spec_count;
     slab_free(head->slab);
     head->slab = NULL;
     head->rows = head->capacity = 0;

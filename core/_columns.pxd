@@ -1,7 +1,6 @@
 # The shared table mechanics of _columns.h, and the one way a finished table becomes Python objects.
 from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_New
 from libc.stdint cimport uint32_t, uintptr_t
-from libc.stdlib cimport free
 
 
 cdef extern from "_columns.h" nogil:
@@ -21,8 +20,10 @@ cdef extern from "_columns.h" nogil:
         size_t capacity
         void *slab
 
-    int table_reserve(void *table, const column_spec *specs, size_t spec_count, size_t wanted) noexcept
-    void table_free(void *table, const column_spec *specs, size_t spec_count) noexcept
+    int table_reserve(
+        void *table, const column_spec *specs, size_t spec_count, size_t wanted
+    ) noexcept
+    void table_free(void *table) noexcept
     void slab_free(void *memory) noexcept
     size_t slab_cache_clear() noexcept
     void **column_slot(void *table, const column_spec *spec) noexcept
@@ -32,12 +33,10 @@ cdef inline void free_slab(object capsule) noexcept:
     slab_free(PyCapsule_GetPointer(capsule, NULL))
 
 
-cdef inline void free_capsule(object capsule) noexcept:
-    free(PyCapsule_GetPointer(capsule, NULL))
-
-
 cdef inline list take_columns(void *table, const column_spec *specs, size_t spec_count):
-    """Move a table's columns to Python: a list of (name, kind, doc, address, rows, owner), see columns.build_table.
+    """Move a table's columns to Python: (name, kind, doc, address, rows, owner) of each.
+
+    columns.build_table makes a Table of them.
 
     The table is left empty. One owner frees the slab that all of them lie in.
     """

@@ -1,4 +1,5 @@
-/* Normal forms of traces and payers. reference_keys.py says the same in plain Python; tests hold the two together. */
+/* Normal forms of traces and payers. reference_keys.py says the same in plain Python; tests hold
+ * the two together. */
 #ifndef REASSOC_FORMS_H
 #define REASSOC_FORMS_H
 
@@ -7,9 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TRACE_BYTES_MAX 100      /* twice what TRN02 may have; a longer value is no trace number */
-#define PAYER_BYTES_MAX 40       /* four times what TRN03 may have; a longer value is no payer identifier */
-#define AFFIX_REMAINDER_MIN 4    /* a prefix or suffix is only taken off where so much is left */
+#define TRACE_BYTES_MAX 100 /* twice what TRN02 may have; a longer value is no trace number */
+#define PAYER_BYTES_MAX                                                                            \
+    40 /* four times what TRN03 may have; a longer value is no payer identifier */
+#define AFFIX_REMAINDER_MIN 4 /* a prefix or suffix is only taken off where so much is left */
 
 /* ---- hashing (wyhash's construction: 64 x 64 -> 128 bit products) ---- */
 
@@ -62,30 +64,42 @@ static inline uint64_t hash_pair(uint64_t a, uint64_t b) {
 
 /* ---- characters ---- */
 
-static inline int is_wrap(uint8_t c) { return c == '\r' || c == '\n'; }
-static inline int is_blank(uint8_t c) { return c == ' ' || c == '\t' || c == '\v' || c == '\f' || c == 0; }
-static inline int is_digit(uint8_t c) { return (uint8_t)(c - '0') < 10; }
-static inline uint8_t upper(uint8_t c) { return (uint8_t)(c - 'a') < 26 ? (uint8_t)(c - 32) : c; }
+static inline int is_wrap(uint8_t c) {
+    return c == '\r' || c == '\n';
+}
+static inline int is_blank(uint8_t c) {
+    return c == ' ' || c == '\t' || c == '\v' || c == '\f' || c == 0;
+}
+static inline int is_digit(uint8_t c) {
+    return (uint8_t)(c - '0') < 10;
+}
+static inline uint8_t upper(uint8_t c) {
+    return (uint8_t)(c - 'a') < 26 ? (uint8_t)(c - 32) : c;
+}
 
-/* Bytes from 0x80 on count as letters: which they are is unknown, and dropping them could make two traces one. */
-static inline int is_alnum(uint8_t c) { return is_digit(c) || (uint8_t)((c | 32) - 'a') < 26 || c >= 0x80; }
+/* Bytes from 0x80 on count as letters: which they are is unknown, and dropping them could make two
+ * traces one. */
+static inline int is_alnum(uint8_t c) {
+    return is_digit(c) || (uint8_t)((c | 32) - 'a') < 26 || c >= 0x80;
+}
 
 /* ---- trace ---- */
 
-/* All forms of one trace. N1 lies at text[0], N2 at text[n2_at] (the same bytes where N1 has nothing to drop); N3 and
- * N4 are parts of N2, N3 up to its end. */
+/* All forms of one trace. N1 lies at text[0], N2 at text[n2_at] (the same bytes where N1 has
+ * nothing to drop); N3 and N4 are parts of N2, N3 up to its end. */
 typedef struct {
     uint8_t n1_length, n2_at, n2_length, n3_at, n4_at, n4_length;
 } trace_shape;
 
 typedef struct {
     trace_shape at;
-    uint8_t changed;    /* N1 is not the raw value */
-    uint8_t too_long;   /* over TRACE_BYTES_MAX: all forms empty */
+    uint8_t changed;  /* N1 is not the raw value */
+    uint8_t too_long; /* over TRACE_BYTES_MAX: all forms empty */
     uint8_t text[2 * TRACE_BYTES_MAX];
 } trace_forms;
 
-/* Prefixes and suffixes to take off, N2 form, '#' for any digit. Sets are ranges of `affixes`, prefixes first. */
+/* Prefixes and suffixes to take off, N2 form, '#' for any digit. Sets are ranges of `affixes`,
+ * prefixes first. */
 typedef struct {
     int32_t is_suffix;
     int32_t offset;
@@ -95,7 +109,7 @@ typedef struct {
 typedef struct {
     const affix *affixes;
     const uint8_t *text;
-    const int32_t *set_starts;   /* [sets + 1] */
+    const int32_t *set_starts; /* [sets + 1] */
 } affix_sets;
 
 static inline int affix_fits(const uint8_t *pattern, size_t length, const uint8_t *text) {
@@ -111,7 +125,8 @@ static inline void skip_zeros(const uint8_t *text, uint8_t *at, uint8_t *length)
     }
 }
 
-/* N4: N3 less one prefix and one suffix of its payer, the first of each that fits, and the zeros behind the prefix. */
+/* N4: N3 less one prefix and one suffix of its payer, the first of each that fits, and the zeros
+ * behind the prefix. */
 static inline void strip_affixes(trace_forms *forms, const affix_sets *sets, uint32_t set) {
     int done[2] = {0, 0};
     for (int32_t i = sets->set_starts[set]; i < sets->set_starts[set + 1]; i++) {
@@ -180,7 +195,8 @@ static inline void make_trace_forms(const uint8_t *raw, size_t size, trace_forms
 
 /* ---- payer ---- */
 
-/* P1 of `raw` into `out` (PAYER_BYTES_MAX bytes). Returns its length, 0 where it names nobody (empty, zeros, too long).
+/* P1 of `raw` into `out` (PAYER_BYTES_MAX bytes). Returns its length, 0 where it names nobody
+ * (empty, zeros, too long).
  * `*bare` is set where an EIN came without its leading 1. */
 static inline size_t payer_form(const uint8_t *raw, size_t size, uint8_t *out, uint8_t *bare) {
     size_t length = 0, digits = 0, zeros = 0;

@@ -1,7 +1,7 @@
 /* Payers by number, and the 64-byte item that the matcher works on.
  *
- * Everything here is exact: hashes only bring items together, and whoever makes a match compares the bytes of the normal
- * forms (see _resolve.h).
+ * Everything here is exact: hashes only bring items together, and whoever makes a match compares
+ * the bytes of the normal forms (see _resolve.h).
  */
 #ifndef REASSOC_KEYS_H
 #define REASSOC_KEYS_H
@@ -9,28 +9,35 @@
 #include "_columns.h"
 #include "_forms.h"
 
-#define ITEM_TEXT_BYTES 24       /* traces up to this length lie in the item itself */
+#define ITEM_TEXT_BYTES 24 /* traces up to this length lie in the item itself */
 
-typedef enum { KEYS_OK = 0, KEYS_NO_MEMORY = 1, KEYS_OUT_OF_SOURCE = 2, KEYS_TOO_MUCH_TEXT = 3 } keys_status;
+typedef enum {
+    KEYS_OK = 0,
+    KEYS_NO_MEMORY = 1,
+    KEYS_OUT_OF_SOURCE = 2,
+    KEYS_TOO_MUCH_TEXT = 3
+} keys_status;
 
 /* What the matcher does with a payer. */
 typedef struct {
-    uint32_t number;       /* P1: equal numbers mean equal forms; 0 is nobody, or one that is to be ignored */
-    uint32_t group;        /* P2: number of the first payer of its alias group */
-    uint32_t affix_set;    /* 0 for none */
+    uint32_t
+        number; /* P1: equal numbers mean equal forms; 0 is nobody, or one that is to be ignored */
+    uint32_t group;     /* P2: number of the first payer of its alias group */
+    uint32_t affix_set; /* 0 for none */
 } payer_rule;
 
-/* Payers by number, in order of first sight from 1 on. Those with a rule of their own are put in first. */
+/* Payers by number, in order of first sight from 1 on. Those with a rule of their own are put in
+ * first. */
 typedef struct {
-    uint32_t count;        /* payers known, the nobody included */
+    uint32_t count; /* payers known, the nobody included */
     uint32_t capacity;
     uint32_t slot_mask;
-    uint32_t *slots;       /* number, 0 for free */
+    uint32_t *slots; /* number, 0 for free */
     uint8_t (*names)[PAYER_BYTES_MAX];
     uint8_t *lengths;
-    const payer_rule *rules;   /* [rule_count], by number */
+    const payer_rule *rules; /* [rule_count], by number */
     uint32_t rule_count;
-    uint32_t affix_set;        /* of payers without a rule */
+    uint32_t affix_set; /* of payers without a rule */
 } payer_table;
 
 static inline void payers_free(payer_table *payers) {
@@ -68,7 +75,8 @@ static inline int payers_grow(payer_table *payers) {
     return 0;
 }
 
-static inline int payers_number(payer_table *payers, const uint8_t *name, size_t length, uint32_t *number) {
+static inline int payers_number(payer_table *payers, const uint8_t *name, size_t length,
+                                uint32_t *number) {
     if (payers->count >= payers->capacity && payers_grow(payers) != 0) return -1;
     uint32_t slot = (uint32_t)hash_bytes(name, length, 0) & payers->slot_mask;
     for (; payers->slots[slot] != 0; slot = (slot + 1) & payers->slot_mask) {
@@ -84,7 +92,9 @@ static inline int payers_number(payer_table *payers, const uint8_t *name, size_t
     return 0;
 }
 
-static inline const uint8_t *payer_name(const payer_table *payers, uint32_t number) { return payers->names[number]; }
+static inline const uint8_t *payer_name(const payer_table *payers, uint32_t number) {
+    return payers->names[number];
+}
 
 static inline int ref_outside(text_ref ref, size_t source_size) {
     return (uint64_t)ref.offset + ref.length > source_size;
@@ -102,24 +112,25 @@ typedef struct {
     uint64_t low, high;
     payer_rule rule;
     uint8_t bare;
-    uint8_t length;   /* of the raw value; 0 for a free place */
+    uint8_t length; /* of the raw value; 0 for a free place */
 } cached_payer;
 
-/* Raw values of up to 16 bytes that were looked up before. PERF: pools are often in no order of payers, and working out
- * the form of each value takes five times as long as finding it here (bench_match). */
+/* Raw values of up to 16 bytes that were looked up before. PERF: pools are often in no order of
+ * payers, and working out the form of each value takes five times as long as finding it here
+ * (bench_match). */
 typedef struct {
     payer_table *payers;
     cached_payer places[1 << PAYER_CACHE_BITS];
-    cached_payer other;    /* the last one that had no place here */
+    cached_payer other; /* the last one that had no place here */
 } payer_cache;
 
-static inline int look_up_payer(payer_table *payers, const uint8_t *raw, size_t size, cached_payer *found) {
+static inline int look_up_payer(payer_table *payers, const uint8_t *raw, size_t size,
+                                cached_payer *found) {
     uint8_t name[PAYER_BYTES_MAX];
     size_t length = payer_form(raw, size, name, &found->bare);
     uint32_t number = 0;
     if (length > 0 && payers_number(payers, name, length, &number) != 0) return -1;
-    if (number == 0)
-        found->rule = (payer_rule){0, 0, payers->affix_set};
+    if (number == 0) found->rule = (payer_rule){0, 0, payers->affix_set};
     else if (number < payers->rule_count)
         found->rule = payers->rules[number];
     else
@@ -128,12 +139,14 @@ static inline int look_up_payer(payer_table *payers, const uint8_t *raw, size_t 
 }
 
 /* The payer of a text that lies inside its source. NULL when memory is short. */
-static inline const cached_payer *find_payer(payer_cache *cache, const uint8_t *source, size_t source_size,
-                                             text_ref ref) {
+static inline const cached_payer *find_payer(payer_cache *cache, const uint8_t *source,
+                                             size_t source_size, text_ref ref) {
     const uint8_t *raw = source + ref.offset;
     if (ref.length == 0 || ref.length > 16 || (uint64_t)ref.offset + 16 > source_size)
-        return look_up_payer(cache->payers, raw, ref.length, &cache->other) == 0 ? &cache->other : NULL;
-    uint64_t low = load_part(raw, ref.length), high = load_part(raw + 8, ref.length > 8 ? ref.length - 8 : 0);
+        return look_up_payer(cache->payers, raw, ref.length, &cache->other) == 0 ? &cache->other
+                                                                                 : NULL;
+    uint64_t low = load_part(raw, ref.length),
+             high = load_part(raw + 8, ref.length > 8 ? ref.length - 8 : 0);
     cached_payer *place = &cache->places[hash_pair(low, high) >> (64 - PAYER_CACHE_BITS)];
     if (place->low == low && place->high == high && place->length == ref.length) return place;
     place->length = 0;
@@ -145,15 +158,15 @@ static inline const cached_payer *find_payer(payer_cache *cache, const uint8_t *
 }
 
 /* P1 numbers of a text column, as the items would have them. */
-static inline keys_status number_payers(payer_table *payers, const uint8_t *source, size_t source_size,
-                                        const text_ref *refs, size_t rows, uint32_t *numbers) {
+static inline keys_status number_payers(payer_table *payers, const uint8_t *source,
+                                        size_t source_size, const text_ref *refs, size_t rows,
+                                        uint32_t *numbers) {
     payer_cache *cache = calloc(1, sizeof *cache);
     keys_status status = cache == NULL ? KEYS_NO_MEMORY : KEYS_OK;
     if (cache != NULL) cache->payers = payers;
     for (size_t i = 0; i < rows && status == KEYS_OK; i++) {
         const cached_payer *payer = NULL;
-        if (ref_outside(refs[i], source_size))
-            status = KEYS_OUT_OF_SOURCE;
+        if (ref_outside(refs[i], source_size)) status = KEYS_OUT_OF_SOURCE;
         else if ((payer = find_payer(cache, source, source_size, refs[i])) == NULL)
             status = KEYS_NO_MEMORY;
         else
@@ -166,22 +179,22 @@ static inline keys_status number_payers(payer_table *payers, const uint8_t *sour
 /* ---- items ---- */
 
 enum {
-    ITEM_IN_ARENA = 1,     /* the forms lie in the arena, not in the item */
-    ITEM_CHANGED = 2,      /* N1 is not the raw trace */
-    ITEM_PAYER_BARE = 4,   /* the payer's EIN came without its leading 1 */
-    ITEM_TRACE = 8,        /* the trace is usable: N3 is not empty */
-    ITEM_PAYER = 16,       /* the payer is usable */
-    ITEM_HELD = 32,        /* there are reasons against matching it by itself */
+    ITEM_IN_ARENA = 1,   /* the forms lie in the arena, not in the item */
+    ITEM_CHANGED = 2,    /* N1 is not the raw trace */
+    ITEM_PAYER_BARE = 4, /* the payer's EIN came without its leading 1 */
+    ITEM_TRACE = 8,      /* the trace is usable: N3 is not empty */
+    ITEM_PAYER = 16,     /* the payer is usable */
+    ITEM_HELD = 32,      /* there are reasons against matching it by itself */
 };
 
 /* One remittance or payment as the tiers see it: one cache line. */
 typedef struct {
     int64_t cents;
-    uint64_t id;             /* hash of digest and offset: only for match ids */
-    int32_t date;            /* effective date, DATE_NONE for none */
-    uint32_t payer;          /* P1 number */
-    uint32_t payer_group;    /* P2 number */
-    uint32_t text_at;        /* where the forms lie in the arena */
+    uint64_t id;          /* hash of digest and offset: only for match ids */
+    int32_t date;         /* effective date, DATE_NONE for none */
+    uint32_t payer;       /* P1 number */
+    uint32_t payer_group; /* P2 number */
+    uint32_t text_at;     /* where the forms lie in the arena */
     trace_shape at;
     uint8_t flags;
     uint8_t unused;
@@ -190,8 +203,8 @@ typedef struct {
 
 typedef struct {
     match_item *items;
-    uint64_t *keys;          /* hash of N4 and P2: equal keys make a block */
-    uint8_t *usable;         /* ITEM_TRACE and ITEM_PAYER of each row */
+    uint64_t *keys;  /* hash of N4 and P2: equal keys make a block */
+    uint8_t *usable; /* ITEM_TRACE and ITEM_PAYER of each row */
     size_t rows;
     uint8_t *arena;
     size_t arena_size;
@@ -202,7 +215,8 @@ static inline const uint8_t *item_text(const item_set *set, const match_item *it
     return item->flags & ITEM_IN_ARENA ? set->arena + item->text_at : item->text;
 }
 
-static inline keys_status item_store_text(item_set *set, match_item *item, const trace_forms *forms) {
+static inline keys_status item_store_text(item_set *set, match_item *item,
+                                          const trace_forms *forms) {
     size_t size = (size_t)forms->at.n2_at + forms->at.n2_length;
     memset(item->text, 0, ITEM_TEXT_BYTES);
     if (size <= ITEM_TEXT_BYTES) {
@@ -226,7 +240,7 @@ static inline keys_status item_store_text(item_set *set, match_item *item, const
 
 /* What the columns of one side give to its items. */
 typedef struct {
-    const uint8_t *source;          /* of the traces */
+    const uint8_t *source; /* of the traces */
     size_t source_size;
     const text_ref *traces;
     const uint8_t *payer_source;
@@ -237,10 +251,11 @@ typedef struct {
     const int32_t *dates;
     const uint64_t *digests;
     const int64_t *offsets;
-    const uint32_t *holds;          /* reasons against matching it by itself */
+    const uint32_t *holds; /* reasons against matching it by itself */
 } item_columns;
 
-/* High bit of each byte that is a capital letter or a digit; bytes from 0x80 on may come out either way. */
+/* High bit of each byte that is a capital letter or a digit; bytes from 0x80 on may come out either
+ * way. */
 static inline uint64_t plain_bytes(uint64_t word) {
     const uint64_t ones = 0x0101010101010101ULL;
     uint64_t digits = (word + ones * (0x80 - '0')) & ~(word + ones * (0x7f - '9'));
@@ -248,11 +263,13 @@ static inline uint64_t plain_bytes(uint64_t word) {
     return (digits | letters) & ~word & ones * 0x80;
 }
 
-/* The usual trace, capitals and digits that fit into the item, is its own N1 and N2: three words tell. PERF: byte by
- * byte it takes twice as long (bench_match). Returns 0 where the trace is not so, or too near the end of the source. */
+/* The usual trace, capitals and digits that fit into the item, is its own N1 and N2: three words
+ * tell. PERF: byte by byte it takes twice as long (bench_match). Returns 0 where the trace is not
+ * so, or too near the end of the source. */
 static inline int plain_trace(match_item *item, const item_columns *in, text_ref ref) {
     uint64_t words[ITEM_TEXT_BYTES / 8] = {0};
-    if (ref.length == 0 || ref.length > ITEM_TEXT_BYTES || (uint64_t)ref.offset + ITEM_TEXT_BYTES > in->source_size)
+    if (ref.length == 0 || ref.length > ITEM_TEXT_BYTES ||
+        (uint64_t)ref.offset + ITEM_TEXT_BYTES > in->source_size)
         return 0;
     const uint8_t *raw = in->source + ref.offset;
     uint64_t plain = ~0ULL;
@@ -271,8 +288,8 @@ static inline int plain_trace(match_item *item, const item_columns *in, text_ref
     return 1;
 }
 
-static inline keys_status fill_trace(item_set *set, match_item *item, const item_columns *in, text_ref ref,
-                                     uint32_t affix_set) {
+static inline keys_status fill_trace(item_set *set, match_item *item, const item_columns *in,
+                                     text_ref ref, uint32_t affix_set) {
     trace_forms forms;
     if (affix_set == 0 && plain_trace(item, in, ref)) return KEYS_OK;
     make_trace_forms(in->source + ref.offset, ref.length, &forms);
@@ -294,15 +311,17 @@ static inline void fill_numbers(match_item *item, const item_columns *in, size_t
     item->unused = 0;
 }
 
-/* PERF: payer and trace of a row are read together, and ahead, because they lie together in the file and far from those
- * of the next row; a pass for each costs a third more where the pool is larger than the cache (bench_match). */
+/* PERF: payer and trace of a row are read together, and ahead, because they lie together in the
+ * file and far from those of the next row; a pass for each costs a third more where the pool is
+ * larger than the cache (bench_match). */
 static inline keys_status fill_items(item_set *set, const item_columns *in, payer_table *payers) {
     payer_cache *cache = calloc(1, sizeof *cache);
     keys_status status = cache == NULL ? KEYS_NO_MEMORY : KEYS_OK;
     if (cache != NULL) cache->payers = payers;
     for (size_t i = 0; i < set->rows && status == KEYS_OK; i++) {
         match_item *item = &set->items[i];
-        if (ref_outside(in->traces[i], in->source_size) || ref_outside(in->payer_ids[i], in->payer_source_size)) {
+        if (ref_outside(in->traces[i], in->source_size) ||
+            ref_outside(in->payer_ids[i], in->payer_source_size)) {
             status = KEYS_OUT_OF_SOURCE;
             break;
         }
@@ -310,7 +329,8 @@ static inline keys_status fill_items(item_set *set, const item_columns *in, paye
             __builtin_prefetch(in->source + in->traces[i + FILL_AHEAD].offset);
             __builtin_prefetch(in->payer_source + in->payer_ids[i + FILL_AHEAD].offset);
         }
-        const cached_payer *payer = find_payer(cache, in->payer_source, in->payer_source_size, in->payer_ids[i]);
+        const cached_payer *payer =
+            find_payer(cache, in->payer_source, in->payer_source_size, in->payer_ids[i]);
         if (payer == NULL) {
             status = KEYS_NO_MEMORY;
             break;
@@ -318,37 +338,44 @@ static inline keys_status fill_items(item_set *set, const item_columns *in, paye
         fill_numbers(item, in, i);
         item->payer = payer->rule.number;
         item->payer_group = payer->rule.group;
-        item->flags |= (uint8_t)((payer->bare ? ITEM_PAYER_BARE : 0) | (item->payer ? ITEM_PAYER : 0));
+        item->flags |=
+            (uint8_t)((payer->bare ? ITEM_PAYER_BARE : 0) | (item->payer ? ITEM_PAYER : 0));
         status = fill_trace(set, item, in, in->traces[i], payer->rule.affix_set);
         if (item->at.n4_length) item->flags |= ITEM_TRACE;
         set->usable[i] = item->flags & (ITEM_TRACE | ITEM_PAYER);
-        set->keys[i] = hash_bytes(item_text(set, item) + item->at.n4_at, item->at.n4_length, item->payer_group);
+        set->keys[i] = hash_bytes(item_text(set, item) + item->at.n4_at, item->at.n4_length,
+                                  item->payer_group);
     }
     free(cache);
     return status;
 }
 
 static inline int same_words(const uint8_t *a, const uint8_t *b) {
-    return ((load64(a) ^ load64(b)) | (load64(a + 8) ^ load64(b + 8)) | (load64(a + 16) ^ load64(b + 16))) == 0;
+    return ((load64(a) ^ load64(b)) | (load64(a + 8) ^ load64(b + 8)) |
+            (load64(a + 16) ^ load64(b + 16))) == 0;
 }
 
-static inline int same_n1(const item_set *a, const match_item *x, const item_set *b, const match_item *y) {
+static inline int same_n1(const item_set *a, const match_item *x, const item_set *b,
+                          const match_item *y) {
     if (x->at.n1_length != y->at.n1_length) return 0;
     if (!((x->flags | y->flags) & ITEM_IN_ARENA) && x->at.n2_at == 0 && y->at.n2_at == 0)
         return same_words(x->text, y->text);
     return memcmp(item_text(a, x), item_text(b, y), x->at.n1_length) == 0;
 }
 
-static inline int same_n4(const item_set *a, const match_item *x, const item_set *b, const match_item *y) {
+static inline int same_n4(const item_set *a, const match_item *x, const item_set *b,
+                          const match_item *y) {
     return x->at.n4_length == y->at.n4_length &&
-           memcmp(item_text(a, x) + x->at.n4_at, item_text(b, y) + y->at.n4_at, x->at.n4_length) == 0;
+           memcmp(item_text(a, x) + x->at.n4_at, item_text(b, y) + y->at.n4_at, x->at.n4_length) ==
+               0;
 }
 
 /* ---- texts as such ---- */
 
 /* The values of a column one after the other; `out` has room for the sum of their lengths. */
-static inline keys_status gather_text(const uint8_t *source, size_t source_size, const text_ref *refs, size_t rows,
-                                      uint8_t *out, text_ref *out_refs) {
+static inline keys_status gather_text(const uint8_t *source, size_t source_size,
+                                      const text_ref *refs, size_t rows, uint8_t *out,
+                                      text_ref *out_refs) {
     size_t at = 0;
     for (size_t i = 0; i < rows; i++) {
         text_ref ref = refs[i];
@@ -362,8 +389,8 @@ static inline keys_status gather_text(const uint8_t *source, size_t source_size,
 }
 
 /* Hash of the letters and digits of each value, case folded; 0 where there are none. */
-static inline keys_status hash_texts(const uint8_t *source, size_t source_size, const text_ref *refs, size_t rows,
-                                     uint64_t *out) {
+static inline keys_status hash_texts(const uint8_t *source, size_t source_size,
+                                     const text_ref *refs, size_t rows, uint64_t *out) {
     for (size_t i = 0; i < rows; i++) {
         text_ref ref = refs[i];
         if (ref_outside(ref, source_size)) return KEYS_OUT_OF_SOURCE;
@@ -380,8 +407,9 @@ static inline keys_status hash_texts(const uint8_t *source, size_t source_size, 
 }
 
 /* Whether the letters and digits of each value, case folded, are `wanted`. */
-static inline keys_status texts_equal(const uint8_t *source, size_t source_size, const text_ref *refs, size_t rows,
-                                      const uint8_t *wanted, size_t wanted_length, uint8_t *out) {
+static inline keys_status texts_equal(const uint8_t *source, size_t source_size,
+                                      const text_ref *refs, size_t rows, const uint8_t *wanted,
+                                      size_t wanted_length, uint8_t *out) {
     text_ref last = {0, 0};
     for (size_t i = 0; i < rows; i++) {
         text_ref ref = refs[i];

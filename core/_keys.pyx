@@ -340,7 +340,7 @@ cdef class Matching:
     cdef uint32_t[::1] left_reason, right_reason
 
     def __dealloc__(self):
-        table_free(&self.pairs, PAIR_SPECS, PAIR_SPEC_COUNT)
+        table_free(&self.pairs)
 
     def __init__(self, Items left not None, Items right not None, int32_t window_days,
                  uint32_t auto_tiers, uint32_t[::1] left_reason not None,

@@ -78,15 +78,15 @@ cdef class AchReader:
         if self.reader == NULL:
             return
         cdef ach_tables *tables = &self.reader.tables
-        table_free(&tables.files, ACH_FILE_SPECS, SPEC_COUNT(ACH_FILE_SPECS))
-        table_free(&tables.batches, ACH_BATCH_SPECS, SPEC_COUNT(ACH_BATCH_SPECS))
-        table_free(&tables.entries, ACH_ENTRY_SPECS, SPEC_COUNT(ACH_ENTRY_SPECS))
-        table_free(&tables.addenda, ACH_ADDENDA_SPECS, SPEC_COUNT(ACH_ADDENDA_SPECS))
-        table_free(&tables.returns, ACH_RETURN_SPECS, SPEC_COUNT(ACH_RETURN_SPECS))
-        table_free(&tables.payloads, ACH_PAYLOAD_SPECS, SPEC_COUNT(ACH_PAYLOAD_SPECS))
-        table_free(&tables.findings, ACH_FINDING_SPECS, SPEC_COUNT(ACH_FINDING_SPECS))
-        table_free(&tables.payload_bytes, ACH_BYTES_SPECS, SPEC_COUNT(ACH_BYTES_SPECS))
-        table_free(&tables.headers, ACH_BYTES_SPECS, SPEC_COUNT(ACH_BYTES_SPECS))
+        table_free(&tables.files)
+        table_free(&tables.batches)
+        table_free(&tables.entries)
+        table_free(&tables.addenda)
+        table_free(&tables.returns)
+        table_free(&tables.payloads)
+        table_free(&tables.findings)
+        table_free(&tables.payload_bytes)
+        table_free(&tables.headers)
         PyMem_RawFree(self.reader)
 
     @property

@@ -1,10 +1,13 @@
-/* The tiers on blocks: what stands in one block shares trace N4 and payer P2 (by a 64-bit hash, so bytes are compared).
+/* The tiers on blocks: what stands in one block shares trace N4 and payer P2 (by a 64-bit hash, so
+ * bytes are compared).
  *
- * The tiers T1, T2, T3 and T5 ask for ever less of the same fields, so each tier's key is a part of the one before:
+ * The tiers T1, T2, T3 and T5 ask for ever less of the same fields, so each tier's key is a part of
+ * the one before:
  *
  *     T1  N1, P1, cents      T2  N4, P1, cents      T3  N4, P2, cents      T5  N4, P2
  *
- * (N2 and N3 equal make N4 equal.) One join on (N4, P2) therefore finds all of them, and a block is settled by itself.
+ * (N2 and N3 equal make N4 equal.) One join on (N4, P2) therefore finds all of them, and a block is
+ * settled by itself.
  */
 #ifndef REASSOC_RESOLVE_H
 #define REASSOC_RESOLVE_H
@@ -12,22 +15,23 @@
 #include "_join.h"
 #include "_keys.h"
 
-#define BLOCK_EDGES_MAX 4096       /* remittances times payments of a block that are looked at pair by pair */
-#define BLOCK_SIDE_MAX 512         /* remittances, and payments, of such a block */
-#define BLOCK_CANDIDATES_MAX 8     /* candidates shown for each item of a larger block; */
-#define BLOCK_SHOWN_MAX 65536      /* fewer, but never none, where that would come to more than this */
+#define BLOCK_EDGES_MAX                                                                            \
+    4096 /* remittances times payments of a block that are looked at pair by pair */
+#define BLOCK_SIDE_MAX 512     /* remittances, and payments, of such a block */
+#define BLOCK_CANDIDATES_MAX 8 /* candidates shown for each item of a larger block; */
+#define BLOCK_SHOWN_MAX 65536  /* fewer, but never none, where that would come to more than this */
 
-#define PAIR_COLUMNS(X)                                                                                                \
-    X(row, remittance, "row of the remittance")                                                                        \
-    X(row, payment, "row of the payment")                                                                              \
-    X(uint64, match_id, "made of both ids; pairs of one bulk match share it")                                          \
-    X(uint8, status, "statuses.MatchStatus")                                                                           \
-    X(uint8, tier, "statuses.Tier")                                                                                    \
-    X(uint32, reason, "statuses.Reason flags")                                                                         \
-    X(uint16, agreed, "statuses.Field flags")                                                                          \
-    X(uint16, differed, "statuses.Field flags")                                                                        \
-    X(uint16, rewrites, "statuses.Rewrite flags")                                                                      \
-    X(uint32, rivals, "other candidates that either side had at this tier")                                            \
+#define PAIR_COLUMNS(X)                                                                            \
+    X(row, remittance, "row of the remittance")                                                    \
+    X(row, payment, "row of the payment")                                                          \
+    X(uint64, match_id, "made of both ids; pairs of one bulk match share it")                      \
+    X(uint8, status, "statuses.MatchStatus")                                                       \
+    X(uint8, tier, "statuses.Tier")                                                                \
+    X(uint32, reason, "statuses.Reason flags")                                                     \
+    X(uint16, agreed, "statuses.Field flags")                                                      \
+    X(uint16, differed, "statuses.Field flags")                                                    \
+    X(uint16, rewrites, "statuses.Rewrite flags")                                                  \
+    X(uint32, rivals, "other candidates that either side had at this tier")                        \
     X(int32, days_apart, "payment date less remittance date, DATE_NONE where one is missing")
 DECLARE_TABLE(pair_table, PAIR_COLUMNS)
 
@@ -50,21 +54,30 @@ enum {
     REASON_NOT_SETTLED = 1u << 22,
 };
 enum { FIELD_TRACE = 1, FIELD_PAYER = 2, FIELD_AMOUNT = 4, FIELD_DATE = 8 };
-enum { REWRITE_N1 = 1, REWRITE_N2 = 2, REWRITE_N3 = 4, REWRITE_N4 = 8, REWRITE_P1 = 32, REWRITE_P2 = 64 };
+enum {
+    REWRITE_N1 = 1,
+    REWRITE_N2 = 2,
+    REWRITE_N3 = 4,
+    REWRITE_N4 = 8,
+    REWRITE_P1 = 32,
+    REWRITE_P2 = 64
+};
 enum { TIER_NONE = 0, TIER_1 = 1, TIER_2 = 2, TIER_3 = 3, TIER_5 = 5, TIER_OUT_OF_WINDOW = 15 };
 
 typedef struct {
-    const item_set *left, *right;       /* remittances, payments */
-    const uint32_t *left_hold;          /* reasons that keep a remittance out of automatic matching, 0 for none */
+    const item_set *left, *right; /* remittances, payments */
+    const uint32_t
+        *left_hold; /* reasons that keep a remittance out of automatic matching, 0 for none */
     const uint32_t *right_hold;
-    const uint64_t *payee_tin;          /* hashes, only filled for remittances that stand in blocks; 0 for unknown */
+    const uint64_t
+        *payee_tin; /* hashes, only filled for remittances that stand in blocks; 0 for unknown */
     const uint64_t *payee_entity;
     const uint64_t *left_digest, *right_digest;
     const int64_t *left_offset, *right_offset;
     int32_t window_days;
-    uint32_t auto_tiers;                /* bit k: tier k may match by itself */
+    uint32_t auto_tiers;                  /* bit k: tier k may match by itself */
     uint32_t *left_reason, *right_reason; /* out: reasons of items are added to what stands there */
-    pair_table *pairs;                  /* out */
+    pair_table *pairs;                    /* out */
 } matching;
 
 static inline int dates_apart(int32_t a, int32_t b, int32_t window_days) {
@@ -76,15 +89,18 @@ static inline int dates_apart(int32_t a, int32_t b, int32_t window_days) {
 /* The highest tier that these two could be matched at, by their fields alone. */
 static inline int edge_tier(const matching *m, const match_item *r, const match_item *p) {
     int n1 = same_n1(m->left, r, m->right, p);
-    if (r->payer_group != p->payer_group || !(n1 || same_n4(m->left, r, m->right, p))) return TIER_NONE;
+    if (r->payer_group != p->payer_group || !(n1 || same_n4(m->left, r, m->right, p)))
+        return TIER_NONE;
     if (dates_apart(r->date, p->date, m->window_days)) return TIER_OUT_OF_WINDOW;
     if (r->cents != p->cents) return TIER_5;
     if (r->payer != p->payer) return TIER_3;
     return n1 ? TIER_1 : TIER_2;
 }
 
-/* Which rewrites the pair needed: the least form in which the traces are equal, and how the payers became one. */
-static inline uint16_t pair_rewrites(const matching *m, const match_item *r, const match_item *p, int tier) {
+/* Which rewrites the pair needed: the least form in which the traces are equal, and how the payers
+ * became one. */
+static inline uint16_t pair_rewrites(const matching *m, const match_item *r, const match_item *p,
+                                     int tier) {
     uint16_t rewrites = 0;
     if (tier == TIER_1) {
         rewrites = (r->flags | p->flags) & ITEM_CHANGED ? REWRITE_N1 : 0;
@@ -99,8 +115,7 @@ static inline uint16_t pair_rewrites(const matching *m, const match_item *r, con
         rewrites |= REWRITE_N4;
     else
         rewrites |= r->at.n2_length != p->at.n2_length ? REWRITE_N3 : REWRITE_N2;
-    if (r->payer != p->payer)
-        rewrites |= REWRITE_P2;
+    if (r->payer != p->payer) rewrites |= REWRITE_P2;
     else if ((r->flags ^ p->flags) & ITEM_PAYER_BARE)
         rewrites |= REWRITE_P1;
     return rewrites;
@@ -115,8 +130,8 @@ static inline uint32_t held_reasons(const matching *m, int32_t left_row, int32_t
 }
 
 /* Append a pair; the table has room (see reserve_pairs). */
-static inline void put_pair(const matching *m, int32_t left_row, int32_t right_row, int status, int tier,
-                            uint32_t reason, uint32_t rivals) {
+static inline void put_pair(const matching *m, int32_t left_row, int32_t right_row, int status,
+                            int tier, uint32_t reason, uint32_t rivals) {
     const match_item *r = &m->left->items[left_row], *p = &m->right->items[right_row];
     pair_table *out = m->pairs;
     size_t at = out->rows++;
@@ -137,14 +152,17 @@ static inline void put_pair(const matching *m, int32_t left_row, int32_t right_r
     out->days_apart[at] = dated ? p->date - r->date : DATE_NONE;
 }
 
-/* A pair whose remittance lay in the payment: what it agrees on is looked up, not known from a key. */
-static inline void put_carried(const matching *m, int32_t left_row, int32_t right_row, int status, int tier,
-                               uint32_t reason, uint32_t rivals) {
+/* A pair whose remittance lay in the payment: what it agrees on is looked up, not known from a key.
+ */
+static inline void put_carried(const matching *m, int32_t left_row, int32_t right_row, int status,
+                               int tier, uint32_t reason, uint32_t rivals) {
     const match_item *r = &m->left->items[left_row], *p = &m->right->items[right_row];
     size_t at = m->pairs->rows;
     put_pair(m, left_row, right_row, status, tier, reason, rivals);
-    int traces = (r->flags & p->flags & ITEM_TRACE) != 0, payers = (r->flags & p->flags & ITEM_PAYER) != 0;
-    int same_trace = traces && same_n4(m->left, r, m->right, p), same_payer = r->payer_group == p->payer_group;
+    int traces = (r->flags & p->flags & ITEM_TRACE) != 0,
+        payers = (r->flags & p->flags & ITEM_PAYER) != 0;
+    int same_trace = traces && same_n4(m->left, r, m->right, p),
+        same_payer = r->payer_group == p->payer_group;
     uint16_t unknown = (uint16_t)((traces ? 0 : FIELD_TRACE) | (payers ? 0 : FIELD_PAYER));
     uint16_t wrong = (uint16_t)((same_trace ? 0 : FIELD_TRACE) | (same_payer ? 0 : FIELD_PAYER));
     m->pairs->agreed[at] &= (uint16_t)~(unknown | wrong);
@@ -165,28 +183,32 @@ static inline void settle_couple(const matching *m, int32_t left_row, int32_t ri
         m->left_reason[left_row] |= REASON_OUT_OF_WINDOW;
         m->right_reason[right_row] |= REASON_OUT_OF_WINDOW;
     } else if (tier == TIER_5) {
-        put_pair(m, left_row, right_row, held ? STATUS_REVIEW : STATUS_VARIANCE, TIER_5, REASON_AMOUNT_DIFFERS, 0);
+        put_pair(m, left_row, right_row, held ? STATUS_REVIEW : STATUS_VARIANCE, TIER_5,
+                 REASON_AMOUNT_DIFFERS, 0);
     } else {
         uint32_t reason = m->auto_tiers >> tier & 1 ? 0 : REASON_TIER_TO_REVIEW;
-        put_pair(m, left_row, right_row, held || reason ? STATUS_REVIEW : STATUS_AUTO, tier, reason, 0);
+        put_pair(m, left_row, right_row, held || reason ? STATUS_REVIEW : STATUS_AUTO, tier, reason,
+                 0);
     }
 }
 
-/* PERF: the right items lie anywhere in 64 bytes times their number; fetching them ahead halves this loop
- * (bench_match). Returns 0, or -1 when memory is short. */
+/* PERF: the right items lie anywhere in 64 bytes times their number; fetching them ahead halves
+ * this loop (bench_match). Returns 0, or -1 when memory is short. */
 static inline int settle_couples(const matching *m, const int32_t *partner) {
     enum { AHEAD = 12 };
     size_t rows = m->left->rows, count = 0;
     for (size_t i = 0; i < rows; i++) count += partner[i] >= 0;
     if (reserve_pairs(m, count) != 0) return -1;
     for (size_t i = 0; i < rows; i++) {
-        if (i + AHEAD < rows && partner[i + AHEAD] >= 0) __builtin_prefetch(&m->right->items[partner[i + AHEAD]]);
+        if (i + AHEAD < rows && partner[i + AHEAD] >= 0)
+            __builtin_prefetch(&m->right->items[partner[i + AHEAD]]);
         if (partner[i] >= 0) settle_couple(m, (int32_t)i, partner[i]);
     }
     return 0;
 }
 
-/* Pairs that the caller decided: remittances inside a payment. Returns 0, or -1 when memory is short. */
+/* Pairs that the caller decided: remittances inside a payment. Returns 0, or -1 when memory is
+ * short. */
 typedef struct {
     const int32_t *left, *right;
     const uint8_t *status, *tier;
@@ -197,7 +219,8 @@ typedef struct {
 static inline int put_all_carried(const matching *m, const carried_pairs *in) {
     if (reserve_pairs(m, in->count) != 0) return -1;
     for (size_t i = 0; i < in->count; i++)
-        put_carried(m, in->left[i], in->right[i], in->status[i], in->tier[i], in->reason[i], in->rivals[i]);
+        put_carried(m, in->left[i], in->right[i], in->status[i], in->tier[i], in->reason[i],
+                    in->rivals[i]);
     return 0;
 }
 
@@ -205,22 +228,23 @@ static inline int put_all_carried(const matching *m, const carried_pairs *in) {
 
 typedef struct {
     const matching *m;
-    const int32_t *left, *right;   /* rows */
+    const int32_t *left, *right; /* rows */
     size_t left_count, right_count;
     uint8_t tiers[BLOCK_EDGES_MAX];
     uint8_t left_used[BLOCK_SIDE_MAX], right_used[BLOCK_SIDE_MAX];
     uint8_t conflict[BLOCK_SIDE_MAX];
-    uint32_t left_degree[BLOCK_SIDE_MAX], right_degree[BLOCK_SIDE_MAX];     /* edges of equal cents */
-    uint32_t left_loose[BLOCK_SIDE_MAX], right_loose[BLOCK_SIDE_MAX];       /* edges of other cents */
+    uint32_t left_degree[BLOCK_SIDE_MAX], right_degree[BLOCK_SIDE_MAX]; /* edges of equal cents */
+    uint32_t left_loose[BLOCK_SIDE_MAX], right_loose[BLOCK_SIDE_MAX];   /* edges of other cents */
 } block;
 
 static inline int other_payee(const matching *m, int32_t a, int32_t b) {
     if (m->payee_tin[a] != 0 && m->payee_tin[b] != 0) return m->payee_tin[a] != m->payee_tin[b];
-    return m->payee_entity[a] != 0 && m->payee_entity[b] != 0 && m->payee_entity[a] != m->payee_entity[b];
+    return m->payee_entity[a] != 0 && m->payee_entity[b] != 0 &&
+           m->payee_entity[a] != m->payee_entity[b];
 }
 
-/* Same TRN02 and payer, other content, near in time and not for another payee: one of them may replace the other, so
- * neither takes money by itself, whatever its amount. */
+/* Same TRN02 and payer, other content, near in time and not for another payee: one of them may
+ * replace the other, so neither takes money by itself, whatever its amount. */
 static inline void mark_conflicts(block *b) {
     const matching *m = b->m;
     for (size_t i = 0; i < b->left_count; i++) {
@@ -228,15 +252,20 @@ static inline void mark_conflicts(block *b) {
         for (size_t k = 0; k < i; k++) {
             const match_item *y = &m->left->items[b->left[k]];
             if (x->payer != y->payer || !same_n1(m->left, x, m->left, y)) continue;
-            if (dates_apart(x->date, y->date, m->window_days) || other_payee(m, b->left[i], b->left[k])) continue;
+            if (dates_apart(x->date, y->date, m->window_days) ||
+                other_payee(m, b->left[i], b->left[k]))
+                continue;
             b->conflict[i] = b->conflict[k] = 1;
         }
     }
 }
 
-static inline uint8_t *block_edge(block *b, size_t i, size_t j) { return &b->tiers[i * b->right_count + j]; }
+static inline uint8_t *block_edge(block *b, size_t i, size_t j) {
+    return &b->tiers[i * b->right_count + j];
+}
 
-/* Count, for items that are still free, the edges of equal cents up to `tier`, and those of other cents. */
+/* Count, for items that are still free, the edges of equal cents up to `tier`, and those of other
+ * cents. */
 static inline void count_edges(block *b, int tier) {
     memset(b->left_degree, 0, b->left_count * sizeof b->left_degree[0]);
     memset(b->right_degree, 0, b->right_count * sizeof b->right_degree[0]);
@@ -257,7 +286,8 @@ static inline void count_edges(block *b, int tier) {
     }
 }
 
-/* One tier: every pair that has only itself at this tier. Pairs found are alone, so their order does not matter. */
+/* One tier: every pair that has only itself at this tier. Pairs found are alone, so their order
+ * does not matter. */
 static inline void settle_tier(block *b, int tier) {
     const matching *m = b->m;
     count_edges(b, tier);
@@ -266,7 +296,9 @@ static inline void settle_tier(block *b, int tier) {
         for (size_t j = 0; j < b->right_count; j++) {
             int edge = *block_edge(b, i, j);
             if (edge < TIER_1 || edge > tier || b->right_used[j]) continue;
-            if (b->right_degree[j] != 1 || is_held(m, b->left[i], b->right[j]) || !(m->auto_tiers >> edge & 1)) break;
+            if (b->right_degree[j] != 1 || is_held(m, b->left[i], b->right[j]) ||
+                !(m->auto_tiers >> edge & 1))
+                break;
             put_pair(m, b->left[i], b->right[j], STATUS_AUTO, edge, 0, 0);
             b->left_used[i] = b->right_used[j] = 1;
             break;
@@ -276,7 +308,8 @@ static inline void settle_tier(block *b, int tier) {
 
 static inline void put_review(block *b, size_t i, size_t j, int edge) {
     const matching *m = b->m;
-    uint32_t same = b->left_degree[i] + b->right_degree[j], other = b->left_loose[i] + b->right_loose[j];
+    uint32_t same = b->left_degree[i] + b->right_degree[j],
+             other = b->left_loose[i] + b->right_loose[j];
     uint32_t rivals = edge == TIER_5 ? same + other - 2 : same - 2;
     uint32_t reason = b->conflict[i] ? REASON_CONFLICT : 0;
     int held = reason || is_held(m, b->left[i], b->right[j]);
@@ -291,8 +324,8 @@ static inline void put_review(block *b, size_t i, size_t j, int edge) {
     put_pair(m, b->left[i], b->right[j], status, edge, reason, rivals);
 }
 
-/* What no tier could decide goes to review with its rivals; a lone pair of other cents is a variance. A pair of other
- * cents is not shown where both sides have one of equal cents. */
+/* What no tier could decide goes to review with its rivals; a lone pair of other cents is a
+ * variance. A pair of other cents is not shown where both sides have one of equal cents. */
 static inline void settle_rest(block *b) {
     count_edges(b, TIER_3);
     for (size_t i = 0; i < b->left_count; i++) {
@@ -317,7 +350,8 @@ static inline int settle_block(block *b) {
     if (reserve_pairs(m, b->left_count * b->right_count) != 0) return -1;
     for (size_t i = 0; i < b->left_count; i++)
         for (size_t j = 0; j < b->right_count; j++)
-            *block_edge(b, i, j) = (uint8_t)edge_tier(m, &m->left->items[b->left[i]], &m->right->items[b->right[j]]);
+            *block_edge(b, i, j) =
+                (uint8_t)edge_tier(m, &m->left->items[b->left[i]], &m->right->items[b->right[j]]);
     mark_conflicts(b);
     settle_tier(b, TIER_1);
     settle_tier(b, TIER_2);
@@ -326,7 +360,8 @@ static inline int settle_block(block *b) {
     return 0;
 }
 
-/* ---- blocks too large to look at pair by pair (a payer that gives every payment the same trace) ---- */
+/* ---- blocks too large to look at pair by pair (a payer that gives every payment the same trace)
+ * ---- */
 
 typedef struct {
     int64_t cents;
@@ -342,8 +377,9 @@ static inline int rank_items(const void *x, const void *y) {
     return a->offset < b->offset ? -1 : a->offset > b->offset;
 }
 
-static inline ranked_item *rank_side(const item_set *set, const uint64_t *digests, const int64_t *offsets,
-                                     const int32_t *rows, size_t count, uint32_t *reasons) {
+static inline ranked_item *rank_side(const item_set *set, const uint64_t *digests,
+                                     const int64_t *offsets, const int32_t *rows, size_t count,
+                                     uint32_t *reasons) {
     ranked_item *ranked = malloc((count + 1) * sizeof *ranked);
     if (ranked == NULL) return NULL;
     for (size_t i = 0; i < count; i++) {
@@ -355,11 +391,13 @@ static inline ranked_item *rank_side(const item_set *set, const uint64_t *digest
     return ranked;
 }
 
-static inline void put_large_pair(const matching *m, int32_t left_row, int32_t right_row, size_t rivals) {
+static inline void put_large_pair(const matching *m, int32_t left_row, int32_t right_row,
+                                  size_t rivals) {
     int edge = edge_tier(m, &m->left->items[left_row], &m->right->items[right_row]);
     uint32_t reason = REASON_BLOCK_TOO_LARGE | (rivals > 0 ? REASON_TIE : 0);
     if (edge < TIER_1 || edge > TIER_3) return;
-    put_pair(m, left_row, right_row, STATUS_REVIEW, edge, reason, rivals > UINT32_MAX ? UINT32_MAX : (uint32_t)rivals);
+    put_pair(m, left_row, right_row, STATUS_REVIEW, edge, reason,
+             rivals > UINT32_MAX ? UINT32_MAX : (uint32_t)rivals);
 }
 
 /* Items of equal cents, each shown with a few of the other side. */
@@ -371,24 +409,26 @@ static inline int put_large_run(const matching *m, const ranked_item *left, size
     if (reserve_pairs(m, longer * (shorter < shown ? shorter : shown)) != 0) return -1;
     if (shorter <= shown) {
         for (size_t i = 0; i < left_count; i++)
-            for (size_t j = 0; j < right_count; j++) put_large_pair(m, left[i].row, right[j].row, rivals);
+            for (size_t j = 0; j < right_count; j++)
+                put_large_pair(m, left[i].row, right[j].row, rivals);
         return 0;
     }
     for (size_t i = 0; i < longer; i++)
         for (size_t k = 0; k < shown && i % shorter + k < shorter; k++) {
             size_t near = i % shorter + k;
-            if (left_count >= right_count)
-                put_large_pair(m, left[i].row, right[near].row, rivals);
+            if (left_count >= right_count) put_large_pair(m, left[i].row, right[near].row, rivals);
             else
                 put_large_pair(m, left[near].row, right[i].row, rivals);
         }
     return 0;
 }
 
-static inline int settle_large_block(const matching *m, const int32_t *left, size_t left_count, const int32_t *right,
-                                     size_t right_count) {
-    ranked_item *a = rank_side(m->left, m->left_digest, m->left_offset, left, left_count, m->left_reason);
-    ranked_item *b = rank_side(m->right, m->right_digest, m->right_offset, right, right_count, m->right_reason);
+static inline int settle_large_block(const matching *m, const int32_t *left, size_t left_count,
+                                     const int32_t *right, size_t right_count) {
+    ranked_item *a =
+        rank_side(m->left, m->left_digest, m->left_offset, left, left_count, m->left_reason);
+    ranked_item *b =
+        rank_side(m->right, m->right_digest, m->right_offset, right, right_count, m->right_reason);
     size_t shown = BLOCK_SHOWN_MAX / (left_count > right_count ? left_count : right_count);
     int failed = a == NULL || b == NULL;
     if (shown < 1) shown = 1;
@@ -410,14 +450,16 @@ static inline int settle_large_block(const matching *m, const int32_t *left, siz
     return failed ? -1 : 0;
 }
 
-/* Every block of a join (see push_block for how they are written). Returns 0, or -1 when memory is short. */
+/* Every block of a join (see push_block for how they are written). Returns 0, or -1 when memory is
+ * short. */
 static inline int settle_blocks(const matching *m, const int32_t *blocks, size_t size) {
     block *b = malloc(sizeof *b);
     int failed = b == NULL;
     for (size_t at = 0; at < size && !failed;) {
         size_t left_count = (size_t)blocks[at], right_count = (size_t)blocks[at + 1];
         const int32_t *left = blocks + at + 2, *right = left + left_count;
-        if (left_count > BLOCK_SIDE_MAX || right_count > BLOCK_SIDE_MAX || left_count * right_count > BLOCK_EDGES_MAX) {
+        if (left_count > BLOCK_SIDE_MAX || right_count > BLOCK_SIDE_MAX ||
+            left_count * right_count > BLOCK_EDGES_MAX) {
             failed = settle_large_block(m, left, left_count, right, right_count) != 0;
         } else {
             b->m = m;
@@ -439,12 +481,13 @@ static inline int settle_blocks(const matching *m, const int32_t *blocks, size_t
 typedef struct {
     const uint8_t *left_valid, *right_valid, *settled;
     const uint8_t *left_outcomes, *right_outcomes;
-    uint8_t *left_status, *right_status;   /* out */
-    uint8_t *release;                      /* out, by remittance */
-    uint8_t *funded;                       /* out, by pair */
+    uint8_t *left_status, *right_status; /* out */
+    uint8_t *release;                    /* out, by remittance */
+    uint8_t *funded;                     /* out, by pair */
 } outcome_columns;
 
-/* An automatic pair has no other reasons than those added here, and each of them keeps it from being released. */
+/* An automatic pair has no other reasons than those added here, and each of them keeps it from
+ * being released. */
 static inline void put_outcomes(const matching *m, const outcome_columns *out) {
     pair_table *pairs = m->pairs;
     for (size_t i = 0; i < pairs->rows; i++) {

@@ -1,7 +1,8 @@
-/* Which bytes delimit an interchange: read from its ISA by counting separators, never from a fixed offset.
+/* Which bytes delimit an interchange: read from its ISA by counting separators, never from a fixed
+ * offset.
  *
- * Real files leave ISA fields unpadded, forget the terminator behind ISA16, or put a line end in its place. What follows
- * (a GS nearly always) then tells: the byte that ends it is the terminator.
+ * Real files leave ISA fields unpadded, forget the terminator behind ISA16, or put a line end in
+ * its place. What follows (a GS nearly always) then tells: the byte that ends it is the terminator.
  */
 #ifndef REASSOC_X12_ENVELOPE_H
 #define REASSOC_X12_ENVELOPE_H
@@ -10,9 +11,10 @@
 
 enum {
     ISA_ELEMENTS = 16,
-    ISA_BYTES = 106,          /* with every element padded and the terminator */
-    ISA_BYTES_MAX = 1024,     /* an ISA whose sixteenth separator lies further off is none */
-    ISA_ELEMENT_BYTES_MAX = 64, /* nor is one with an element longer than this (the widest should have 15) */
+    ISA_BYTES = 106,      /* with every element padded and the terminator */
+    ISA_BYTES_MAX = 1024, /* an ISA whose sixteenth separator lies further off is none */
+    ISA_ELEMENT_BYTES_MAX =
+        64, /* nor is one with an element longer than this (the widest should have 15) */
     SEGMENT_PROBE_BYTES = 512 /* how far the segment behind an ISA is looked at */
 };
 
@@ -26,7 +28,7 @@ typedef enum { HEADER_FOUND, HEADER_NONE, HEADER_NEEDS_MORE } header_status;
 
 typedef struct {
     x12_delimiters delimiters;
-    size_t end;                /* byte after the header segment, terminator included where there is one */
+    size_t end; /* byte after the header segment, terminator included where there is one */
     bool terminator_missing;
     bool clash;
 } x12_header;
@@ -35,29 +37,35 @@ static inline bool is_alphanumeric(uint8_t byte) {
     return (byte >= '0' && byte <= '9') || ((byte | 0x20) >= 'a' && (byte | 0x20) <= 'z');
 }
 
-/* Bytes that may lie between segments: layout, padding of records, an end-of-file mark of old systems. */
+/* Bytes that may lie between segments: layout, padding of records, an end-of-file mark of old
+ * systems. */
 static inline bool is_blank(uint8_t byte) {
     return byte == ' ' || byte == '\n' || byte == '\r' || byte == '\t' || byte == 0 || byte == 0x1A;
 }
 
-static inline bool is_line_end(uint8_t byte) { return byte == '\n' || byte == '\r'; }
+static inline bool is_line_end(uint8_t byte) {
+    return byte == '\n' || byte == '\r';
+}
 
 static inline size_t skip_blanks(const uint8_t *data, size_t at, size_t size) {
     while (at < size && is_blank(data[at])) at++;
     return at;
 }
 
-/* The byte behind the segment id at `at`, which a line wrap may have cut; 0 where another id stands there. */
+/* The byte behind the segment id at `at`, which a line wrap may have cut; 0 where another id stands
+ * there. */
 static inline size_t id_end(const uint8_t *data, size_t at, size_t size, const char *id) {
     for (size_t first = at; *id != 0; at++) {
         if (at >= size) return 0;
         if (data[at] == (uint8_t)*id) id++;
-        else if (at == first || !is_line_end(data[at])) return 0;
+        else if (at == first || !is_line_end(data[at]))
+            return 0;
     }
     return at;
 }
 
-static inline bool starts_with(const uint8_t *data, size_t at, size_t size, const char *id, uint8_t separator) {
+static inline bool starts_with(const uint8_t *data, size_t at, size_t size, const char *id,
+                               uint8_t separator) {
     size_t end = id_end(data, at, size, id);
     while (end != 0 && end < size && is_line_end(data[end]) && data[end] != separator) end++;
     return end != 0 && end < size && data[end] == separator;
@@ -69,14 +77,17 @@ static inline bool starts_isa(const uint8_t *data, size_t at, size_t size) {
     return end != 0 && end < size && !is_alphanumeric(data[end]);
 }
 
-/* The byte that ends the segment at `at` after `elements` separators: the first behind the last one that is neither
- * alphanumeric nor a blank or point inside the element. 0 where it cannot be told. */
-static inline uint8_t ending_byte(const uint8_t *data, size_t at, size_t size, uint8_t separator, int elements) {
+/* The byte that ends the segment at `at` after `elements` separators: the first behind the last one
+ * that is neither alphanumeric nor a blank or point inside the element. 0 where it cannot be told.
+ */
+static inline uint8_t ending_byte(const uint8_t *data, size_t at, size_t size, uint8_t separator,
+                                  int elements) {
     size_t stop = at + SEGMENT_PROBE_BYTES < size ? at + SEGMENT_PROBE_BYTES : size;
     for (; at < stop; at++) {
         if (data[at] == separator) {
             elements--;
-        } else if (elements <= 0 && !is_alphanumeric(data[at]) && data[at] != ' ' && data[at] != '.' && data[at] != 0) {
+        } else if (elements <= 0 && !is_alphanumeric(data[at]) && data[at] != ' ' &&
+                   data[at] != '.' && data[at] != 0) {
             return data[at];
         }
     }
@@ -84,17 +95,24 @@ static inline uint8_t ending_byte(const uint8_t *data, size_t at, size_t size, u
 }
 
 /* The terminator as the segment behind the ISA shows it; 0 where no such segment starts at `at`. */
-static inline uint8_t next_segment_ending(const uint8_t *data, size_t at, size_t size, uint8_t separator) {
-    if (starts_with(data, at, size, "GS", separator)) return ending_byte(data, at, size, separator, 8);
-    if (starts_with(data, at, size, "TA1", separator)) return ending_byte(data, at, size, separator, 5);
-    if (starts_with(data, at, size, "IEA", separator)) return ending_byte(data, at, size, separator, 2);
-    if (starts_with(data, at, size, "ST", separator)) return ending_byte(data, at, size, separator, 2);
+static inline uint8_t next_segment_ending(const uint8_t *data, size_t at, size_t size,
+                                          uint8_t separator) {
+    if (starts_with(data, at, size, "GS", separator))
+        return ending_byte(data, at, size, separator, 8);
+    if (starts_with(data, at, size, "TA1", separator))
+        return ending_byte(data, at, size, separator, 5);
+    if (starts_with(data, at, size, "IEA", separator))
+        return ending_byte(data, at, size, separator, 2);
+    if (starts_with(data, at, size, "ST", separator))
+        return ending_byte(data, at, size, separator, 2);
     return 0;
 }
 
-/* An over-long ISA16 (or an element too many before it): the segment behind starts a few bytes on, at `next`, and its
- * ending tells the terminator. The component separator stands right before the terminator, or else where it should. */
-static inline void settle_overlong(const uint8_t *data, size_t at, size_t next, uint8_t ending, x12_header *header) {
+/* An over-long ISA16 (or an element too many before it): the segment behind starts a few bytes on,
+ * at `next`, and its ending tells the terminator. The component separator stands right before the
+ * terminator, or else where it should. */
+static inline void settle_overlong(const uint8_t *data, size_t at, size_t next, uint8_t ending,
+                                   x12_header *header) {
     x12_delimiters *delimiters = &header->delimiters;
     size_t last = next;
     while (last > at + 1 && data[last - 1] != ending && is_blank(data[last - 1])) last--;
@@ -102,12 +120,14 @@ static inline void settle_overlong(const uint8_t *data, size_t at, size_t next, 
     header->end = header->terminator_missing ? next : last;
     const uint8_t before = data[last - 1 - !header->terminator_missing];
     if (before == delimiters->separator) delimiters->component = 0;
-    else if (!is_alphanumeric(before)) delimiters->component = before;
+    else if (!is_alphanumeric(before))
+        delimiters->component = before;
     delimiters->terminator = ending;
 }
 
 /* `at` is the place of ISA16, the byte behind the sixteenth separator. */
-static inline void settle_terminator(const uint8_t *data, size_t at, size_t size, x12_header *header) {
+static inline void settle_terminator(const uint8_t *data, size_t at, size_t size,
+                                     x12_header *header) {
     x12_delimiters *delimiters = &header->delimiters;
     const uint8_t separator = delimiters->separator;
     const uint8_t behind = at + 1 < size ? data[at + 1] : 0;
@@ -145,9 +165,10 @@ static inline void settle_terminator(const uint8_t *data, size_t at, size_t size
     }
 }
 
-/* Read the ISA at `at`. HEADER_NEEDS_MORE only where `final` is false. An ISA with too few elements or too many
- * is none: its terminator would be a letter or the separator. */
-static inline header_status read_isa(const uint8_t *data, size_t at, size_t size, bool final, x12_header *header) {
+/* Read the ISA at `at`. HEADER_NEEDS_MORE only where `final` is false. An ISA with too few elements
+ * or too many is none: its terminator would be a letter or the separator. */
+static inline header_status read_isa(const uint8_t *data, size_t at, size_t size, bool final,
+                                     x12_header *header) {
     if (!final && size - at < 2 * ISA_BYTES_MAX) return HEADER_NEEDS_MORE;
     size_t place = id_end(data, at, size, "ISA");
     if (place == 0) return HEADER_NONE;
@@ -168,24 +189,30 @@ static inline header_status read_isa(const uint8_t *data, size_t at, size_t size
     delimiters->separator = separator;
     settle_terminator(data, place, size, header);
     if (is_line_end(delimiters->component)) delimiters->component = 0;
-    if (is_alphanumeric(delimiters->terminator) || delimiters->terminator == separator) return HEADER_NONE;
-    header->clash = delimiters->component == separator || delimiters->component == delimiters->terminator;
+    if (is_alphanumeric(delimiters->terminator) || delimiters->terminator == separator)
+        return HEADER_NONE;
+    header->clash =
+        delimiters->component == separator || delimiters->component == delimiters->terminator;
     return HEADER_FOUND;
 }
 
-/* The same in mid-file, where three letters may be chance: a segment of the envelope follows, or the input ends. */
-static inline header_status read_followed_isa(
-    const uint8_t *data, size_t at, size_t size, bool final, x12_header *header) {
+/* The same in mid-file, where three letters may be chance: a segment of the envelope follows, or
+ * the input ends. */
+static inline header_status read_followed_isa(const uint8_t *data, size_t at, size_t size,
+                                              bool final, x12_header *header) {
     header_status status = read_isa(data, at, size, final, header);
     if (status != HEADER_FOUND) return status;
     const size_t next = skip_blanks(data, header->end, size);
     if (!final && size - next < SEGMENT_PROBE_BYTES) return HEADER_NEEDS_MORE;
     if (next == size) return HEADER_FOUND;
-    return next_segment_ending(data, next, size, header->delimiters.separator) != 0 ? HEADER_FOUND : HEADER_NONE;
+    return next_segment_ending(data, next, size, header->delimiters.separator) != 0 ? HEADER_FOUND
+                                                                                    : HEADER_NONE;
 }
 
-/* Delimiters of input without an ISA, from the GS or ST at `at`; `end` is `at`, for that segment is read as any other. */
-static inline header_status read_bare(const uint8_t *data, size_t at, size_t size, bool final, x12_header *header) {
+/* Delimiters of input without an ISA, from the GS or ST at `at`; `end` is `at`: that segment is
+ * read as any other. */
+static inline header_status read_bare(const uint8_t *data, size_t at, size_t size, bool final,
+                                      x12_header *header) {
     if (!final && size - at < SEGMENT_PROBE_BYTES) return HEADER_NEEDS_MORE;
     if (at + 4 > size) return HEADER_NONE;
     bool group = data[at] == 'G' && data[at + 1] == 'S';
@@ -210,10 +237,10 @@ static inline header_status read_bare(const uint8_t *data, size_t at, size_t siz
     return HEADER_FOUND;
 }
 
-/* The next place in [at, stop) where an ISA can be read that a segment follows. HEADER_NEEDS_MORE: that place cannot be
- * told yet from what follows it. */
-static inline header_status find_isa(const uint8_t *data, size_t at, size_t stop, size_t size, bool final, size_t *found,
-                                     x12_header *header) {
+/* The next place in [at, stop) where an ISA can be read that a segment follows. HEADER_NEEDS_MORE:
+ * that place cannot be told yet from what follows it. */
+static inline header_status find_isa(const uint8_t *data, size_t at, size_t stop, size_t size,
+                                     bool final, size_t *found, x12_header *header) {
     for (; at + 4 <= stop; at++) {
         const uint8_t *place = memmem(data + at, stop - at, "ISA", 3);
         if (place == NULL) return HEADER_NONE;

@@ -1,20 +1,24 @@
-/* The envelope around the transactions: interchanges, groups, sets, their counts; and the dispatch of a segment. */
+/* The envelope around the transactions: interchanges, groups, sets, their counts; and the dispatch
+ * of a segment. */
 #ifndef REASSOC_X12_SCAN_H
 #define REASSOC_X12_SCAN_H
 
-#include "_x12_835.h"
+#include "_x12_headers.h"
 
 /* Indexed at a time, so that the index stays in the nearest caches (bench/test_bench_x12.py). */
 enum { BLOCK_BYTES = 16 * 1024 };
 
-#define SEGMENT_IDS(X)                                                                                                 \
-    X(ISA) X(GS) X(ST) X(SE) X(GE) X(IEA) X(TA1) X(BPR) X(TRN) X(CUR) X(REF) X(DTM) X(N1) X(N3) X(N4) X(PER)           \
-    X(RDM) X(LX) X(TS3) X(TS2) X(CLP) X(CAS) X(NM1) X(MIA) X(MOA) X(AMT) X(QTY) X(SVC) X(LQ) X(PLB)
+#define SEGMENT_IDS(X)                                                                             \
+    X(ISA)                                                                                         \
+    X(GS) X(ST) X(SE) X(GE) X(IEA) X(TA1) X(BPR) X(TRN) X(CUR) X(REF) X(DTM) X(N1) X(N3) X(N4)     \
+        X(PER) X(RDM) X(LX) X(TS3) X(TS2) X(CLP) X(CAS) X(NM1) X(MIA) X(MOA) X(AMT) X(QTY) X(SVC)  \
+            X(LQ) X(PLB)
 
 #define SEGMENT_ENUM(id) SEGMENT_##id,
 typedef enum { SEGMENT_UNKNOWN = 0, SEGMENT_IDS(SEGMENT_ENUM) } segment_id;
 
-/* Segment ids hash to different slots with this multiplier; fill_segment_slots fails loudly should that ever change. */
+/* Segment ids hash to different slots with this multiplier; fill_segment_slots fails loudly should
+ * that ever change. */
 #define SEGMENT_HASH_MULTIPLIER UINT32_C(0xAAF38C2F)
 enum { SEGMENT_SLOT_BITS = 6 };
 
@@ -27,12 +31,14 @@ ALWAYS_INLINE uint32_t segment_slot(uint32_t key) {
     return key * SEGMENT_HASH_MULTIPLIER >> (32 - SEGMENT_SLOT_BITS);
 }
 
-#define SEGMENT_FILL(name)                                                                                             \
-    {                                                                                                                  \
-        uint32_t key = packed_id(#name);                                                                               \
-        if (segment_slots[segment_slot(key)].key != 0 && segment_slots[segment_slot(key)].key != key) return -1;       \
-        segment_slots[segment_slot(key)].key = key;                                                                    \
-        segment_slots[segment_slot(key)].id = SEGMENT_##name;                                                          \
+#define SEGMENT_FILL(name)                                                                         \
+    {                                                                                              \
+        uint32_t key = packed_id(#name);                                                           \
+        if (segment_slots[segment_slot(key)].key != 0 &&                                           \
+            segment_slots[segment_slot(key)].key != key)                                           \
+            return -1;                                                                             \
+        segment_slots[segment_slot(key)].key = key;                                                \
+        segment_slots[segment_slot(key)].id = SEGMENT_##name;                                      \
     }
 static int fill_segment_slots(void) {
     SEGMENT_IDS(SEGMENT_FILL)
@@ -41,130 +47,8 @@ static int fill_segment_slots(void) {
 
 ALWAYS_INLINE segment_id lookup_segment(uint32_t key) {
     uint32_t slot = segment_slot(key);
-    return LIKELY(segment_slots[slot].key == key) ? (segment_id)segment_slots[slot].id : SEGMENT_UNKNOWN;
-}
-
-/* ---- header copies and their rows ---- */
-
-static int keep_envelope_bytes(x12_scan *scan, const header_copy *copy, uint32_t *place) {
-    *place = (uint32_t)scan->envelope_bytes;
-    if (copy->length == 0) return 0;
-    if (scan->envelope_bytes + copy->length > scan->envelope_capacity) {
-        size_t capacity = scan->envelope_capacity * 2 + 4096;
-        uint8_t *grown = realloc(scan->envelopes, capacity);
-        if (grown == NULL) {
-            scan->out_of_memory = true;
-            return -1;
-        }
-        scan->envelopes = grown;
-        scan->envelope_capacity = capacity;
-    }
-    memcpy(scan->envelopes + scan->envelope_bytes, copy->bytes, copy->length);
-    scan->envelope_bytes += copy->length;
-    return 0;
-}
-
-/* An element of a kept header segment, trailing blanks removed. */
-static element_view header_element(const header_copy *copy, uint8_t separator, uint8_t terminator, int number) {
-    const uint8_t *at = copy->bytes, *stop = copy->bytes + copy->length;
-    if (stop > at && stop[-1] == terminator) stop--;
-    for (; number > 0; number--) {
-        at = at < stop ? memchr(at, separator, (size_t)(stop - at)) : NULL;
-        if (at == NULL) return (element_view){copy->bytes, 0};
-        at++;
-    }
-    const uint8_t *end = memchr(at, separator, (size_t)(stop - at));
-    if (end == NULL) end = stop;
-    while (end > at && is_blank(end[-1])) end--;
-    return (element_view){at, (uint32_t)(end - at)};
-}
-
-static text_ref header_text(const header_copy *copy, element_view element, uint32_t place) {
-    return (text_ref){place + (uint32_t)(element.at - copy->bytes), element.length};
-}
-
-#define ZERO_COLUMN(kind, name, doc) table->name[row] = (kind_##kind){0};
-
-static uint64_t header_code(const header_copy *copy, element_view element, uint32_t size) {
-    return load_up_to_8(element.at, element.length < size ? element.length : size);
-}
-
-static void add_interchange_row(x12_scan *scan) {
-    const header_copy *copy = &scan->isa;
-    const x12_delimiters *delimiters = &scan->now.delimiters;
-    interchanges_table *table = &scan->tables.interchanges;
-    uint32_t place;
-    if (keep_envelope_bytes(scan, copy, &place) != 0) return;
-    const size_t row = table->rows++;
-    INTERCHANGE_COLUMNS(ZERO_COLUMN)
-    scan->now.interchange_row = (int32_t)row;
-#define ISA_ELEMENT(number) header_element(copy, delimiters->separator, delimiters->terminator, number)
-#define ISA_TEXT(number) header_text(copy, ISA_ELEMENT(number), place)
-    element_view date = ISA_ELEMENT(9), repetition = ISA_ELEMENT(11);
-    table->file_offset[row] = copy->file_offset;
-    table->file_end[row] = -1;
-    table->ordinal[row] = copy->ordinal;
-    table->enveloped[row] = copy->enveloped;
-    table->valid[row] = !copy->enveloped;
-    table->element_separator[row] = delimiters->separator;
-    table->component_separator[row] = delimiters->component;
-    table->segment_terminator[row] = delimiters->terminator;
-    const bool repeats = repetition.length == 1 && !is_alphanumeric(repetition.at[0]);
-    table->repetition_separator[row] = repeats ? repetition.at[0] : 0;
-    table->isa[row] = (text_ref){place, copy->length};
-    table->sender_qualifier[row] = (kind_code2)header_code(copy, ISA_ELEMENT(5), 2);
-    table->sender[row] = ISA_TEXT(6);
-    table->receiver_qualifier[row] = (kind_code2)header_code(copy, ISA_ELEMENT(7), 2);
-    table->receiver[row] = ISA_TEXT(8);
-    table->date[row] = parse_date(date);
-    table->version[row] = header_code(copy, ISA_ELEMENT(12), 8);
-    table->control_number[row] = ISA_TEXT(13);
-    table->usage[row] = (kind_code2)header_code(copy, ISA_ELEMENT(15), 2);
-    table->group_count[row] = scan->now.interchange_groups;
-    table->transaction_count[row] = scan->now.interchange_sets;
-#undef ISA_TEXT
-#undef ISA_ELEMENT
-}
-
-static void add_group_row(x12_scan *scan) {
-    const header_copy *copy = &scan->gs;
-    const x12_delimiters *delimiters = &scan->now.delimiters;
-    groups_table *table = &scan->tables.groups;
-    uint32_t place;
-    if (keep_envelope_bytes(scan, copy, &place) != 0) return;
-    const size_t row = table->rows++;
-    GROUP_COLUMNS(ZERO_COLUMN)
-    scan->now.group_row = (int32_t)row;
-#define GS_ELEMENT(number) header_element(copy, delimiters->separator, delimiters->terminator, number)
-#define GS_TEXT(number) header_text(copy, GS_ELEMENT(number), place)
-    table->interchange[row] = scan->now.interchange_row;
-    table->file_offset[row] = copy->file_offset;
-    table->ordinal[row] = copy->ordinal;
-    table->enveloped[row] = copy->enveloped;
-    table->valid[row] = !copy->enveloped;
-    table->gs[row] = (text_ref){place, copy->length};
-    table->functional_id[row] = (kind_code2)header_code(copy, GS_ELEMENT(1), 2);
-    table->sender[row] = GS_TEXT(2);
-    table->receiver[row] = GS_TEXT(3);
-    table->date[row] = parse_date(GS_ELEMENT(4));
-    table->control_number[row] = GS_TEXT(6);
-    table->version[row] = GS_TEXT(8);
-    table->transaction_count[row] = scan->now.group_sets;
-#undef GS_TEXT
-#undef GS_ELEMENT
-}
-
-static void keep_header(x12_scan *scan, header_copy *copy, size_t start, size_t end, bool enveloped, uint32_t ordinal) {
-    copy->length = 0;
-    for (size_t at = start; enveloped && at < end && copy->length < HEADER_COPY_BYTES_MAX; at++) {
-        const uint8_t byte = scan->data[at];
-        const bool ends = at + 1 == end && byte == scan->now.delimiters.terminator;
-        if (ends || !is_line_end(byte)) copy->bytes[copy->length++] = byte;
-    }
-    copy->file_offset = scan->window_offset + (int64_t)start;
-    copy->ordinal = ordinal;
-    copy->enveloped = enveloped;
-    copy->open = true;
+    return LIKELY(segment_slots[slot].key == key) ? (segment_id)segment_slots[slot].id
+                                                  : SEGMENT_UNKNOWN;
 }
 
 /* ---- closing ---- */
@@ -176,8 +60,9 @@ static element_view trimmed(element_view element) {
 }
 
 /* Count and control number of a trailer against what was seen. True where both are right. */
-static bool check_trailer(x12_scan *scan, const segment_view *segment, uint32_t counted, element_view control,
-                          finding_code count_differs, finding_code control_differs, kind_code4 id) {
+static bool check_trailer(x12_scan *scan, const segment_view *segment, uint32_t counted,
+                          element_view control, finding_code count_differs,
+                          finding_code control_differs, kind_code4 id) {
     bool right = true;
     int64_t declared = parse_count(trimmed(value_element(segment, 1)));
     if (declared != (int64_t)counted) {
@@ -186,7 +71,8 @@ static bool check_trailer(x12_scan *scan, const segment_view *segment, uint32_t 
         right = false;
     }
     if (!same_unwrapped(trimmed(value_element(segment, 2)), trimmed(control))) {
-        add_finding(scan, control_differs, segment->start, segment_end(scan, segment) - segment->start, id, 2);
+        add_finding(scan, control_differs, segment->start,
+                    segment_end(scan, segment) - segment->start, id, 2);
         right = false;
     }
     return right;
@@ -201,7 +87,8 @@ static void check_transaction(x12_scan *scan, uint32_t at) {
     if (!now->seen_trn) add_finding_of(scan, 1, X12_TRN_MISSING, start, length, 0);
     if (now->tx_overflow) add_finding_of(scan, 1, X12_SUM_OVERFLOW, start, length, 0);
     int64_t left = 0;
-    bool overflow = __builtin_sub_overflow(now->claim_paid_cents, now->provider_adjustment_cents, &left);
+    bool overflow =
+        __builtin_sub_overflow(now->claim_paid_cents, now->provider_adjustment_cents, &left);
     bool balanced = !overflow && !now->tx_overflow && !now->tx_unreadable && now->seen_bpr &&
                     left == transactions->paid_cents[row];
     transactions->balanced[row] = balanced;
@@ -222,7 +109,9 @@ static void close_835(x12_scan *scan, uint32_t body_end, uint32_t end) {
     transactions->segment_count[row] = now->segment_ordinal;
     transactions->valid[row] = !now->tx_failed;
     transactions->body_hash[row] =
-        body_end > now->body_offset ? hash_bytes(scan->data + now->body_offset, body_end - now->body_offset) : 0;
+        body_end > now->body_offset
+            ? hash_bytes(scan->data + now->body_offset, body_end - now->body_offset)
+            : 0;
     transactions->claim_stop[row] = (uint32_t)tables->claims.rows;
     transactions->service_stop[row] = (uint32_t)tables->services.rows;
     transactions->adjustment_stop[row] = (uint32_t)tables->adjustments.rows;
@@ -300,9 +189,10 @@ static void open_group(x12_scan *scan, size_t start, size_t end, bool enveloped)
     add_group_row(scan);
 }
 
-/* Fetch the lines that the next rows go to, as many as the block before filled. A scan writes to some two hundred places
- * at once, which is more than a processor follows by itself. To the second cache level: the first is full of the block
- * (bench/test_bench_x12.py: a tenth of the time of a large file). */
+/* Fetch the lines that the next rows go to, as many as the block before filled. A scan writes to
+ * some two hundred places at once, which is more than a processor follows by itself. To the second
+ * cache level: the first is full of the block (bench/test_bench_x12.py: a tenth of the time of a
+ * large file). */
 static void fetch_rows(x12_scan *scan) {
     for (size_t i = 0; i < TABLE_COUNT; i++) {
         table_head *head = table_at(&scan->tables, i);
@@ -318,7 +208,8 @@ static void fetch_rows(x12_scan *scan) {
     }
 }
 
-/* Room for the rows that `needed` delimiters can become at most; sized ahead from what the window has shown so far. */
+/* Room for the rows that `needed` delimiters can become at most; sized ahead from what the window
+ * has shown so far. */
 static int reserve_rows(x12_scan *scan, size_t needed, size_t taken) {
     for (size_t i = 0; i < TABLE_COUNT; i++) {
         table_head *head = table_at(&scan->tables, i);
@@ -330,7 +221,9 @@ static int reserve_rows(x12_scan *scan, size_t needed, size_t taken) {
             double expected = (double)head->rows / (double)taken * (double)scan->size * margin;
             if (expected > (double)wanted) wanted = (size_t)expected + needed;
         }
-        if (table_reserve(head, table_directory[i].specs, table_directory[i].spec_count, wanted) != 0) return -1;
+        if (table_reserve(head, table_directory[i].specs, table_directory[i].spec_count, wanted) !=
+            0)
+            return -1;
     }
     return 0;
 }
@@ -383,7 +276,8 @@ static void open_skipped(x12_scan *scan, const segment_view *segment, kind_code4
 static uint64_t hash_control(element_view control) {
     uint64_t hash = 0;
     for (uint32_t i = 0; i < control.length; i++) {
-        if (!is_line_end(control.at[i])) hash = fold_multiply(hash ^ control.at[i], UINT64_C(0x9E3779B97F4A7C15)) | 1;
+        if (!is_line_end(control.at[i]))
+            hash = fold_multiply(hash ^ control.at[i], UINT64_C(0x9E3779B97F4A7C15)) | 1;
     }
     return hash;
 }
@@ -400,7 +294,8 @@ static void on_st(x12_scan *scan, const segment_view *segment) {
         }
     }
     scan->at_set = *now; /* a window that ends inside this set is taken back to here */
-    for (size_t i = 0; i < TABLE_COUNT; i++) scan->rows_at_set[i] = ((table_head *)table_at(&scan->tables, i))->rows;
+    for (size_t i = 0; i < TABLE_COUNT; i++)
+        scan->rows_at_set[i] = ((table_head *)table_at(&scan->tables, i))->rows;
     now->segment_ordinal = 1;
     now->set_offset = segment->start;
     now->control = trimmed(raw_element(scan, segment, 2));
@@ -409,17 +304,19 @@ static void on_st(x12_scan *scan, const segment_view *segment) {
     element_view set = trimmed(value_element(segment, 1));
     kind_code4 set_id = (kind_code4)load_up_to_8(set.at, set.length < 4 ? set.length : 4);
     if (set_id == packed_id("835")) open_835(scan, segment);
-    else open_skipped(scan, segment, set_id);
+    else
+        open_skipped(scan, segment, set_id);
     const uint64_t control = hash_control(now->control);
     if (control != 0 && control == now->previous_control) {
-        add_finding(scan, X12_ST_DUPLICATE, segment->start, segment_end(scan, segment) - segment->start,
-                    packed_id("ST"), 2);
+        add_finding(scan, X12_ST_DUPLICATE, segment->start,
+                    segment_end(scan, segment) - segment->start, packed_id("ST"), 2);
     }
     now->previous_control = control;
 }
 
 static void trailer_unexpected(x12_scan *scan, const segment_view *segment, kind_code4 id) {
-    add_finding(scan, X12_TRAILER_UNEXPECTED, segment->start, segment_end(scan, segment) - segment->start, id, 0);
+    add_finding(scan, X12_TRAILER_UNEXPECTED, segment->start,
+                segment_end(scan, segment) - segment->start, id, 0);
 }
 
 static void on_se(x12_scan *scan, const segment_view *segment) {
@@ -429,8 +326,8 @@ static void on_se(x12_scan *scan, const segment_view *segment) {
         return;
     }
     if (now->mode != SET_DISCARDED) {
-        check_trailer(scan, segment, now->segment_ordinal, now->control, X12_SE_COUNT, X12_SE_CONTROL_NUMBER,
-                      packed_id("SE"));
+        check_trailer(scan, segment, now->segment_ordinal, now->control, X12_SE_COUNT,
+                      X12_SE_CONTROL_NUMBER, packed_id("SE"));
     }
     close_set(scan, segment->start, segment_end(scan, segment));
 }
@@ -448,9 +345,11 @@ static void on_ge(x12_scan *scan, const segment_view *segment) {
         trailer_unexpected(scan, segment, packed_id("GE"));
         return;
     }
-    element_view control = header_element(&scan->gs, now->delimiters.separator, now->delimiters.terminator, 6);
+    element_view control =
+        header_element(&scan->gs, now->delimiters.separator, now->delimiters.terminator, 6);
     scan->tables.groups.valid[now->group_row] =
-        check_trailer(scan, segment, now->group_sets, control, X12_GE_COUNT, X12_GE_CONTROL_NUMBER, packed_id("GE"));
+        check_trailer(scan, segment, now->group_sets, control, X12_GE_COUNT, X12_GE_CONTROL_NUMBER,
+                      packed_id("GE"));
     scan->tables.groups.closed[now->group_row] = true;
     scan->tables.groups.transaction_count[now->group_row] = now->group_sets;
     scan->gs.open = false;
@@ -465,9 +364,11 @@ static void on_iea(x12_scan *scan, const segment_view *segment) {
         trailer_unexpected(scan, segment, packed_id("IEA"));
         return;
     }
-    element_view control = header_element(&scan->isa, now->delimiters.separator, now->delimiters.terminator, 13);
-    scan->tables.interchanges.valid[now->interchange_row] = check_trailer(
-        scan, segment, now->interchange_groups, control, X12_IEA_COUNT, X12_IEA_CONTROL_NUMBER, packed_id("IEA"));
+    element_view control =
+        header_element(&scan->isa, now->delimiters.separator, now->delimiters.terminator, 13);
+    scan->tables.interchanges.valid[now->interchange_row] =
+        check_trailer(scan, segment, now->interchange_groups, control, X12_IEA_COUNT,
+                      X12_IEA_CONTROL_NUMBER, packed_id("IEA"));
     note_interchange_end(scan, segment_end(scan, segment));
 }
 
@@ -483,11 +384,13 @@ static void on_skipped_segment(x12_scan *scan, const segment_view *segment, segm
 }
 
 static void on_unknown(x12_scan *scan, const segment_view *segment) {
-    add_finding(scan, X12_UNKNOWN_SEGMENT, segment->start, segment_end(scan, segment) - segment->start, 0, 0);
+    add_finding(scan, X12_UNKNOWN_SEGMENT, segment->start,
+                segment_end(scan, segment) - segment->start, 0, 0);
 }
 
 ALWAYS_INLINE void on_detail(x12_scan *scan, const segment_view *segment) {
-    /* Compares, most frequent first: predicted better than the one jump of a table (bench/test_bench_x12.py). */
+    /* Compares, most frequent first: predicted better than the one jump of a table
+     * (bench/test_bench_x12.py). */
     const uint32_t id = segment->id;
     if (id == SEGMENT_DTM) return on_dtm(scan, segment);
     if (id == SEGMENT_CAS) return on_cas(scan, segment);
@@ -517,7 +420,8 @@ ALWAYS_INLINE void on_detail(x12_scan *scan, const segment_view *segment) {
     }
 }
 
-/* The same for segments that come by the side door: one copy of the dispatch is enough to be inlined. */
+/* The same for segments that come by the side door: one copy of the dispatch is enough to be
+ * inlined. */
 static __attribute__((noinline)) void on_known_detail(x12_scan *scan, const segment_view *segment) {
     on_detail(scan, segment);
 }
@@ -549,8 +453,10 @@ static void on_segment(x12_scan *scan, const segment_view *segment) {
         case SEGMENT_TA1: break;
         default:
             if (now->mode == SET_835) on_unknown(scan, segment);
-            else if (now->mode == SET_NONE) note_junk(scan, segment);
-            else on_skipped_segment(scan, segment, id);
+            else if (now->mode == SET_NONE)
+                note_junk(scan, segment);
+            else
+                on_skipped_segment(scan, segment, id);
     }
 }
 

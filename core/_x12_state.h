@@ -1,7 +1,8 @@
 /* State of a scan: the tables that are being filled, and where in the envelope the scan stands.
  *
- * What a window's end may have to take back is all in `scan_context` and the row counts: a transaction that is cut by
- * the end of a window is undone to its ST and read again, whole, from the next window.
+ * What a window's end may have to take back is all in `scan_context` and the row counts: a
+ * transaction that is cut by the end of a window is undone to its ST and read again, whole, from
+ * the next window.
  */
 #ifndef REASSOC_X12_STATE_H
 #define REASSOC_X12_STATE_H
@@ -10,26 +11,26 @@
 #include "_x12_envelope.h"
 #include "_x12_values.h"
 
-#define TABLES_835(X)                                                                                                  \
-    X(interchanges, INTERCHANGE_COLUMNS)                                                                               \
-    X(groups, GROUP_COLUMNS)                                                                                           \
-    X(transactions, TRANSACTION_COLUMNS)                                                                               \
-    X(skipped, SKIPPED_COLUMNS)                                                                                        \
-    X(claims, CLAIM_COLUMNS)                                                                                           \
-    X(services, SERVICE_COLUMNS)                                                                                       \
-    X(adjustments, ADJUSTMENT_COLUMNS)                                                                                 \
-    X(provider_adjustments, PROVIDER_ADJUSTMENT_COLUMNS)                                                               \
-    X(references, REFERENCE_COLUMNS)                                                                                   \
-    X(dates, DATE_COLUMNS)                                                                                             \
-    X(amounts, AMOUNT_COLUMNS)                                                                                         \
-    X(quantities, QUANTITY_COLUMNS)                                                                                    \
-    X(remarks, REMARK_COLUMNS)                                                                                         \
-    X(entities, ENTITY_COLUMNS)                                                                                        \
-    X(addresses, ADDRESS_COLUMNS)                                                                                      \
-    X(contacts, CONTACT_COLUMNS)                                                                                       \
-    X(deliveries, DELIVERY_COLUMNS)                                                                                    \
-    X(headers, HEADER_COLUMNS)                                                                                         \
-    X(summaries, SUMMARY_COLUMNS)                                                                                      \
+#define TABLES_835(X)                                                                              \
+    X(interchanges, INTERCHANGE_COLUMNS)                                                           \
+    X(groups, GROUP_COLUMNS)                                                                       \
+    X(transactions, TRANSACTION_COLUMNS)                                                           \
+    X(skipped, SKIPPED_COLUMNS)                                                                    \
+    X(claims, CLAIM_COLUMNS)                                                                       \
+    X(services, SERVICE_COLUMNS)                                                                   \
+    X(adjustments, ADJUSTMENT_COLUMNS)                                                             \
+    X(provider_adjustments, PROVIDER_ADJUSTMENT_COLUMNS)                                           \
+    X(references, REFERENCE_COLUMNS)                                                               \
+    X(dates, DATE_COLUMNS)                                                                         \
+    X(amounts, AMOUNT_COLUMNS)                                                                     \
+    X(quantities, QUANTITY_COLUMNS)                                                                \
+    X(remarks, REMARK_COLUMNS)                                                                     \
+    X(entities, ENTITY_COLUMNS)                                                                    \
+    X(addresses, ADDRESS_COLUMNS)                                                                  \
+    X(contacts, CONTACT_COLUMNS)                                                                   \
+    X(deliveries, DELIVERY_COLUMNS)                                                                \
+    X(headers, HEADER_COLUMNS)                                                                     \
+    X(summaries, SUMMARY_COLUMNS)                                                                  \
     X(findings, FINDING_COLUMNS)
 
 #define DECLARE_835(name, COLUMNS) DECLARE_TABLE(name##_table, COLUMNS)
@@ -40,7 +41,8 @@ typedef struct {
     TABLES_835(TABLE_FIELD)
 } tables_835;
 
-/* The descriptors: TABLE_TYPE cannot be set inside another macro, hence one block for each table. */
+/* The descriptors: TABLE_TYPE cannot be set inside another macro, hence one block for each table.
+ */
 #define TABLE_TYPE interchanges_table
 static const column_spec interchanges_specs[] = {INTERCHANGE_COLUMNS(COLUMN_DESCRIPTION)};
 #undef TABLE_TYPE
@@ -63,7 +65,8 @@ static const column_spec services_specs[] = {SERVICE_COLUMNS(COLUMN_DESCRIPTION)
 static const column_spec adjustments_specs[] = {ADJUSTMENT_COLUMNS(COLUMN_DESCRIPTION)};
 #undef TABLE_TYPE
 #define TABLE_TYPE provider_adjustments_table
-static const column_spec provider_adjustments_specs[] = {PROVIDER_ADJUSTMENT_COLUMNS(COLUMN_DESCRIPTION)};
+static const column_spec provider_adjustments_specs[] = {
+    PROVIDER_ADJUSTMENT_COLUMNS(COLUMN_DESCRIPTION)};
 #undef TABLE_TYPE
 #define TABLE_TYPE references_table
 static const column_spec references_specs[] = {REFERENCE_COLUMNS(COLUMN_DESCRIPTION)};
@@ -109,10 +112,13 @@ typedef struct {
     size_t place; /* offset of the table in tables_835 */
 } table_entry;
 
-#define TABLE_ENTRY(name, COLUMNS)                                                                                     \
+#define TABLE_ENTRY(name, COLUMNS)                                                                 \
     {#name, name##_specs, sizeof(name##_specs) / sizeof(column_spec), offsetof(tables_835, name)},
 static const table_entry table_directory[] = {TABLES_835(TABLE_ENTRY)};
-enum { TABLE_COUNT = sizeof(table_directory) / sizeof(table_entry), TABLE_FINDINGS = TABLE_COUNT - 1 };
+enum {
+    TABLE_COUNT = sizeof(table_directory) / sizeof(table_entry),
+    TABLE_FINDINGS = TABLE_COUNT - 1
+};
 
 static inline void *table_at(tables_835 *tables, size_t number) {
     return (char *)tables + table_directory[number].place;
@@ -120,8 +126,9 @@ static inline void *table_at(tables_835 *tables, size_t number) {
 
 enum { DATE_SLOT_BITS = 8 };
 
-/* A segment: its first byte and the positions of its delimiters, the terminator last. Texts are referred to where they
- * lie in the input; values are read through `values`, the same bytes unless clean_segment copied them. */
+/* A segment: its first byte and the positions of its delimiters, the terminator last. Texts are
+ * referred to where they lie in the input; values are read through `values`, the same bytes unless
+ * clean_segment copied them. */
 typedef struct {
     uint32_t start;             /* layout before it skipped */
     uint32_t separators;        /* number of elements behind the segment id */
@@ -133,7 +140,8 @@ typedef struct {
 
 typedef enum { SET_NONE, SET_835, SET_SKIPPED, SET_DISCARDED } set_mode;
 
-/* Header segments are kept, without line wraps: a later window repeats their row without having their bytes. */
+/* Header segments are kept, without line wraps: a later window repeats their row without having
+ * their bytes. */
 enum { HEADER_COPY_BYTES_MAX = ISA_BYTES_MAX + 64 };
 typedef struct {
     uint8_t bytes[HEADER_COPY_BYTES_MAX + VALUE_SLACK];
@@ -147,22 +155,25 @@ typedef struct {
 typedef struct {
     x12_delimiters delimiters;
     bool delimiters_known;
-    bool component_guessed;     /* no ISA told it: the first SVC01 will */
-    bool lead_known, lead_broken; /* the input starts with something else than a header; with an ISA that is none */
-    uint8_t lead_separator;     /* of that ISA */
-    int64_t lead_offset;        /* where in the file it stands */
-    bool junk_noted;            /* one X12_JUNK for a run of junk */
-    bool bare_noted;            /* one X12_NO_GS for an interchange */
+    bool component_guessed;       /* no ISA told it: the first SVC01 will */
+    bool lead_known, lead_broken; /* the input starts with something else than a header; with an ISA
+                                     that is none */
+    uint8_t lead_separator;       /* of that ISA */
+    int64_t lead_offset;          /* where in the file it stands */
+    bool junk_noted;              /* one X12_JUNK for a run of junk */
+    bool bare_noted;              /* one X12_NO_GS for an interchange */
     uint32_t interchange_count, group_count, transaction_count; /* file-wide, the next ordinals */
     uint32_t interchange_groups, interchange_sets, group_sets;  /* counted for IEA01 and GE01 */
-    uint64_t previous_control;  /* hash of ST02 of the set before, in the group; 0 for none */
-    int32_t interchange_row, group_row, transaction_row, skipped_row, header_row, claim_row, service_row;
+    uint64_t previous_control; /* hash of ST02 of the set before, in the group; 0 for none */
+    int32_t interchange_row, group_row, transaction_row, skipped_row, header_row, claim_row,
+        service_row;
     set_mode mode;
-    uint32_t segment_ordinal;   /* in the transaction, ST is 1 */
-    uint32_t claim_ordinal, service_ordinal; /* of the open CLP and SVC: their balances are found at their ends */
-    uint32_t set_offset;        /* byte of ST */
-    uint32_t body_offset;       /* byte behind ST's terminator */
-    element_view control;       /* ST02 */
+    uint32_t segment_ordinal; /* in the transaction, ST is 1 */
+    uint32_t claim_ordinal,
+        service_ordinal;  /* of the open CLP and SVC: their balances are found at their ends */
+    uint32_t set_offset;  /* byte of ST */
+    uint32_t body_offset; /* byte behind ST's terminator */
+    element_view control; /* ST02 */
     uint8_t level;
     int32_t owner;
     bool seen_bpr, seen_trn, seen_payer, seen_payee, tx_unreadable, tx_failed, tx_overflow;
@@ -174,32 +185,36 @@ typedef struct {
 
 typedef struct {
     const uint8_t *data;
-    size_t size;                /* end of the input that may be read */
-    const uint8_t *limit;       /* data + size */
-    size_t cursor;              /* first byte not taken yet */
-    int64_t window_offset;      /* of data[0] in the file */
-    bool final;                 /* no more input follows */
+    size_t size;           /* end of the input that may be read */
+    const uint8_t *limit;  /* data + size */
+    size_t cursor;         /* first byte not taken yet */
+    int64_t window_offset; /* of data[0] in the file */
+    bool final;            /* no more input follows */
     bool out_of_memory;
-    bool unterminated;          /* the segment in work ends without a terminator, where its last delimiter stands */
+    bool unterminated; /* the segment in work ends without a terminator, where its last delimiter
+                          stands */
     index_kernel kernel;
     delimiter_index index;
     size_t delimiter_capacity, end_capacity;
     tables_835 tables;
-    header_copy isa, gs;        /* no header changes while a set is open, so they need no taking back */
+    header_copy isa, gs; /* no header changes while a set is open, so they need no taking back */
     scan_context now;
-    scan_context at_set;        /* as it was before the open transaction's ST */
+    scan_context at_set; /* as it was before the open transaction's ST */
     size_t rows_at_set[TABLE_COUNT];
-    size_t rows_at_block[TABLE_COUNT]; /* when the block before was begun: what the next one will need */
-    uint8_t *envelopes;         /* side buffer of ISA and GS segments that interchange and group texts lie in */
+    size_t rows_at_block[TABLE_COUNT]; /* when the block before was begun: what the next one will
+                                          need */
+    uint8_t
+        *envelopes; /* side buffer of ISA and GS segments that interchange and group texts lie in */
     size_t envelope_bytes, envelope_capacity;
-    uint8_t *clean_bytes;       /* of a segment without its line wraps, or too near the end of the input */
+    uint8_t
+        *clean_bytes; /* of a segment without its line wraps, or too near the end of the input */
     uint32_t *clean_delimiters;
     size_t clean_capacity, clean_delimiter_capacity;
-    struct {                    /* dates recur: CCYYMMDD as it stands, and its day */
+    struct { /* dates recur: CCYYMMDD as it stands, and its day */
         uint64_t text;
         int32_t date;
     } dates_seen[1 << DATE_SLOT_BITS];
-    segment_view *segments;     /* of the block in work */
+    segment_view *segments; /* of the block in work */
     size_t segment_capacity;
 } x12_scan;
 
@@ -208,7 +223,8 @@ ALWAYS_INLINE uint32_t segment_end(const x12_scan *scan, const segment_view *seg
     return (uint32_t)(end < scan->size ? end : scan->size);
 }
 
-ALWAYS_INLINE element_view raw_element(const x12_scan *scan, const segment_view *segment, uint32_t number) {
+ALWAYS_INLINE element_view raw_element(const x12_scan *scan, const segment_view *segment,
+                                       uint32_t number) {
     if (number > segment->separators) return (element_view){scan->data, 0};
     uint32_t start = segment->delimiters[number - 1] + 1;
     return (element_view){scan->data + start, segment->delimiters[number] - start};
@@ -233,7 +249,8 @@ ALWAYS_INLINE text_ref text_of(const segment_view *segment, uint32_t number) {
     return text.ref;
 }
 
-/* Copy a segment to where its values can be read: without CR and LF (line wraps), with slack behind it. 0, or -1. */
+/* Copy a segment to where its values can be read: without CR and LF (line wraps), with slack behind
+ * it. 0, or -1. */
 static __attribute__((noinline, cold)) int clean_segment(x12_scan *scan, segment_view *segment) {
     const uint32_t stop = segment->delimiters[segment->separators];
     const size_t bytes = stop - segment->start + VALUE_SLACK, count = segment->separators + 1;
@@ -272,8 +289,9 @@ ALWAYS_INLINE kind_code4 packed_id(const char *id) {
 }
 
 /* `at` counts from scan->data. Cold: it reserves its own row. */
-static __attribute__((noinline, cold)) void add_finding(
-    x12_scan *scan, finding_code code, size_t at, uint32_t length, kind_code4 segment, uint8_t element) {
+static __attribute__((noinline, cold)) void add_finding(x12_scan *scan, finding_code code,
+                                                        size_t at, uint32_t length,
+                                                        kind_code4 segment, uint8_t element) {
     findings_table *findings = &scan->tables.findings;
     if (findings->rows == findings->capacity) {
         const table_entry *entry = &table_directory[TABLE_FINDINGS];
@@ -299,8 +317,9 @@ static __attribute__((noinline, cold)) void add_finding(
 }
 
 /* A finding about another segment of the open transaction than the one in work. */
-static __attribute__((noinline, cold)) void add_finding_of(
-    x12_scan *scan, uint32_t ordinal, finding_code code, size_t at, uint32_t length, kind_code4 segment) {
+static __attribute__((noinline, cold)) void add_finding_of(x12_scan *scan, uint32_t ordinal,
+                                                           finding_code code, size_t at,
+                                                           uint32_t length, kind_code4 segment) {
     const uint32_t in_work = scan->now.segment_ordinal;
     scan->now.segment_ordinal = ordinal;
     add_finding(scan, code, at, length, segment, 0);

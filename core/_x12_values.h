@@ -1,7 +1,9 @@
-/* Elements to values: amounts, quantities, dates, codes, counts, and the hash of a transaction's body.
+/* Elements to values: amounts, quantities, dates, codes, counts, and the hash of a transaction's
+ * body.
  *
- * Each function has a fast path for what files really hold (eight bytes in one word, no loop) and a plain path that is
- * right for everything. Elements come without line wraps and with VALUE_SLACK readable bytes behind them.
+ * Each function has a fast path for what files really hold (eight bytes in one word, no loop) and a
+ * plain path that is right for everything. Elements come without line wraps and with VALUE_SLACK
+ * readable bytes behind them.
  */
 #ifndef REASSOC_X12_VALUES_H
 #define REASSOC_X12_VALUES_H
@@ -25,13 +27,16 @@ enum {
 };
 
 /* Masks of the low n bytes: a table, for lengths vary too much for a branch to be foreseen. */
-static const uint64_t LOW_BYTES[9] = {
-    0, 0xFF, 0xFFFF, 0xFFFFFF, 0xFFFFFFFF, 0xFFFFFFFFFF, 0xFFFFFFFFFFFF, 0xFFFFFFFFFFFFFF, UINT64_MAX};
+static const uint64_t LOW_BYTES[9] = {0,          0xFF,         0xFFFF,         0xFFFFFF,
+                                      0xFFFFFFFF, 0xFFFFFFFFFF, 0xFFFFFFFFFFFF, 0xFFFFFFFFFFFFFF,
+                                      UINT64_MAX};
 
-/* Values are loaded as whole words: this many bytes behind an element must be readable (see clean_segment). */
+/* Values are loaded as whole words: this many bytes behind an element must be readable (see
+ * clean_segment). */
 enum { VALUE_SLACK = 8 };
 
-/* Up to eight bytes as a little-endian word, the rest zero. Reads eight bytes whatever the length. */
+/* Up to eight bytes as a little-endian word, the rest zero. Reads eight bytes whatever the length.
+ */
 ALWAYS_INLINE uint64_t load_up_to_8(const uint8_t *at, uint32_t length) {
     return load_word_le(at) & LOW_BYTES[length < 8 ? length : 8];
 }
@@ -47,19 +52,23 @@ ALWAYS_INLINE uint32_t eight_digits(uint64_t word) {
     word -= UINT64_C(0x3030303030303030);
     word = word * 10 + (word >> 8);
     return (uint32_t)((((word & UINT64_C(0x000000FF000000FF)) * UINT64_C(0x000F424000000064)) +
-                       (((word >> 16) & UINT64_C(0x000000FF000000FF)) * UINT64_C(0x0000271000000001))) >>
+                       (((word >> 16) & UINT64_C(0x000000FF000000FF)) *
+                        UINT64_C(0x0000271000000001))) >>
                       32);
 }
 
-/* [-] digits [ . up to `decimals` digits ], at least one digit, at most 18 characters (X12 type R without exponent). */
-static __attribute__((noinline)) finding_code parse_decimal_plain(element_view element, int decimals, int64_t *value) {
+/* [-] digits [ . up to `decimals` digits ], at least one digit, at most 18 characters (X12 type R
+ * without exponent). */
+static __attribute__((noinline)) finding_code parse_decimal_plain(element_view element,
+                                                                  int decimals, int64_t *value) {
     *value = 0;
     if (element.length > AMOUNT_CHARACTERS_MAX) {
         bool dotted = false;
         for (uint32_t i = 0; i < element.length; i++) {
             uint8_t byte = element.at[i];
             bool first_dot = byte == '.' && !dotted;
-            if ((byte < '0' || byte > '9') && !first_dot && !(byte == '-' && i == 0)) return X12_AMOUNT_BAD;
+            if ((byte < '0' || byte > '9') && !first_dot && !(byte == '-' && i == 0))
+                return X12_AMOUNT_BAD;
             dotted |= first_dot;
         }
         return X12_AMOUNT_OVERFLOW;
@@ -98,11 +107,13 @@ ALWAYS_INLINE finding_code parse_cents(element_view element, int64_t *cents) {
         return FINDING_NONE;
     }
     if (LIKELY(length <= 8)) {
-        /* Right-align, so that a dot before two decimals is always byte 5 of the word, and fill with zeros. */
+        /* Right-align, so that a dot before two decimals is always byte 5 of the word, and fill
+         * with zeros. */
         uint64_t word = load_word_le(element.at) << (8 * (8 - length));
         uint64_t zeros = length == 8 ? 0 : UINT64_C(0x3030303030303030) >> (8 * length);
         if (length >= 4 && ((word >> 40) & 0xFF) == '.') {
-            uint64_t closed = (word & UINT64_C(0xFFFF000000000000)) | ((word & UINT64_C(0x000000FFFFFFFFFF)) << 8);
+            uint64_t closed = (word & UINT64_C(0xFFFF000000000000)) |
+                              ((word & UINT64_C(0x000000FFFFFFFFFF)) << 8);
             closed |= zeros << 8 | 0x30;
             if (LIKELY(word_is_digits(closed))) {
                 *cents = eight_digits(closed);
@@ -125,7 +136,9 @@ ALWAYS_INLINE finding_code parse_quantity_e4(element_view element, int64_t *valu
         *value = (int64_t)(element.at[0] - '0') * 10000;
         return FINDING_NONE;
     }
-    return parse_decimal_plain(element, QUANTITY_DECIMALS, value) == FINDING_NONE ? FINDING_NONE : X12_QUANTITY_BAD;
+    return parse_decimal_plain(element, QUANTITY_DECIMALS, value) == FINDING_NONE
+               ? FINDING_NONE
+               : X12_QUANTITY_BAD;
 }
 
 /* Days since 1970-01-01 of a proleptic Gregorian date; DATE_NONE where there is no such day. */
@@ -137,14 +150,17 @@ static inline int32_t days_from_civil(int32_t year, int32_t month, int32_t day) 
     int32_t shifted = year - (month <= 2);
     int32_t era = shifted / 400, year_of_era = shifted - era * 400;
     int32_t day_of_year = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1;
-    return era * 146097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719468;
+    return era * 146097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year -
+           719468;
 }
 
-/* CCYYMMDD, or YYMMDD (years 00-99 read as 2000-2099: both standards are younger than 2000 in any file that moves). */
+/* CCYYMMDD, or YYMMDD (years 00-99 read as 2000-2099: both standards are younger than 2000 in any
+ * file that moves). */
 static __attribute__((noinline)) int32_t parse_date(element_view element) {
     uint64_t word = load_up_to_8(element.at, element.length);
     if (element.length == 6) word = word << 16 | UINT64_C(0x3032); /* "20" in front */
-    else if (element.length != 8) return DATE_NONE;
+    else if (element.length != 8)
+        return DATE_NONE;
     if (!word_is_digits(word)) return DATE_NONE;
     int32_t number = (int32_t)eight_digits(word);
     return days_from_civil(number / 10000, number / 100 % 100, number % 100);
@@ -166,7 +182,8 @@ static inline uint64_t fold_multiply(uint64_t left, uint64_t right) {
     return (uint64_t)product ^ (uint64_t)(product >> 64);
 }
 
-/* 64-bit hash of a byte range, the same on every machine. It proposes that two bodies are equal; it proves nothing. */
+/* 64-bit hash of a byte range, the same on every machine. It proposes that two bodies are equal; it
+ * proves nothing. */
 static inline uint64_t hash_bytes(const uint8_t *at, size_t length) {
     const uint64_t key_a = UINT64_C(0x9E3779B97F4A7C15), key_b = UINT64_C(0xD1B54A32D192ED03);
     uint64_t one = key_a ^ length, two = key_b, three = key_a + key_b, four = ~key_a;

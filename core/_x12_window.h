@@ -1,12 +1,14 @@
-/* The walk over a window: blocks are indexed, their segments taken, headers read anew where an ISA starts. */
+/* The walk over a window: blocks are indexed, their segments taken, headers read anew where an ISA
+ * starts. */
 #ifndef REASSOC_X12_WINDOW_H
 #define REASSOC_X12_WINDOW_H
 
 #include "_x12_scan.h"
 
 enum {
-    PREFETCH_BYTES = 20000,  /* a little more than a block ahead */
-    TRAILER_ELEMENT_MAX = 20 /* a longer control number may hide the ISA behind a trailer without terminator */
+    PREFETCH_BYTES = 20000, /* a little more than a block ahead */
+    TRAILER_ELEMENT_MAX =
+        20 /* a longer control number may hide the ISA behind a trailer without terminator */
 };
 
 typedef enum { WALK_ON, WALK_RESYNC, WALK_STOP } walk_status;
@@ -19,8 +21,11 @@ static const uint8_t BYTE_ORDER_MARK[3] = {0xEF, 0xBB, 0xBF};
 static size_t skip_layout(const uint8_t *data, size_t at, size_t stop, uint8_t separator) {
     for (;;) {
         while (at < stop && is_blank(data[at]) && data[at] != separator) at++;
-        if (at + 3 <= stop && separator != BYTE_ORDER_MARK[0] && memcmp(data + at, BYTE_ORDER_MARK, 3) == 0) at += 3;
-        else return at;
+        if (at + 3 <= stop && separator != BYTE_ORDER_MARK[0] &&
+            memcmp(data + at, BYTE_ORDER_MARK, 3) == 0)
+            at += 3;
+        else
+            return at;
     }
 }
 
@@ -61,8 +66,10 @@ static void take_isa(x12_scan *scan, size_t at, const x12_header *header) {
     scan->now.component_guessed = scan->now.junk_noted = false;
     open_interchange(scan, at, header->end, true);
     const uint32_t length = (uint32_t)(header->end - at);
-    if (header->terminator_missing) add_finding(scan, X12_ISA_TERMINATOR_MISSING, at, length, packed_id("ISA"), 16);
-    else if (length != ISA_BYTES) add_finding(scan, X12_ISA_UNPADDED, at, length, packed_id("ISA"), 0);
+    if (header->terminator_missing)
+        add_finding(scan, X12_ISA_TERMINATOR_MISSING, at, length, packed_id("ISA"), 16);
+    else if (length != ISA_BYTES)
+        add_finding(scan, X12_ISA_UNPADDED, at, length, packed_id("ISA"), 0);
     if (header->clash) add_finding(scan, X12_DELIMITERS_CLASH, at, length, packed_id("ISA"), 0);
     scan->cursor = header->end;
 }
@@ -78,7 +85,8 @@ static void tell_lead(x12_scan *scan, finding_code code, size_t at) {
     const int64_t before = scan->window_offset + (int64_t)at - scan->now.lead_offset;
     const size_t row = scan->tables.findings.rows;
     add_finding(scan, code, at, before < UINT32_MAX ? (uint32_t)before : UINT32_MAX, 0, 0);
-    if (scan->tables.findings.rows > row) scan->tables.findings.file_offset[row] = scan->now.lead_offset;
+    if (scan->tables.findings.rows > row)
+        scan->tables.findings.file_offset[row] = scan->now.lead_offset;
 }
 
 /* The input starts with junk: the next ISA is its first header. */
@@ -86,9 +94,7 @@ static walk_status find_header_behind_junk(x12_scan *scan) {
     x12_header header;
     size_t found = scan->cursor;
     switch (find_isa(scan->data, found, scan->size, scan->size, scan->final, &found, &header)) {
-        case HEADER_NEEDS_MORE:
-            scan->cursor = found;
-            return WALK_STOP;
+        case HEADER_NEEDS_MORE: scan->cursor = found; return WALK_STOP;
         case HEADER_FOUND:
             tell_lead(scan, X12_JUNK, found);
             take_isa(scan, found, &header);
@@ -102,8 +108,9 @@ static walk_status find_header_behind_junk(x12_scan *scan) {
     }
 }
 
-/* The input starts with an ISA that cannot be read: a GS, an ST or a whole ISA behind it is the first header. Segment
- * starts are not known, so each place counts that is no middle of a word and no second element. */
+/* The input starts with an ISA that cannot be read: a GS, an ST or a whole ISA behind it is the
+ * first header. Segment starts are not known, so each place counts that is no middle of a word and
+ * no second element. */
 static walk_status find_header_behind_broken(x12_scan *scan) {
     const uint8_t *data = scan->data;
     x12_header header;
@@ -111,9 +118,10 @@ static walk_status find_header_behind_broken(x12_scan *scan) {
         const size_t at = scan->cursor + 1;
         if (is_alphanumeric(data[at - 1]) || data[at - 1] == scan->now.lead_separator) continue;
         if (data[at] != 'I' && data[at] != 'G' && data[at] != 'S') continue;
-        header_status status = starts_isa(data, at, scan->size) || (!scan->final && scan->size - at < 4)
-                                   ? read_isa(data, at, scan->size, scan->final, &header)
-                                   : HEADER_NONE;
+        header_status status =
+            starts_isa(data, at, scan->size) || (!scan->final && scan->size - at < 4)
+                ? read_isa(data, at, scan->size, scan->final, &header)
+                : HEADER_NONE;
         if (status == HEADER_FOUND) {
             tell_lead(scan, X12_ISA_BROKEN, at);
             take_isa(scan, at, &header);
@@ -130,7 +138,8 @@ static walk_status find_header_behind_broken(x12_scan *scan) {
     return WALK_STOP;
 }
 
-/* Find the first header of the input. WALK_STOP: there is none (any more input may still bring one). */
+/* Find the first header of the input. WALK_STOP: there is none (any more input may still bring
+ * one). */
 static walk_status find_first_header(x12_scan *scan) {
     const uint8_t *data = scan->data;
     scan_context *now = &scan->now;
@@ -146,7 +155,8 @@ static walk_status find_first_header(x12_scan *scan) {
             return WALK_ON;
         }
         now->lead_broken = starts_isa(data, at, scan->size);
-        status = now->lead_broken ? HEADER_NONE : read_bare(data, at, scan->size, scan->final, &header);
+        status =
+            now->lead_broken ? HEADER_NONE : read_bare(data, at, scan->size, scan->final, &header);
         if (status == HEADER_NEEDS_MORE) return WALK_STOP;
         if (status == HEADER_FOUND) {
             go_bare(scan, at, &header);
@@ -183,74 +193,74 @@ static segment_id identify(const x12_scan *scan, const segment_view *segment) {
     return lookup_segment(short_id(id, length));
 }
 
-/* Inside of a set any segment without a terminator is one of its segments; outside of sets an unknown one is junk. */
+/* Inside of a set any segment without a terminator is one of its segments; outside of sets an
+ * unknown one is junk. */
 static void take_without_terminator(x12_scan *scan, const segment_view *segment) {
     const uint32_t ordinal = scan->now.segment_ordinal + 1;
     scan->unterminated = true;
-    add_finding_of(scan, ordinal, X12_UNTERMINATED, segment->start, segment_end(scan, segment) - segment->start, 0);
+    add_finding_of(scan, ordinal, X12_UNTERMINATED, segment->start,
+                   segment_end(scan, segment) - segment->start, 0);
     on_segment(scan, segment);
     scan->unterminated = false;
 }
 
-/* The part of a segment before a hidden ISA, taken as the segment that it was meant to be. The index is made anew
- * behind the ISA, so its delimiters may be cut short where they stand. */
+/* The part of a segment before a hidden ISA, taken as the segment that it was meant to be. The
+ * index is made anew behind the ISA, so its delimiters may be cut short where they stand. */
 static void take_head(x12_scan *scan, const segment_view *segment, size_t stop) {
     uint32_t *delimiters = scan->index.delimiters + (segment->delimiters - scan->index.delimiters);
     uint32_t count = 0;
     while (stop > segment->start && is_blank(scan->data[stop - 1])) stop--;
     while (count < segment->separators && delimiters[count] < stop) count++;
     delimiters[count] = (uint32_t)stop;
-    segment_view head = {segment->start, count, SEGMENT_UNKNOWN, delimiters, scan->data, delimiters};
+    segment_view head = {segment->start, count,      SEGMENT_UNKNOWN,
+                         delimiters,     scan->data, delimiters};
     if (clean_segment(scan, &head) != 0) {
         scan->out_of_memory = true;
         return;
     }
     head.id = identify(scan, &head);
     if (head.id == SEGMENT_UNKNOWN && scan->now.mode == SET_NONE) on_segment(scan, &head);
-    else take_without_terminator(scan, &head);
+    else
+        take_without_terminator(scan, &head);
 }
 
-/* A segment that starts with ISA. Where it cannot be read it ends the interchange; in a set its id may be damaged. */
+/* A segment that starts with ISA. Where it cannot be read it ends the interchange; in a set its id
+ * may be damaged. */
 static walk_status take_isa_segment(x12_scan *scan, segment_view *segment) {
     x12_header header;
     const x12_delimiters before = scan->now.delimiters;
     switch (read_followed_isa(scan->data, segment->start, scan->size, scan->final, &header)) {
-        case HEADER_NEEDS_MORE:
-            scan->cursor = segment->start;
-            return WALK_STOP;
+        case HEADER_NEEDS_MORE: scan->cursor = segment->start; return WALK_STOP;
         case HEADER_FOUND:
             take_isa(scan, segment->start, &header);
-            return memcmp(&before, &header.delimiters, sizeof before) == 0 && header.end == segment_end(scan, segment)
+            return memcmp(&before, &header.delimiters, sizeof before) == 0 &&
+                           header.end == segment_end(scan, segment)
                        ? WALK_ON
                        : WALK_RESYNC;
-        default:
-            break;
+        default: break;
     }
     if (scan->now.mode != SET_NONE) {
         segment->id = SEGMENT_UNKNOWN;
         on_segment(scan, segment);
     } else {
         cut_interchange(scan, segment->start);
-        add_finding(scan, X12_ISA_BROKEN, segment->start, segment_end(scan, segment) - segment->start, packed_id("ISA"),
-                    0);
+        add_finding(scan, X12_ISA_BROKEN, segment->start,
+                    segment_end(scan, segment) - segment->start, packed_id("ISA"), 0);
     }
     return WALK_ON;
 }
 
-/* An ISA may stand at the cursor whose segment does not end by the delimiters in use, for it has its own. */
+/* An ISA may stand at the cursor whose segment does not end by the delimiters in use, for it has
+ * its own. */
 static __attribute__((noinline)) walk_status take_isa_ahead(x12_scan *scan) {
-    const size_t at = skip_layout(scan->data, scan->cursor, scan->size, scan->now.delimiters.separator);
+    const size_t at =
+        skip_layout(scan->data, scan->cursor, scan->size, scan->now.delimiters.separator);
     x12_header header;
     if (!starts_isa(scan->data, at, scan->size)) return WALK_ON;
     switch (read_followed_isa(scan->data, at, scan->size, scan->final, &header)) {
-        case HEADER_NEEDS_MORE:
-            scan->cursor = at;
-            return WALK_STOP;
-        case HEADER_FOUND:
-            take_isa(scan, at, &header);
-            return WALK_RESYNC;
-        default:
-            return WALK_ON;
+        case HEADER_NEEDS_MORE: scan->cursor = at; return WALK_STOP;
+        case HEADER_FOUND: take_isa(scan, at, &header); return WALK_RESYNC;
+        default: return WALK_ON;
     }
 }
 
@@ -262,41 +272,43 @@ static bool may_hide_isa(const x12_scan *scan, const segment_view *segment, segm
 }
 
 /* Cold: everything that is not a plain segment in its place. */
-static __attribute__((noinline)) walk_status take_odd_segment(
-    x12_scan *scan, segment_view *segment, bool terminated) {
+static __attribute__((noinline)) walk_status take_odd_segment(x12_scan *scan, segment_view *segment,
+                                                              bool terminated) {
     const segment_id id = (segment_id)segment->id;
-    if (id == SEGMENT_ISA || starts_isa(scan->data, segment->start, scan->size)) return take_isa_segment(scan, segment);
+    if (id == SEGMENT_ISA || starts_isa(scan->data, segment->start, scan->size))
+        return take_isa_segment(scan, segment);
     if (may_hide_isa(scan, segment, id)) {
         x12_header header;
         size_t hidden = 0;
-        switch (find_isa(scan->data, (size_t)segment->start + 1, segment_end(scan, segment), scan->size, scan->final,
-                         &hidden, &header)) {
-            case HEADER_NEEDS_MORE:
-                scan->cursor = segment->start;
-                return WALK_STOP;
+        switch (find_isa(scan->data, (size_t)segment->start + 1, segment_end(scan, segment),
+                         scan->size, scan->final, &hidden, &header)) {
+            case HEADER_NEEDS_MORE: scan->cursor = segment->start; return WALK_STOP;
             case HEADER_FOUND:
                 take_head(scan, segment, hidden);
                 take_isa(scan, hidden, &header);
                 return WALK_RESYNC;
-            default:
-                break;
+            default: break;
         }
     }
     if (terminated) on_segment(scan, segment);
-    else take_without_terminator(scan, segment);
+    else
+        take_without_terminator(scan, segment);
     return WALK_ON;
 }
 
-/* First pass over a block: where each segment starts and what it is. No handler runs in between, so the loop keeps the
- * processor's whole width; the second pass then finds its dispatch decided. SEGMENT_UNKNOWN: the long way. */
+/* First pass over a block: where each segment starts and what it is. No handler runs in between, so
+ * the loop keeps the processor's whole width; the second pass then finds its dispatch decided.
+ * SEGMENT_UNKNOWN: the long way. */
 static void place_segments(x12_scan *scan) {
     const uint8_t *data = scan->data;
     const uint32_t *ends = scan->index.ends, *first = scan->index.delimiters;
     const uint32_t *delimiters = scan->index.delimiters;
     const size_t end_count = scan->index.end_count;
     const uint8_t separator = scan->now.delimiters.separator;
-    /* Values are loaded in words: what ends too near the end of the input is copied before it is read. */
-    const uint32_t near = scan->index.wrapped || scan->size < VALUE_SLACK ? 0 : (uint32_t)(scan->size - VALUE_SLACK);
+    /* Values are loaded in words: what ends too near the end of the input is copied before it is
+     * read. */
+    const uint32_t near =
+        scan->index.wrapped || scan->size < VALUE_SLACK ? 0 : (uint32_t)(scan->size - VALUE_SLACK);
     segment_view *segments = scan->segments;
     uint32_t start = (uint32_t)scan->cursor;
     for (size_t i = 0; i < end_count; i++) {
@@ -312,7 +324,8 @@ static void place_segments(x12_scan *scan) {
         }
         segments[i] = (segment_view){start, separators, id, first, data, first};
         first = last + 1;
-        __builtin_prefetch(data + stop + PREFETCH_BYTES); /* the next block, while this one is in work */
+        __builtin_prefetch(data + stop +
+                           PREFETCH_BYTES); /* the next block, while this one is in work */
         start = stop + 1;
     }
 }
@@ -331,7 +344,8 @@ static walk_status take_segments(x12_scan *scan) {
         }
         const uint32_t stop = segment->delimiters[segment->separators];
         if (segment->start == stop && segment->separators == 0) continue; /* a terminator doubled */
-        if ((scan->index.wrapped || stop + VALUE_SLACK >= scan->size) && clean_segment(scan, segment) != 0) {
+        if ((scan->index.wrapped || stop + VALUE_SLACK >= scan->size) &&
+            clean_segment(scan, segment) != 0) {
             scan->out_of_memory = true;
             return WALK_STOP;
         }
@@ -356,21 +370,25 @@ static walk_status take_segments(x12_scan *scan) {
 
 /* The input ends without a terminator: what is left, blanks aside, is the last segment. */
 static walk_status take_unterminated(x12_scan *scan) {
-    size_t start = skip_layout(scan->data, scan->cursor, scan->size, scan->now.delimiters.separator);
+    size_t start =
+        skip_layout(scan->data, scan->cursor, scan->size, scan->now.delimiters.separator);
     if (start >= scan->size) return WALK_STOP;
     size_t stop = scan->size;
     while (stop > start && is_blank(scan->data[stop - 1])) stop--;
-    while (scan->index.delimiter_count > 0 && scan->index.delimiters[scan->index.delimiter_count - 1] >= stop) {
+    while (scan->index.delimiter_count > 0 &&
+           scan->index.delimiters[scan->index.delimiter_count - 1] >= stop) {
         scan->index.delimiter_count--;
     }
-    if (reserve_index(scan, 1) != 0 || reserve_rows(scan, scan->index.delimiter_count + 1, scan->cursor) != 0) {
+    if (reserve_index(scan, 1) != 0 ||
+        reserve_rows(scan, scan->index.delimiter_count + 1, scan->cursor) != 0) {
         scan->out_of_memory = true;
         return WALK_STOP;
     }
     const uint32_t *delimiters = scan->index.delimiters;
     const uint32_t separators = (uint32_t)scan->index.delimiter_count;
     scan->index.delimiters[scan->index.delimiter_count++] = (uint32_t)stop;
-    segment_view last = {(uint32_t)start, separators, SEGMENT_UNKNOWN, delimiters, scan->data, delimiters};
+    segment_view last = {(uint32_t)start, separators, SEGMENT_UNKNOWN,
+                         delimiters,      scan->data, delimiters};
     if (clean_segment(scan, &last) != 0) {
         scan->out_of_memory = true;
         return WALK_STOP;
@@ -390,7 +408,8 @@ static void undo_open_set(x12_scan *scan) {
     }
 }
 
-/* The open 835 is larger than any window may be: its row stays, marked, its detail goes, its rest is walked over. */
+/* The open 835 is larger than any window may be: its row stays, marked, its detail goes, its rest
+ * is walked over. */
 static void discard_open_set(x12_scan *scan) {
     scan_context *now = &scan->now;
     if (now->mode == SET_835) {
@@ -401,8 +420,9 @@ static void discard_open_set(x12_scan *scan) {
         for (size_t i = 0; i < TABLE_COUNT; i++) {
             table_head *head = table_at(&scan->tables, i);
             const tables_835 *all = &scan->tables;
-            bool kept = head == (table_head *)&all->transactions || head == (table_head *)&all->findings ||
-                        head == (table_head *)&all->interchanges || head == (table_head *)&all->groups;
+            bool kept =
+                head == (table_head *)&all->transactions || head == (table_head *)&all->findings ||
+                head == (table_head *)&all->interchanges || head == (table_head *)&all->groups;
             if (!kept) head->rows = scan->rows_at_set[i];
         }
         transactions_table *table = &scan->tables.transactions;
@@ -429,13 +449,16 @@ static void note_open_envelopes(x12_scan *scan) {
     if (scan->gs.open) scan->tables.groups.transaction_count[now->group_row] = now->group_sets;
 }
 
-/* What a window must not change when it is too small for anything: the same bytes come again in a larger one. */
+/* What a window must not change when it is too small for anything: the same bytes come again in a
+ * larger one. */
 typedef struct {
     scan_context now;
     header_copy isa, gs;
 } window_state;
 
-static window_state keep_state(const x12_scan *scan) { return (window_state){scan->now, scan->isa, scan->gs}; }
+static window_state keep_state(const x12_scan *scan) {
+    return (window_state){scan->now, scan->isa, scan->gs};
+}
 
 static void restore_state(x12_scan *scan, const window_state *state) {
     scan->now = state->now;
@@ -452,10 +475,12 @@ static void finish_window(x12_scan *scan, size_t window_start, bool discard) {
     }
     if (scan->now.mode == SET_835 || scan->now.mode == SET_SKIPPED) {
         if (discard) discard_open_set(scan);
-        else undo_open_set(scan);
+        else
+            undo_open_set(scan);
     }
     if (discard && scan->cursor == window_start && scan->size > 2 * ISA_BYTES_MAX) {
-        /* Not one segment ends in the largest window there is: all but what may start an ISA is junk. */
+        /* Not one segment ends in the largest window there is: all but what may start an ISA is
+         * junk. */
         scan->cursor = scan->size - 2 * ISA_BYTES_MAX;
         add_finding(scan, X12_JUNK, window_start, (uint32_t)(scan->cursor - window_start), 0, 0);
     }
@@ -479,8 +504,8 @@ static void walk_window(x12_scan *scan, bool discard) {
                 scan->out_of_memory = true;
                 return;
             }
-            scan->kernel(scan->data, indexed, stop, scan->now.delimiters.separator, scan->now.delimiters.terminator,
-                         &scan->index);
+            scan->kernel(scan->data, indexed, stop, scan->now.delimiters.separator,
+                         scan->now.delimiters.terminator, &scan->index);
             indexed = stop;
             if (reserve_rows(scan, scan->index.delimiter_count, scan->cursor - window_start) != 0) {
                 scan->out_of_memory = true;
@@ -501,8 +526,9 @@ static void walk_window(x12_scan *scan, bool discard) {
     finish_window(scan, window_start, discard);
 }
 
-/* Walk from the cursor to the end of the window; the cursor ends at the first byte the next window must bring again.
- * `discard` says that the window cannot grow any more, so a set that it does not hold is given up. */
+/* Walk from the cursor to the end of the window; the cursor ends at the first byte the next window
+ * must bring again. `discard` says that the window cannot grow any more, so a set that it does not
+ * hold is given up. */
 static void scan_window(x12_scan *scan, bool discard) {
     if (scan->final) {
         walk_window(scan, discard);
@@ -516,8 +542,13 @@ static void scan_window(x12_scan *scan, bool discard) {
 
 /* A new, independent input: nothing of the one before it holds. Ordinals go on counting. */
 static void reset_context(x12_scan *scan) {
-    scan_context fresh = {.interchange_row = -1, .group_row = -1, .transaction_row = -1, .skipped_row = -1,
-                          .header_row = -1, .claim_row = -1, .service_row = -1};
+    scan_context fresh = {.interchange_row = -1,
+                          .group_row = -1,
+                          .transaction_row = -1,
+                          .skipped_row = -1,
+                          .header_row = -1,
+                          .claim_row = -1,
+                          .service_row = -1};
     scan->isa.open = scan->gs.open = false;
     fresh.interchange_count = scan->now.interchange_count;
     fresh.group_count = scan->now.group_count;
@@ -527,7 +558,7 @@ static void reset_context(x12_scan *scan) {
 
 static void scan_free(x12_scan *scan) {
     for (size_t i = 0; i < TABLE_COUNT; i++) {
-        table_free(table_at(&scan->tables, i), table_directory[i].specs, table_directory[i].spec_count);
+        table_free(table_at(&scan->tables, i));
     }
     free(scan->index.delimiters);
     free(scan->index.ends);
@@ -538,7 +569,8 @@ static void scan_free(x12_scan *scan) {
     scan->index.delimiters = scan->index.ends = NULL;
     scan->envelopes = NULL;
     scan->segments = NULL;
-    scan->delimiter_capacity = scan->end_capacity = scan->envelope_capacity = scan->segment_capacity = 0;
+    scan->delimiter_capacity = scan->end_capacity = scan->envelope_capacity =
+        scan->segment_capacity = 0;
 }
 
 #endif

@@ -1,11 +1,12 @@
 """The compiled X12 scanner: bytes to the columns of `_tables_835.h`, without the GIL.
 
-Stage 1 (`_simd.h`) finds the delimiters of a block, stage 2 (`_x12_835.h`) takes its segments. This module owns the
-memory and the buffers; what a file means is in the headers, what callers see is in x12_835.py.
+Stage 1 (`_simd.h`) finds the delimiters of a block, stage 2 (`_x12_claims.h`, `_x12_835.h`) takes
+its segments. This module owns the memory and the buffers; what a file means is in the headers, what
+callers see is in x12_835.py.
 """
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 from libc.stdlib cimport calloc, free, getenv
 
 from reassoc.core._columns cimport column_spec, slab_cache_clear, take_columns
@@ -31,7 +32,8 @@ cdef extern from "_x12_window.h" nogil:
         uint8_t carry
 
     ctypedef void (*index_kernel)(
-        const uint8_t *data, size_t start, size_t stop, uint8_t separator, uint8_t terminator, delimiter_index *index
+        const uint8_t *data, size_t start, size_t stop, uint8_t separator, uint8_t terminator,
+        delimiter_index *index
     ) noexcept
 
     ctypedef struct kernel_choice:
@@ -99,7 +101,9 @@ cdef index_kernel choose_kernel(object wanted) except NULL:
     for i in range(KERNEL_COUNT):
         if choices[i].usable and (wanted is None or choices[i].name.decode() == wanted):
             return choices[i].index
-    raise ValueError(f"no kernel {wanted!r} on this processor; REASSOC_KERNEL may be one of {', '.join(kernels())}")
+    raise ValueError(
+        f"no kernel {wanted!r} on this processor; REASSOC_KERNEL may be one of {', '.join(kernels())}"
+    )
 
 
 def active_kernel() -> str:
@@ -114,7 +118,7 @@ def active_kernel() -> str:
 
 
 def release_memory() -> int:
-    """Give back the memory that was kept for the next window (at most 256 MiB); returns its bytes."""
+    """Give back the memory kept for the next window (at most 256 MiB); returns its bytes."""
     return slab_cache_clear()
 
 
@@ -123,7 +127,9 @@ def severity_of(int code) -> int:
     return finding_severity(code)
 
 
-def delimiter_offsets(const uint8_t[::1] data not None, int separator, int terminator, kernel=None) -> tuple:
+def delimiter_offsets(
+    const uint8_t[::1] data not None, int separator, int terminator, kernel=None
+) -> tuple:
     """Stage 1 alone: (delimiters, ends) as lists of positions and of indexes into them.
 
     data : uint8[n]            read-only, contiguous, n < BUFFER_BYTES_MAX
@@ -154,7 +160,7 @@ def delimiter_offsets(const uint8_t[::1] data not None, int separator, int termi
 
 
 cdef class X12Scanner:
-    """One walk over one input: keeps the envelope between windows. Not for use by two threads at once."""
+    """One walk over one input: keeps the envelope between windows. For one thread at a time."""
 
     cdef x12_scan *state
 
@@ -175,13 +181,15 @@ cdef class X12Scanner:
         """Whether an ISA, GS or ST has been found yet."""
         return self.state.now.delimiters_known
 
-    def scan(self, const uint8_t[::1] data not None, int64_t window_offset, bint final, bint discard=False) -> tuple:
+    def scan(
+        self, const uint8_t[::1] data not None, int64_t window_offset, bint final, bint discard=False
+    ) -> tuple:
         """Walk one window: (bytes taken, {table name: columns}, envelope bytes).
 
         data : uint8[n]         the window; its first byte is the first one not taken before
         window_offset : int     of data[0] in the file
         final : bool            no input follows
-        discard : bool          the window cannot grow: a transaction set that does not end in it is given up
+        discard : bool          the window cannot grow: a set that does not end in it is given up
 
         Raises LimitError above BUFFER_BYTES_MAX, MemoryError. O(n), releases the GIL.
         """
@@ -192,7 +200,7 @@ cdef class X12Scanner:
 
     def scan_ranges(self, const uint8_t[::1] data not None, const int64_t[::1] starts not None,
                     const int64_t[::1] stops not None) -> tuple:
-        """Walk data[starts[i]:stops[i]] for every i as an input of its own; `range` columns say which. As `scan`."""
+        """Walk data[starts[i]:stops[i]] for every i as an input of its own; `range` says which."""
         cdef Py_ssize_t i, count = starts.shape[0]
         if stops.shape[0] != count:
             raise ValueError(f"{count} starts and {stops.shape[0]} stops")
@@ -214,8 +222,8 @@ cdef class X12Scanner:
     cdef int start(self, const uint8_t[::1] data, int64_t window_offset, bint final) except -1:
         if data.shape[0] > BUFFER_BYTES_MAX:
             raise LimitError(
-                f"BUFFER_BYTES_MAX: {data.shape[0]} bytes in one buffer, at most {BUFFER_BYTES_MAX}; "
-                "walk the file with iter_835"
+                f"BUFFER_BYTES_MAX: {data.shape[0]} bytes in one buffer, "
+                f"at most {BUFFER_BYTES_MAX}; walk the file with iter_835"
             )
         self.state.data = &data[0] if data.shape[0] > 0 else <const uint8_t *>b""
         self.state.size = data.shape[0]
@@ -234,8 +242,14 @@ cdef class X12Scanner:
             raise MemoryError("columns of the window")
         for i in range(<size_t>TABLE_COUNT):
             tables[table_directory[i].name.decode()] = take_columns(
-                table_at(&self.state.tables, i), table_directory[i].specs, table_directory[i].spec_count)
-        envelopes = PyBytes_FromStringAndSize(<const char *>self.state.envelopes, self.state.envelope_bytes) \
-            if self.state.envelope_bytes else b""
+                table_at(&self.state.tables, i),
+                table_directory[i].specs,
+                table_directory[i].spec_count,
+            )
+        envelopes = b""
+        if self.state.envelope_bytes:
+            envelopes = PyBytes_FromStringAndSize(
+                <const char *>self.state.envelopes, self.state.envelope_bytes
+            )
         self.state.data = NULL
         return self.state.cursor, tables, envelopes

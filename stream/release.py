@@ -298,6 +298,8 @@ class _Files:
             self._group[interchange] = group
             handle.write(write_gs(profile, group + 1, self._day) + end)
         handle.write(data)
+        if data[-1] != profile.terminator:  # the source ended without one
+            handle.write(bytes((profile.terminator,)))
         handle.write(end)
 
     def _close_group(self, interchange: int, end: bytes) -> bytes:

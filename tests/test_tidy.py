@@ -13,7 +13,7 @@ from corpus import REPOSITORY
 FOLDERS = ("core", "stream", "loadtest", "bench", "tests", "docs")
 _PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
 _WIDTH: int = _PROJECT["tool"]["ruff"]["line-length"]
-LINE_MAX = {".py": _WIDTH, ".pyi": _WIDTH, ".pyx": _WIDTH, ".pxd": _WIDTH, ".h": 120}
+LINE_MAX = {".py": _WIDTH, ".pyi": _WIDTH, ".pyx": _WIDTH, ".pxd": _WIDTH, ".h": _WIDTH}
 """Headers may be wider: the table lists are macros with their continuation in one column."""
 FUNCTION_LINES_MAX = 70
 
