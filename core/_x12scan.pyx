@@ -102,7 +102,8 @@ cdef index_kernel choose_kernel(object wanted) except NULL:
         if choices[i].usable and (wanted is None or choices[i].name.decode() == wanted):
             return choices[i].index
     raise ValueError(
-        f"no kernel {wanted!r} on this processor; REASSOC_KERNEL may be one of {', '.join(kernels())}"
+        f"no kernel {wanted!r} on this processor; "
+        f"REASSOC_KERNEL may be one of {', '.join(kernels())}"
     )
 
 
@@ -182,7 +183,11 @@ cdef class X12Scanner:
         return self.state.now.delimiters_known
 
     def scan(
-        self, const uint8_t[::1] data not None, int64_t window_offset, bint final, bint discard=False
+        self,
+        const uint8_t[::1] data not None,
+        int64_t window_offset,
+        bint final,
+        bint discard=False,
     ) -> tuple:
         """Walk one window: (bytes taken, {table name: columns}, envelope bytes).
 

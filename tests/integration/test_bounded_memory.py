@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 
-LARGE_BYTES = int(os.environ.get("REASSOC_LARGE_BYTES", 600_000_000))
+LARGE_BYTES = int(os.environ.get("REASSOC_LARGE_BYTES", "600000000"))
 ANONYMOUS_BYTES_MAX = 512 << 20
 
 WALK = """

@@ -321,10 +321,10 @@ def test_real_samples_run_through(tmp_path: Path) -> None:
     # Notes, a dump of a parser, and an X12 file without any delimiter at the end of its ISA.
     unreadable = {Path(problem.file).name for problem in summary.inputs.unreadable}
     assert unreadable == {
-            "SOURCES.md",
-            "sample837-HL-nested-expected.txt",
-            "x12.no.line.break.no.delim.txt",  # its ISA has no end that could be told
-        }
+        "SOURCES.md",
+        "sample837-HL-nested-expected.txt",
+        "x12.no.line.break.no.delim.txt",  # its ISA has no end that could be told
+    }
     assert len(rows(out, "remittances.csv")) == summary.remittances.total.count > 200
     assert len(rows(out, "payments.csv")) == summary.payments.total.count > 200_000
     assert len(rows(out, "findings.csv")) == summary.findings.total
