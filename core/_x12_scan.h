@@ -8,12 +8,12 @@
 /* Indexed at a time, so that the index stays in the nearest caches (bench/test_bench_x12.py). */
 enum { BLOCK_BYTES = 16 * 1024 };
 
+/* clang-format off */
 #define SEGMENT_IDS(X)                                                                             \
-    X(ISA)                                                                                         \
-    X(GS)                                                                                          \
-    X(ST)                                                                                          \
-    X(SE) X(GE) X(IEA) X(TA1) X(BPR) X(TRN) X(CUR) X(REF) X(DTM) X(N1) X(N3) X(N4) X(PER) X(RDM)   \
-        X(LX) X(TS3) X(TS2) X(CLP) X(CAS) X(NM1) X(MIA) X(MOA) X(AMT) X(QTY) X(SVC) X(LQ) X(PLB)
+    X(ISA) X(GS) X(ST) X(SE) X(GE) X(IEA) X(TA1) X(BPR) X(TRN) X(CUR) X(REF) X(DTM) X(N1) X(N3)    \
+    X(N4) X(PER) X(RDM) X(LX) X(TS3) X(TS2) X(CLP) X(CAS) X(NM1) X(MIA) X(MOA) X(AMT) X(QTY)       \
+    X(SVC) X(LQ) X(PLB)
+/* clang-format on */
 
 #define SEGMENT_ENUM(id) SEGMENT_##id,
 typedef enum { SEGMENT_UNKNOWN = 0, SEGMENT_IDS(SEGMENT_ENUM) } segment_id;
