@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from typing import final
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,7 @@ _I32 = npt.NDArray[np.int32]
 _I64 = npt.NDArray[np.int64]
 _Bool = npt.NDArray[np.bool_]
 
+@final
 class Affixes:
     def __init__(self, sets: Sequence[tuple[list[bytes], list[bytes]]]) -> None: ...
 
@@ -27,6 +29,7 @@ def trace_forms_of(
 ) -> tuple[bytes, bytes, bytes, bytes]: ...
 def payer_form_of(raw: bytes) -> bytes: ...
 
+@final
 class PayerTable:
     def __init__(
         self,
@@ -38,6 +41,7 @@ class PayerTable:
     def number(self, source: _U8, refs: _U32) -> _U32: ...
     def names(self) -> list[bytes]: ...
 
+@final
 class Items:
     digests: _U64
     offsets: _I64
@@ -63,6 +67,7 @@ class Items:
     def payers(self, rows: _I32) -> _U32: ...
     def same_trace(self, rows: _I32, others: _I32) -> _Bool: ...
 
+@final
 class Matching:
     def __init__(
         self,

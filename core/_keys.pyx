@@ -7,6 +7,7 @@ of the forms.
 
 import numpy as np
 
+cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport free
@@ -55,6 +56,7 @@ cdef inline const text_ref *refs_at(const uint32_t[:, ::1] refs) noexcept nogil:
     return <const text_ref *>&refs[0, 0] if refs.shape[0] else NULL
 
 
+@cython.final
 cdef class Affixes:
     """Prefixes and suffixes that N4 takes off, in numbered sets; set 0 is empty.
 
@@ -106,6 +108,7 @@ def payer_form_of(const uint8_t[::1] raw not None):
     return form[:length]
 
 
+@cython.final
 cdef class PayerTable:
     """Payers by number: equal numbers mean equal P1 forms; 0 is nobody. One table for both sides.
 
@@ -164,6 +167,7 @@ cdef class PayerTable:
         return [b""] + [payer_name(&self.c, i)[:self.c.lengths[i]] for i in range(1, len(self))]
 
 
+@cython.final
 cdef class Items:
     """One side of a matching: a 64-byte item and a key for each row (see _keys.h).
 
@@ -323,6 +327,7 @@ def repeated(const uint64_t[::1] keys not None, const uint8_t[::1] on=None):
     return found
 
 
+@cython.final
 cdef class Matching:
     """Tiers T1, T2, T3 and T5 over two sides, and the pairs found so far.
 

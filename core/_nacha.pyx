@@ -1,5 +1,6 @@
 """The compiled ACH reader: 94-byte records to columns. Rules: _nacha.h; Python API: ach.py."""
 
+cimport cython
 from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
@@ -59,6 +60,7 @@ cdef uint8_t NOTHING[1]
 NOTHING[0] = 0
 
 
+@cython.final
 cdef class AchReader:
     """Reads one input, window by window; what it knows between windows is a few hundred bytes.
 

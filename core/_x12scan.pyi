@@ -1,5 +1,5 @@
 from array import array
-from typing import Any
+from typing import Any, Self, final
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +16,9 @@ def delimiter_offsets(
     data: Any, separator: int, terminator: int, kernel: str | None = None
 ) -> tuple[array[int], array[int]]: ...
 
+@final
 class X12Scanner:
-    def __init__(self, *, kernel: str | None = None) -> None: ...
+    def __new__(cls, *, kernel: str | None = None) -> Self: ...
     @property
     def header_found(self) -> bool: ...
     def scan(

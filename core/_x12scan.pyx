@@ -5,6 +5,7 @@ its segments. This module owns the memory and the buffers; what a file means is 
 callers see is in x12_835.py.
 """
 
+cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 from libc.stdlib cimport calloc, free, getenv
@@ -160,6 +161,7 @@ def delimiter_offsets(
     return positions[:index.delimiter_count], numbers[:index.end_count]
 
 
+@cython.final
 cdef class X12Scanner:
     """One walk over one input: keeps the envelope between windows. For one thread at a time."""
 
