@@ -16,9 +16,11 @@ class Windows(Protocol):
 
     def window(self, size: int) -> tuple[memoryview, bool]:
         """The next `size` bytes (fewer at the end), and whether nothing follows them."""
+        ...
 
     def take(self, size: int) -> None:
         """Be done with the first `size` bytes of the window."""
+        ...
 
 
 def bytes_view(buffer: Buffer) -> memoryview:

@@ -138,9 +138,9 @@ for _code in FindingCode:
 
 def _with_severity(findings: Table) -> Table:
     """Findings in the order of their places, each with its severity."""
-    order = np.argsort(findings.file_offset, kind="stable")
-    columns = {name: findings[name][order] for name in findings.names}
-    columns["severity"] = _SEVERITIES[columns["code"]]
+    ordered = findings.take(np.argsort(findings.file_offset, kind="stable"))
+    columns = {name: ordered[name] for name in ordered.names}
+    columns["severity"] = _SEVERITIES[ordered.code]
     return Table(
         "findings",
         columns,
