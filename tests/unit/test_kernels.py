@@ -44,7 +44,7 @@ def test_the_fastest_is_taken_by_itself() -> None:
 
 @pytest.mark.parametrize("kernel", kernels())
 def test_every_length_around_a_lane(kernel: str) -> None:
-    """Lanes are 64 bytes: all lengths about them, delimiters on every place, CR and LF among them."""
+    """Lanes are 64 bytes: all lengths about them, CR and LF among the delimiters."""
     data = b"A*B~\r\n**~~C" * 30
     for length in range(200):
         piece = data[:length]
