@@ -23,6 +23,13 @@ typedef struct {
     uint32_t length;
 } text_ref;
 
+/* The same in half the room, for texts of the row's own segment: counted from the row's `offset`.
+ */
+typedef struct {
+    uint16_t distance;
+    uint16_t length;
+} near_ref;
+
 /* Column kinds. The token is what Python sees (columns.py maps it to a dtype). */
 typedef int32_t kind_row;   /* row number in another table, -1 for none */
 typedef int32_t kind_date;  /* days since 1970-01-01, DATE_NONE for none */
@@ -39,6 +46,7 @@ typedef uint16_t kind_code2; /* up to 2 ASCII bytes, NUL filled */
 typedef uint32_t kind_code4;
 typedef uint64_t kind_code8;
 typedef text_ref kind_text;
+typedef near_ref kind_near; /* in a table with a column `offset` */
 
 #define DATE_NONE INT32_MIN
 

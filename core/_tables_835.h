@@ -128,13 +128,13 @@
     X(row, transaction, "row in transactions")                                                     \
     X(uint32, offset, "byte of CLP")                                                               \
     X(uint32, end, "byte where the next segment that is not its own starts")                       \
-    X(text, patient_control_number, "CLP01")                                                       \
+    X(near, patient_control_number, "CLP01")                                                       \
     X(code2, status, "CLP02: 1, 2, 3, 4, 19, 20, 21, 22, 23, 25")                                  \
     X(cents, charge_cents, "CLP03")                                                                \
     X(cents, paid_cents, "CLP04")                                                                  \
     X(cents, patient_responsibility_cents, "CLP05")                                                \
     X(code2, filing_indicator, "CLP06")                                                            \
-    X(text, payer_claim_number, "CLP07")                                                           \
+    X(near, payer_claim_number, "CLP07")                                                           \
     X(code2, facility_type, "CLP08")                                                               \
     X(code2, frequency, "CLP09")                                                                   \
     X(code4, drg, "CLP11")                                                                         \
@@ -160,12 +160,11 @@
     X(cents, paid_cents, "SVC03")                                                                  \
     X(code8, revenue_code, "SVC04")                                                                \
     X(int64, paid_units_e4, "SVC05, in ten-thousandths; absent means 1 (10000)")                   \
-    X(text, submitted_procedure, "SVC06, the whole composite")                                     \
+    X(near, submitted_procedure, "SVC06, the whole composite")                                     \
     X(int64, original_units_e4, "SVC07, in ten-thousandths; absent means SVC05")                   \
     X(date, service_date, "DTM*472, else DTM*150")                                                 \
     X(date, service_end_date, "DTM*151, else the service date")                                    \
     X(text, line_control_number, "REF*6R")                                                         \
-    X(cents, adjustment_cents, "sum of its CAS amounts")                                           \
     X(flag, balanced, "SVC02 - its CAS amounts = SVC03")                                           \
     X(uint32, adjustment_start, "first of its rows in adjustments")                                \
     X(uint32, adjustment_stop, "one after its last row in adjustments")
@@ -232,12 +231,12 @@ enum {
     X(uint32, offset, "byte of the N1 or NM1")                                                     \
     X(code4, entity, "N101, NM101: PR, PE, QC, IL, 74, 82, TT, GB, ...")                           \
     X(code2, kind, "NM102: 1 person, 2 organisation; empty for N1")                                \
-    X(text, name, "N102; NM103: last name or organisation")                                        \
-    X(text, first_name, "NM104")                                                                   \
-    X(text, middle_name, "NM105")                                                                  \
-    X(text, suffix, "NM107")                                                                       \
+    X(near, name, "N102; NM103: last name or organisation")                                        \
+    X(near, first_name, "NM104")                                                                   \
+    X(near, middle_name, "NM105")                                                                  \
+    X(near, suffix, "NM107")                                                                       \
     X(code2, id_qualifier, "N103, NM108")                                                          \
-    X(text, id, "N104, NM109")
+    X(near, id, "N104, NM109")
 
 #define ADDRESS_COLUMNS(X)                                                                         \
     OWNER_COLUMNS(X)                                                                               \

@@ -121,12 +121,12 @@ static NOINLINE void on_n1(x12_scan *scan, const segment_view *segment) {
     }
     entities_table *entities = &scan->tables.entities;
     const size_t row = add_entity(scan, segment, entity);
-    const text_ref none = {0, 0};
+    const near_ref none = {0, 0};
     entities->kind[row] = 0;
-    entities->name[row] = TEXT(2);
+    entities->name[row] = NEAR(2, id);
     entities->first_name[row] = entities->middle_name[row] = entities->suffix[row] = none;
     entities->id_qualifier[row] = qualifier;
-    entities->id[row] = TEXT(4);
+    entities->id[row] = NEAR(4, id);
 }
 
 static NOINLINE void on_n3(x12_scan *scan, const segment_view *segment) {

@@ -68,10 +68,32 @@ ALWAYS_INLINE uint64_t take_code(x12_scan *scan, const segment_view *segment, ui
     return load_up_to_8(element.at, element.length);
 }
 
+/* A text of the row's own segment. What is too long for a near_ref (no guide allows it) is cut and
+ * told. */
+ALWAYS_INLINE near_ref near_of(x12_scan *scan, const segment_view *segment, uint32_t number,
+                               kind_code4 id) {
+    union {
+        uint32_t word; /* so that it is stored at once */
+        near_ref ref;
+    } text = {.word = 0};
+    if (number > segment->separators) return text.ref;
+    const uint32_t start = segment->delimiters[number - 1] + 1, distance = start - segment->start;
+    uint32_t length = segment->delimiters[number] - start;
+    if (UNLIKELY((distance | length) > UINT16_MAX)) {
+        add_finding(scan, X12_CODE_TOO_LONG, segment->start, distance + length, id,
+                    (uint8_t)number);
+        if (distance > UINT16_MAX) return text.ref;
+        length = length > UINT16_MAX ? UINT16_MAX : length;
+    }
+    text.word = distance | length << 16;
+    return text.ref;
+}
+
 #define CODE2(number, id) ((kind_code2)take_code(scan, segment, number, id, 2))
 #define CODE4(number, id) ((kind_code4)take_code(scan, segment, number, id, 4))
 #define CODE8(number, id) (take_code(scan, segment, number, id, 8))
 #define TEXT(number) text_of(segment, number)
+#define NEAR(number, id) near_of(scan, segment, number, id)
 
 ALWAYS_INLINE void add_to_sum(x12_scan *scan, int64_t *sum, int64_t cents) {
     if (UNLIKELY(__builtin_add_overflow(*sum, cents, sum))) {
@@ -118,7 +140,6 @@ static inline void close_service(x12_scan *scan, uint32_t end) {
     const size_t row = (size_t)now->service_row;
     services->end[row] = end;
     services->adjustment_stop[row] = (uint32_t)scan->tables.adjustments.rows;
-    services->adjustment_cents[row] = now->line_adjustment_cents;
     if (services->service_end_date[row] == DATE_NONE)
         services->service_end_date[row] = services->service_date[row];
     int64_t left = 0;
@@ -180,7 +201,7 @@ ALWAYS_INLINE void on_clp(x12_scan *scan, const segment_view *segment) {
     bool unreadable = false;
     claims->transaction[row] = now->transaction_row;
     claims->offset[row] = segment->start;
-    claims->patient_control_number[row] = TEXT(1);
+    claims->patient_control_number[row] = NEAR(1, id);
     claims->status[row] = CODE2(2, id);
     claims->charge_cents[row] = take_cents(scan, segment, 3, id, true, &unreadable);
     bool paid_unreadable = false;
@@ -188,7 +209,7 @@ ALWAYS_INLINE void on_clp(x12_scan *scan, const segment_view *segment) {
     claims->paid_cents[row] = paid_cents;
     claims->patient_responsibility_cents[row] = take_cents(scan, segment, 5, id, false, NULL);
     claims->filing_indicator[row] = CODE2(6, id);
-    claims->payer_claim_number[row] = TEXT(7);
+    claims->payer_claim_number[row] = NEAR(7, id);
     claims->facility_type[row] = CODE2(8, id);
     claims->frequency[row] = CODE2(9, id);
     claims->drg[row] = 0;
@@ -272,7 +293,7 @@ ALWAYS_INLINE void on_svc(x12_scan *scan, const segment_view *segment) {
     services->revenue_code[row] = CODE8(4, id);
     services->paid_units_e4[row] =
         raw_element(scan, segment, 5).length == 0 ? 10000 : take_quantity(scan, segment, 5, id);
-    services->submitted_procedure[row] = TEXT(6);
+    services->submitted_procedure[row] = NEAR(6, id);
     services->original_units_e4[row] = raw_element(scan, segment, 7).length == 0
                                            ? services->paid_units_e4[row]
                                            : take_quantity(scan, segment, 7, id);
@@ -463,12 +484,12 @@ ALWAYS_INLINE void on_nm1(x12_scan *scan, const segment_view *segment) {
     entities_table *entities = &scan->tables.entities;
     const size_t row = add_entity(scan, segment, CODE4(1, id));
     entities->kind[row] = CODE2(2, id);
-    entities->name[row] = TEXT(3);
-    entities->first_name[row] = TEXT(4);
-    entities->middle_name[row] = TEXT(5);
-    entities->suffix[row] = TEXT(7);
+    entities->name[row] = NEAR(3, id);
+    entities->first_name[row] = NEAR(4, id);
+    entities->middle_name[row] = NEAR(5, id);
+    entities->suffix[row] = NEAR(7, id);
     entities->id_qualifier[row] = CODE2(8, id);
-    entities->id[row] = TEXT(9);
+    entities->id[row] = NEAR(9, id);
 }
 
 #endif

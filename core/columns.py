@@ -8,6 +8,7 @@ Kinds of column (the scanners' headers declare each column with one of these):
     int64 int32 int16 uint64 uint32 uint16 uint8
     flag     bool
     code2 code4 code8   numpy bytes S2, S4, S8: short codes, readable and comparable as they are
+    near     TextColumn, kept as distance from the row's `offset` and length in the scanner
     text     TextColumn: (offset, length) into the source, decoded only when somebody looks
 """
 
@@ -266,7 +267,11 @@ def build_table(name: str, taken: list[TakenColumn], source: Source) -> Table:
     column. No copy."""
     columns: dict[str, Column | TextColumn] = {}
     for column, kind, _, address, rows, owner in taken:
-        if kind == "text":
+        if kind == "near":
+            columns[column] = TextColumn(
+                source, _near_refs(columns["offset"], address, rows, owner)
+            )
+        elif kind == "text":
             refs = _array(address, (rows, 2), "<u4", owner)
             columns[column] = TextColumn(source, refs)
         else:
@@ -274,6 +279,15 @@ def build_table(name: str, taken: list[TakenColumn], source: Source) -> Table:
     kinds = {column: kind for column, kind, *_ in taken}
     docs = {column: doc for column, _, doc, *_ in taken}
     return Table(name, columns, kinds, docs)
+
+
+def _near_refs(
+    offsets: Column | TextColumn, address: int, rows: int, owner: object
+) -> npt.NDArray[np.uint32]:
+    """uint32[n, 2] of texts that are kept as uint16 distance from the row's offset, and length."""
+    refs = _array(address, (rows, 2), "<u2", owner).astype(np.uint32)
+    refs[:, 0] += offsets
+    return refs
 
 
 def _array(address: int, shape: tuple[int, ...], typestr: str, owner: object) -> npt.NDArray[Any]:

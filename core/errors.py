@@ -210,7 +210,7 @@ _CATALOGUE: dict[FindingCode, tuple[Severity, str]] = {
     FindingCode.X12_QUANTITY_BAD: (_W, "not a quantity"),
     FindingCode.X12_CODE_TOO_LONG: (
         _W,
-        "a code longer than the guide allows; its column holds the beginning",
+        "an element longer than the guide allows; its column holds the beginning",
     ),
     FindingCode.X12_CAS_GROUP: (_W, "CAS01 is not a claim adjustment group code"),
     FindingCode.X12_ELEMENT_MISSING: (_W, "a required element is missing"),

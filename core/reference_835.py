@@ -220,7 +220,6 @@ class Body(Details):
         children_stop(row, self.tables, ("adjustment",))
         row["end"] = end
         self.settle_service_dates()
-        row["adjustment_cents"] = self.line_adjustments.cents
         left = row["charge_cents"] - self.line_adjustments.cents
         row["balanced"] = self.line_adjustments.readable and left == row["paid_cents"]
         if not row["balanced"]:
