@@ -1,0 +1,73 @@
+"""Where the 835 reader's limits are, and that what lies beyond them costs only itself."""
+
+from __future__ import annotations
+
+import mmap
+
+import pytest
+
+from reassoc.core import FindingCode, LimitError, iter_835, read_835
+
+HEAD = (
+    b"ISA*00*          *00*          *ZZ*SENDER         *ZZ*RECEIVER       *260316*1200*^"
+    b"*00501*000000001*0*P*:~GS*HP*S*R*20260316*1200*1*X*005010X221A1~"
+)
+TAIL = b"GE*%d*1~IEA*1*000000001~"
+
+
+def transaction(number: int, name: bytes = b"DOE", claims: int = 1) -> bytes:
+    body = [
+        b"ST*835*%04d" % number,
+        b"BPR*I*%d.00*C*ACH*CCP*01*091000019*DA*1*1234567890**01*021000021*DA*2*20260317"
+        % (10 * claims),
+        b"TRN*1*T%d*1234567890" % number,
+        b"N1*PR*PAYER",
+        b"N1*PE*PAYEE*XX*1999999984",
+    ]
+    for claim in range(claims):
+        body += [b"CLP*A%d*1*10*10" % claim, b"NM1*QC*1*" + name]
+    return b"~".join([*body, b"SE*%d*%04d~" % (len(body) + 1, number)])
+
+
+def names(codes: list[int]) -> list[str]:
+    return [FindingCode(code).name for code in codes]
+
+
+def test_a_text_longer_than_a_column_holds_is_cut_and_told() -> None:
+    data = HEAD + transaction(1, b"N" * 70_000) + transaction(2) + TAIL % 2
+    read = read_835(data)
+    assert names(read.findings.code.tolist()) == ["X12_CODE_TOO_LONG"]
+    patients = read.entities.take(read.entities.entity == b"QC")
+    assert patients.name.lengths.tolist() == [65_535, 3]
+    assert dict(read.segments(0)).values()  # the whole of it is still reachable
+    assert max(len(segment) for _, segment in read.segments(0)) > 70_000
+    assert read.transactions.valid.tolist() == [True, True]
+
+
+def test_a_transaction_larger_than_the_limit_is_given_up_alone() -> None:
+    data = HEAD + transaction(1) + transaction(2, claims=3000) + transaction(3) + TAIL % 3
+    windows = list(iter_835(data, window_bytes=4096, transaction_bytes_max=16_384))
+    traces = [trace for window in windows for trace in window.transactions.trace]
+    valid = [bool(flag) for window in windows for flag in window.transactions.valid]
+    found = [name for window in windows for name in names(window.findings.code.tolist())]
+    assert traces == ["T1", "T2", "T3"]
+    assert valid == [True, False, True]
+    assert "X12_TRANSACTION_TOO_LARGE" in found
+    assert sum(len(window.claims) for window in windows) == 2
+    assert windows[-1].groups.valid.tolist()[-1]  # what was walked over still counts
+
+
+def test_a_buffer_beyond_32_bit_offsets_is_refused_with_the_way_out() -> None:
+
+    with mmap.mmap(-1, 1 << 32) as large, pytest.raises(LimitError, match="iter_835"):
+        read_835(large)
+
+
+def test_a_hundred_thousand_transactions_and_none() -> None:
+    none = read_835(HEAD + TAIL % 0)
+    assert (len(none.transactions), len(none.findings)) == (0, 0)
+    many = b"".join(transaction(number) for number in range(1, 100_001))
+    read = read_835(HEAD + many + TAIL % 100_000)
+    assert len(read.transactions) == 100_000
+    assert int(read.transactions.paid_cents.sum()) == 100_000 * 1000
+    assert len(read.findings) == 0
