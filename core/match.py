@@ -58,7 +58,7 @@ EPOCH = datetime.date(1970, 1, 1)
 HEALTHCARE_MARK = b"HCCLAIMPMT"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Matches:
     """What was found. Pairs stand in the order of (remittance id, payment id), items in the order
     of their pool.
@@ -103,6 +103,9 @@ class Matches:
 
     def __len__(self) -> int:
         return len(self.remittance)
+
+    def __repr__(self) -> str:
+        return f"<Matches: {len(self)} pairs>"
 
 
 def match(

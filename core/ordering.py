@@ -67,6 +67,11 @@ def pair_order(left: Keys, right: Keys) -> npt.NDArray[np.int64] | None:
     return order
 
 
+def sound_first(ids: Keys, valid: npt.NDArray[np.bool_]) -> Keys:
+    """uint64[n]: keys in the order of (not valid, id), for keys of id_keys (KEY_BITS wide)."""
+    return ids | (~valid).astype(np.uint64) << np.uint64(KEY_BITS)
+
+
 def later_of_equals(columns: list[npt.NDArray[Any]], ids: Keys) -> npt.NDArray[np.bool_]:
     """bool[n]: rows whose columns all equal those of another row with a lower id.
 

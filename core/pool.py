@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Rows = npt.NDArray[Any] | slice
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class _Columns:
     """Columns of equal length; the subclasses declare which, and `types` their types."""
 
@@ -48,6 +48,10 @@ class _Columns:
     def __len__(self) -> int:
         first = dataclasses.fields(self)[0].name
         return len(getattr(self, first))
+
+    def __repr__(self) -> str:
+        # Never the columns: a log or a traceback that shows a pool must not show people's data.
+        return f"<{type(self).__name__}: {len(self)} rows>"
 
 
 C = TypeVar("C", bound=_Columns)
@@ -107,7 +111,7 @@ def _take(pool: C, rows: Rows) -> C:
     return _map(type(pool), lambda name, _: getattr(pool, name)[rows])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class RemittanceColumns(_Columns):
     """835s, one row a transaction set. Field sources: see `_tables_835.h`.
 
@@ -224,7 +228,7 @@ class RemittanceColumns(_Columns):
         return _concat(RemittanceColumns, [self])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class PaymentColumns(_Columns):
     """ACH entries, one row each. Field sources: see `_tables_ach.h`; trace and payer_id are TRN02
     and TRN03.

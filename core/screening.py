@@ -16,7 +16,7 @@ from reassoc.core import _keys
 from reassoc.core.ach import EntryKind
 from reassoc.core.calendar import BankingCalendar
 from reassoc.core.columns import DATE_NONE
-from reassoc.core.ordering import id_keys, later_of_equals, mix
+from reassoc.core.ordering import id_keys, later_of_equals, mix, sound_first
 from reassoc.core.policy import Policy
 from reassoc.core.pool import PaymentColumns, RemittanceColumns, text_parts
 from reassoc.core.statuses import Funding, PaymentStatus, Reason, RemittanceStatus
@@ -178,11 +178,12 @@ def _funding(
 def hold_duplicate_remittances(
     left: RemittanceColumns, items: _keys.Items, seen: ScreenedRemittances
 ) -> None:
-    """Hold all but the lowest id of those whose payer, trace, cents, effective date and body are
-    equal.
+    """Hold all but one of those whose payer, trace, cents, effective date and body are equal: the
+    lowest id stays, a valid one before any invalid one.
 
-    Where the hash of the body is not known, only the same id (a file read twice) is a duplicate.
-    O(n).
+    A file cut off in transfer and its resend have equal transactions, and only those of the resend
+    can be released: they must not be held as duplicates of the others. Where the hash of the body
+    is not known, only the same id (a file read twice) is a duplicate. O(n).
     """
     content, unknown = left.body_hash, left.body_hash == 0
     if unknown.any():
@@ -193,15 +194,16 @@ def hold_duplicate_remittances(
     keys: list[npt.NDArray[Any]] = [items.trace_hashes(rows), items.payers(rows)]
     for column in (content, left.paid_cents, left.effective_date):
         keys.append(column[rows])
-    held = rows[later_of_equals(keys, id_keys(left.id_digest[rows], left.id_offset[rows]))]
+    ids = sound_first(id_keys(left.id_digest[rows], left.id_offset[rows]), left.valid[rows])
+    held = rows[later_of_equals(keys, ids)]
     seen.status[held] = RemittanceStatus.DUPLICATE
     seen.reason[held] |= np.uint32(Reason.DUPLICATE)
     seen.open[held] = seen.free[held] = False
 
 
 def hold_duplicate_payments(right: PaymentColumns, paid: ScreenedPayments) -> None:
-    """Hold all but the lowest id of those with equal ODFI, trace number, day, RDFI, account and
-    amount.
+    """Hold all but one of those with equal ODFI, trace number, day, RDFI, account and amount: the
+    lowest id stays, a valid one before any invalid one.
 
     The day is that of settlement, where that is blank the effective date. O(m).
     """
@@ -213,7 +215,8 @@ def hold_duplicate_payments(right: PaymentColumns, paid: ScreenedPayments) -> No
     keys.append(_keys.text_hashes(*text_parts(right.account[rows])))
     for column in (right.odfi, right.ach_trace, right.rdfi_routing, right.amount_cents):
         keys.append(column[rows])
-    held = rows[later_of_equals(keys, id_keys(right.id_digest[rows], right.id_offset[rows]))]
+    ids = sound_first(id_keys(right.id_digest[rows], right.id_offset[rows]), right.valid[rows])
+    held = rows[later_of_equals(keys, ids)]
     paid.status[held] = PaymentStatus.DUPLICATE
     paid.reason[held] |= np.uint32(Reason.DUPLICATE)
     paid.open[held] = False

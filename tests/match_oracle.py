@@ -72,8 +72,8 @@ class Oracle:
                 ):
                     continue
                 ids = (
-                    (other["id_digest"], other["id_offset"], k),
-                    (row["id_digest"], row["id_offset"], i),
+                    (not other["valid"], other["id_digest"], other["id_offset"], k),
+                    (not row["valid"], row["id_digest"], row["id_offset"], i),
                 )
                 if ids[0] < ids[1]:
                     held.add(i)
