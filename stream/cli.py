@@ -4,7 +4,9 @@ failed, 2 wrong usage.
 
 from __future__ import annotations
 
+import io
 import os
+import re
 import signal
 import sys
 import traceback
@@ -125,11 +127,17 @@ def match_command(
         _fail(f"{error}. Nothing was written.", EXIT_UNREADABLE)
     except OSError as error:
         _fail(f"{error.filename or out}: {error.strerror}. Nothing was written.", EXIT_UNREADABLE)
-    if as_json:
-        sys.stdout.buffer.write(summary.to_json())
-        sys.stdout.flush()
-    else:
-        show_summary(Console(), summary, str(out))
+    except KeyboardInterrupt:
+        _say("stopped" if out.exists() else "stopped; nothing was written")
+        raise
+    try:
+        if as_json:
+            sys.stdout.buffer.write(summary.to_json())
+            sys.stdout.flush()
+        else:
+            show_summary(Console(), summary, str(out))
+    except OSError as error:
+        _fail(f"{out} is complete, but showing it failed: {error.strerror}", EXIT_UNREADABLE)
     if summary.inputs.unreadable:
         if as_json:
             for problem in summary.inputs.unreadable:
@@ -157,7 +165,7 @@ def inspect_command(
         archive, _, member = file.partition("!")
         path = Path(archive)
     if not path.is_file():
-        _fail(f"{path}: no such file", EXIT_USAGE)
+        _fail(f"{path}: {'not a file' if path.exists() else 'no such file'}", EXIT_USAGE)
     try:
         inspect_file(Console(), path, member, mask=mask, limit=limit)
     except ReassocError as error:
@@ -170,9 +178,12 @@ def _parse_day(text: str | None) -> date:
     if text is None:
         return today_in_new_york()
     try:
-        return date.fromisoformat(text)
+        # fromisoformat alone also takes 20260317 and 2026-W12-2, which are more likely slips.
+        if re.fullmatch(r"\d{4}-\d\d-\d\d", text, re.ASCII):
+            return date.fromisoformat(text)
     except ValueError:
-        _fail(f"--as-of {text}: not a date; write it as 2026-03-17", EXIT_USAGE)
+        pass
+    _fail(f"--as-of {text}: not a date; write it as 2026-03-17", EXIT_USAGE)
 
 
 def today_in_new_york() -> date:
@@ -235,6 +246,9 @@ def main() -> None:
     may hold a value.
     """
     signal.signal(signal.SIGTERM, _stop)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A terminal or a file name in another encoding must not end a run that went well.
+        sys.stdout.reconfigure(errors="replace")
     add_plugins()
     try:
         app()

@@ -225,10 +225,11 @@ def _batch_line(window: AchFiles, batch: int) -> str:
 def _entry_table() -> Table:
     table = Table(show_edge=False, pad_edge=False)
     for name in ("entry", "kind", "receiver", "account"):
-        table.add_column(name)
-    table.add_column("amount", justify="right")
-    table.add_column("trace number")
-    table.add_column("remittance trace (TRN02, TRN03)")
+        table.add_column(name, overflow="fold")
+    table.add_column("amount", justify="right", overflow="fold")
+    # Numbers that do not fit go on in the next line: cut off, they are worth nothing.
+    table.add_column("trace number", overflow="fold")
+    table.add_column("remittance trace (TRN02, TRN03)", overflow="fold")
     return table
 
 
@@ -248,7 +249,8 @@ def _entry_cells(window: AchFiles, row: int, mask: Mask) -> Iterator[str | Text]
 def _finding_text(window: AchFiles, row: int) -> Text:
     code = FindingCode(int(window.findings.code[row]))
     record = int(window.findings.record_number[row])
-    return Text(f"record {record}: {code.name}: {describe(code)}", _SEVERITY_STYLES[severity(code)])
+    place = f"record {record}: " if record else ""
+    return Text(f"{place}{code.name}: {describe(code)}", _SEVERITY_STYLES[severity(code)])
 
 
 def _by_row(owners: list[int]) -> dict[int, list[int]]:

@@ -125,10 +125,10 @@ class _Remittance:
     def _claims(self, start: int, stop: int) -> None:
         view = Table(show_edge=False, pad_edge=False)
         for name in ("claim or service", "patient or procedure", "date", "status"):
-            view.add_column(name)
+            view.add_column(name, overflow="fold")
         for name in ("charge", "paid", "patient"):
             view.add_column(name, justify="right", no_wrap=True)
-        view.add_column("adjustments")
+        view.add_column("adjustments", overflow="fold")
         patients = self._patients(start, stop)
         for claim in range(start, stop):
             self._claim(view, claim, patients.get(claim, ""))

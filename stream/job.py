@@ -74,7 +74,7 @@ def run_match(
     began = time.monotonic()
     with whole_or_nothing(out) as folder, ExitStack() as stack:
         stack.callback(close_archives)
-        found = discover(paths, exclude=out)
+        found = discover(paths, exclude=(out, folder))
         on_step("reading", sum(source.size_bytes for source in found.sources))
         with (folder / "findings.csv").open("wb") as findings:
             findings.write(FINDINGS_HEADER.encode() + b"\n")

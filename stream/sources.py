@@ -6,6 +6,7 @@ Everything here is about containers (folders, gzip, zip); what the bytes mean is
 from __future__ import annotations
 
 import os
+import re
 import stat
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,6 +24,10 @@ GZIP_MAGIC = b"\x1f\x8b"
 ZIP_MAGICS = (b"PK\x03\x04", b"PK\x05\x06")
 RUN_MARKS = ("summary.json", "matches.csv", "remittances.csv", "payments.csv")
 """A folder that holds all of these is the result of an earlier run: it is never taken for input."""
+UNFINISHED = re.compile(r"\..+\.partial-[0-9]+-[0-9a-f]{8}", re.S)
+"""Names of the private folders of runs, which a run that was killed leaves behind: what it released
+so far is never taken for input.
+"""
 
 
 class SourceError(ReassocError):
@@ -80,25 +85,26 @@ class _Found:
     status: os.stat_result
 
 
-def discover(arguments: Sequence[Path], *, exclude: Path | None = None) -> Discovery:
+def discover(arguments: Sequence[Path], *, exclude: Sequence[Path] = ()) -> Discovery:
     """Find the inputs under files and folders (recursively), expand zip archives, and name each.
 
     The order is that of the arguments, and by name within each. A file reached twice is read once.
     Names are relative to the argument; where two files under different arguments would get the same
     name, each of them gets its argument, as it was typed, in front (and `#n` behind where even that
-    is equal, as characters that cannot be shown can make it). `exclude` is a folder that is not
-    looked into (the output).
+    is equal, as characters that cannot be shown can make it). `exclude` are folders that are
+    not looked into (the output).
 
     Raises SourceError for an argument that does not exist and when there are more than INPUTS_MAX
     inputs.
     """
     result = Discovery()
+    avoid = {os.path.realpath(folder) for folder in exclude}
     found: list[_Found] = []
     seen: set[tuple[int, int]] = set()
     for number, argument in enumerate(arguments):
         if not argument.exists():
             raise SourceError(f"{argument}: no such file or folder")
-        for item in _walk(argument, number, exclude, result):
+        for item in _walk(argument, number, avoid, result):
             key = (item.status.st_dev, item.status.st_ino)
             if key not in seen:
                 seen.add(key)
@@ -113,12 +119,11 @@ def discover(arguments: Sequence[Path], *, exclude: Path | None = None) -> Disco
     return result
 
 
-def _walk(argument: Path, number: int, exclude: Path | None, result: Discovery) -> Iterator[_Found]:
+def _walk(argument: Path, number: int, avoid: set[str], result: Discovery) -> Iterator[_Found]:
     """The files of one argument, by name."""
     if not argument.is_dir():
         yield from _look(argument, printable(argument.name), number, result)
         return
-    avoid = None if exclude is None else os.path.realpath(exclude)
 
     def failed(error: OSError) -> None:
         place = os.path.relpath(error.filename or argument, argument)
@@ -128,8 +133,12 @@ def _walk(argument: Path, number: int, exclude: Path | None, result: Discovery) 
 
     paths: list[str] = []
     for folder, folders, files in os.walk(argument, onerror=failed):
-        if avoid is not None and os.path.realpath(folder) == avoid:
+        if os.path.realpath(folder) in avoid:
             folders.clear()
+        elif UNFINISHED.fullmatch(os.path.basename(folder)):
+            folders.clear()
+            place = printable(os.path.relpath(folder, argument))
+            result.passed_over.append(Problem(place, "left by a run that goes on or was killed"))
         elif set(RUN_MARKS).issubset(files):
             folders.clear()
             place = printable(os.path.relpath(folder, argument))

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from datetime import date
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -46,6 +50,15 @@ def test_json_is_all_that_stdout_holds(feed: Path, tmp_path: Path) -> None:
     assert summary["payments"]["by_funding"] == {"settled": {"count": 1, "cents": 120_000}}
 
 
+def test_a_result_inside_of_the_input_folder_is_not_its_own_input(feed: Path) -> None:
+    for number in (1, 2):
+        out = feed / f"result{number}"
+        run("match", feed, "--out", out, "--as-of", "2026-03-16")
+        inputs = json.loads((out / "summary.json").read_text())["inputs"]
+        assert (inputs["read"], inputs["unreadable"]) == (2, [])
+        assert [problem["file"] for problem in inputs["passed_over"]] == ["result1"][: number - 1]
+
+
 def test_the_table_says_what_happened(feed: Path, tmp_path: Path) -> None:
     result = run("match", feed, "--out", tmp_path / "out", "--as-of", "2026-03-15")
     assert result.exit_code == 0
@@ -81,7 +94,8 @@ def test_wrong_usage_ends_with_2_and_writes_nothing(feed: Path, tmp_path: Path) 
         assert (result.exit_code, words in result.stderr) == (2, True), (text, result.stderr)
         assert "policy.toml" in result.stderr.replace("\n", "")
     assert run("match", feed, "--out", out, "--policy", tmp_path / "none").exit_code == 2
-    assert run("match", feed, "--out", out, "--as-of", "16.3.2026").exit_code == 2
+    for day in ("16.3.2026", "20260316", "2026-W12-1", "2026-02-30"):
+        assert run("match", feed, "--out", out, "--as-of", day).exit_code == 2
     assert run("match", tmp_path / "none", "--out", out).exit_code == 2
     assert run("match", feed).exit_code == 2
     assert run("inspect", tmp_path / "none").exit_code == 2
@@ -100,6 +114,43 @@ def test_a_second_run_into_the_same_folder_says_so(feed: Path, tmp_path: Path) -
     assert (result.exit_code, "not an empty folder" in result.stderr.replace("\n", " ")) == (
         2,
         True,
+    )
+
+
+@pytest.mark.parametrize("flags", [[], ["--json"]])
+def test_a_result_that_cannot_be_shown_is_there(
+    feed: Path, tmp_path: Path, flags: list[str]
+) -> None:
+    out = tmp_path / "out"
+    with open("/dev/full", "w") as full:
+        ended = main("match", feed, "--out", out, "--as-of", "2026-03-16", *flags, stdout=full)
+    assert ended.returncode == 1
+    assert "is complete, but showing it failed" in ended.stderr
+    assert (out / "summary.json").exists()
+
+
+def test_a_terminal_of_another_encoding_is_no_fault(feed: Path) -> None:
+    ended = main("inspect", feed / "a", stdout=subprocess.PIPE, PYTHONIOENCODING="ascii")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "RIVER CLINIC" in ended.stdout
+
+
+def test_inspect_in_a_narrow_terminal_shows_whole_numbers(feed: Path) -> None:
+    text = CliRunner().invoke(cli.app, ["inspect", str(feed / "b")], env={"COLUMNS": "80"}).output
+    assert "…" not in text
+    assert (run("inspect", "/dev/null").exit_code, run("inspect", feed).exit_code) == (2, 2)
+
+
+def main(*arguments: object, stdout: Any, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own."""
+    code = "from reassoc.stream.cli import main; main()"
+    return subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+        env={**os.environ, **environment, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
 
 

@@ -12,7 +12,7 @@ import pytest
 from blake3 import blake3
 from small_feed import Entry, Marks, ach_file, interchange, remittance
 
-from reassoc.stream import contents, sources
+from reassoc.stream import contents, outputs, sources
 from reassoc.stream.contents import open_content
 from reassoc.stream.kinds import Kind, kind_of
 from reassoc.stream.sources import Source, SourceError, discover
@@ -55,6 +55,18 @@ def test_names_are_relative_sorted_and_expand_archives(tmp_path: Path) -> None:
     assert names(discover([tmp_path / "b" / "2.835"])) == ["2.835"]
 
 
+def test_what_a_killed_run_left_is_never_input(tmp_path: Path) -> None:
+    left = tmp_path / ".out.partial-4711-0123abcd" / "released"
+    left.mkdir(parents=True)
+    (left / "R_S_000000001.x12").write_bytes(X12)
+    (tmp_path / ".out.partial-x").write_bytes(X12)
+    found = discover([tmp_path])
+    assert names(found) == [".out.partial-x"]
+    assert [problem.name for problem in found.passed_over] == [".out.partial-4711-0123abcd"]
+    with outputs.whole_or_nothing(tmp_path / "out") as private:
+        assert sources.UNFINISHED.fullmatch(private.name)
+
+
 def test_a_file_reached_twice_is_read_once_and_equal_names_are_told_apart(tmp_path: Path) -> None:
     for folder in ("one", "two"):
         (tmp_path / folder).mkdir()
@@ -72,7 +84,7 @@ def test_the_output_and_earlier_runs_are_never_input(tmp_path: Path) -> None:
         (tmp_path / folder / "y").write_bytes(X12)
     for mark in sources.RUN_MARKS:
         (tmp_path / "earlier" / mark).write_bytes(b"")
-    found = discover([tmp_path], exclude=tmp_path / "out")
+    found = discover([tmp_path], exclude=[tmp_path / "out"])
     assert names(found) == ["x"]
     assert [problem.name for problem in found.passed_over] == ["earlier"]
 
