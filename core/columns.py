@@ -266,24 +266,21 @@ def build_table(name: str, taken: list[TakenColumn], source: Source) -> Table:
     """Make a Table of what a compiled scanner gave: (name, kind, doc, address, rows, owner) per
     column. No copy."""
     columns: dict[str, Column | TextColumn] = {}
+    arrays: dict[str, Column] = {}
     for column, kind, _, address, rows, owner in taken:
         if kind == "near":
-            columns[column] = TextColumn(
-                source, _near_refs(columns["offset"], address, rows, owner)
-            )
+            columns[column] = TextColumn(source, _near_refs(arrays["offset"], address, rows, owner))
         elif kind == "text":
             refs = _array(address, (rows, 2), "<u4", owner)
             columns[column] = TextColumn(source, refs)
         else:
-            columns[column] = _array(address, (rows,), _DTYPES[kind], owner)
+            columns[column] = arrays[column] = _array(address, (rows,), _DTYPES[kind], owner)
     kinds = {column: kind for column, kind, *_ in taken}
     docs = {column: doc for column, _, doc, *_ in taken}
     return Table(name, columns, kinds, docs)
 
 
-def _near_refs(
-    offsets: Column | TextColumn, address: int, rows: int, owner: object
-) -> npt.NDArray[np.uint32]:
+def _near_refs(offsets: Column, address: int, rows: int, owner: object) -> npt.NDArray[np.uint32]:
     """uint32[n, 2] of texts that are kept as uint16 distance from the row's offset, and length."""
     refs = _array(address, (rows, 2), "<u2", owner).astype(np.uint32)
     refs[:, 0] += offsets
