@@ -80,9 +80,10 @@ def profile_of(isa: bytes, gs: bytes, delimiters: Delimiters, fallback: Fallback
     empty.
 
     delimiters : element separator, component separator, segment terminator; the component separator
-    may be 0 where there is no ISA. Without an ISA the identities come from the GS, and without that
-    from `fallback`, with the qualifier ZZ (mutually defined). Without a GS its identities are those
-    of the ISA.
+    may be 0 where there is no ISA. A component or repetition separator that is also another
+    delimiter is replaced: what is released must be readable. Without an ISA the identities come
+    from the GS, and without that from `fallback`, with the qualifier ZZ (mutually defined). Without
+    a GS its identities are those of the ISA.
     """
     element, component, terminator = delimiters
     parts = _elements(isa, element, terminator, 17)
@@ -91,13 +92,17 @@ def profile_of(isa: bytes, gs: bytes, delimiters: Delimiters, fallback: Fallback
     version = group[8] or spare.version or (VERSION_4010 if parts[12] == b"00401" else VERSION_5010)
     sender = parts[6] or group[2] or spare.sender or b"UNKNOWN"
     receiver = parts[8] or group[3] or spare.receiver or b"UNKNOWN"
-    component = component or _free_byte(b":><", (element, terminator))
+    if component in (0, element, terminator):
+        component = _free_byte(b":><", (element, terminator))
     isa_version = parts[12] or (b"00401" if version.startswith(b"004") else b"00501")
     standard = (
         b"U"
         if isa_version < b"00402"
         else bytes((_free_byte(b"^!+&", (element, terminator, component)),))
     )
+    repetition = parts[11][:1]
+    if not repetition or repetition in bytes((element, terminator, component)):
+        repetition = standard
     return Profile(
         receiver_qualifier=parts[7] or b"ZZ",
         receiver=receiver,
@@ -111,7 +116,7 @@ def profile_of(isa: bytes, gs: bytes, delimiters: Delimiters, fallback: Fallback
         usage=parts[15] or b"P",
         element=element,
         component=component,
-        repetition=parts[11] or standard,
+        repetition=repetition,
         terminator=terminator,
     )
 

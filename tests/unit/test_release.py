@@ -177,6 +177,11 @@ def test_identities_that_no_isa_can_hold_are_made_to_fit() -> None:
     bare = profile_of(b"", b"", (42, 58, 126), Fallback(b"1234567890", b"A*B", b"005010X221A1"))
     assert write_isa(bare, 1, DAY)[54:69] == b"A B            "
     assert (bare.sender, bare.version, bare.usage) == (b"1234567890", b"005010X221A1", b"P")
+    for clash in (b"*", b"~", b":", b""):
+        usual = isa.replace(b"*^*", b"*" + clash + b"*")
+        assert profile_of(usual, gs, (42, 58, 126), None).repetition == b"^", clash
+    for component in b"*~\0":
+        assert profile_of(isa, gs, (42, component, 126), None).component == ord(":")
     old = profile_of(b"", b"", (42, 0, 58), Fallback(b"USA", b"", b"004010X091A1"))
     assert write_isa(old, 1, DAY)[82:83] == b"U"
     assert write_isa(old, 1, DAY)[35:38] == b"USA"
