@@ -64,13 +64,20 @@ def generate(
             one_file=files == "one",
         )
         summary = _run(out, options, errors)
-    except (FeedError, OSError) as fault:
-        errors.print(f"reassoc generate: {fault}", highlight=False, markup=False, soft_wrap=True)
+    except FeedError as fault:
+        _say(errors, str(fault))
+        raise typer.Exit(EXIT_USAGE) from None
+    except OSError as fault:
+        _say(errors, f"{out}: {fault.strerror}. Nothing was written.")
         raise typer.Exit(EXIT_USAGE) from None
     if json_:
         typer.echo(json.dumps(summary.to_dict()))
     else:
         Console().print(_table(summary, out))
+
+
+def _say(errors: Console, message: str) -> None:
+    errors.print(f"reassoc generate: {message}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _rates(texts: list[str]) -> dict[str, int]:
@@ -79,11 +86,15 @@ def _rates(texts: list[str]) -> dict[str, int]:
     for text in texts:
         name, equals, value = text.partition("=")
         try:
-            fraction = Fraction(value)
+            # An exponent could ask for a number of any length.
+            fraction = Fraction(value if len(value) <= 30 and "e" not in value.lower() else "")
         except (ValueError, ZeroDivisionError):
             fraction = Fraction(-1)
         if not equals or not 0 <= fraction <= 1:
-            raise FeedError(f"--rate {text}: write CASE=FRACTION with a fraction between 0 and 1")
+            raise FeedError(
+                f"--rate {text}: write CASE=FRACTION with a fraction between 0 and 1, "
+                "as 0.05 or 1/20"
+            )
         rates_ppm[name] = round(fraction * RATE_UNIT)
     return rates_ppm
 

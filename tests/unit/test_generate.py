@@ -270,6 +270,7 @@ def test_command_prints_a_table_or_json(tmp_path: Path) -> None:
     [
         ["--rate", "check=2"],
         ["--rate", "check"],
+        ["--rate", "check=1e999999999"],
         ["--rate", "nothing=0.1"],
         ["--files", "few"],
         ["--payments", "-3"],
@@ -279,6 +280,12 @@ def test_command_prints_a_table_or_json(tmp_path: Path) -> None:
 def test_usage_errors_exit_with_2(tmp_path: Path, arguments: list[str]) -> None:
     start = ["--out", str(tmp_path / "feed"), "--payments", "5"]
     assert CliRunner().invoke(app(), start + arguments).exit_code == 2
+
+
+def test_a_folder_that_cannot_be_written_is_named() -> None:
+    ended = CliRunner().invoke(app(), ["--out", "/proc/no/place", "--payments", "1"])
+    assert "/proc/no/place: No such file" in ended.stderr
+    assert "Nothing was written" in ended.stderr
 
 
 def test_payments_fall_on_banking_days() -> None:
