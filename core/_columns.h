@@ -96,7 +96,7 @@ static inline void column_advise(void *memory, size_t size) {
  * pages, and slabs that were given back are kept for the next window: fresh 4 KiB pages for two
  * hundred columns cost more than filling them (bench/test_bench_x12.py). What is kept is bounded;
  * slab_cache_clear gives it back. */
-#define SLAB_CACHE_BYTES_MAX ((size_t)256 << 20)
+#define SLAB_CACHE_BYTES_MAX ((size_t)384 << 20)
 enum { SLAB_CACHE_COUNT_MAX = 128, SLAB_CACHE_BYTES_MIN = 16 << 10 };
 
 typedef struct {
@@ -191,7 +191,7 @@ static inline int table_reserve(void *table, const column_spec *specs, size_t sp
                                 size_t wanted) {
     table_head *head = (table_head *)table;
     if (wanted <= head->capacity) return 0;
-    size_t capacity = head->capacity + head->capacity / 2, size = 0;
+    size_t capacity = head->capacity + head->capacity / 8, size = 0; /* callers estimate ahead */
     if (capacity < wanted) capacity = wanted;
     for (size_t i = 0; i < spec_count; i++) size += column_bytes(capacity, &specs[i]);
     char *slab = slab_allocate(size), *place = slab;

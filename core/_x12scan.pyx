@@ -120,7 +120,7 @@ def active_kernel() -> str:
 
 
 def release_memory() -> int:
-    """Give back the memory kept for the next window (at most 256 MiB); returns its bytes."""
+    """Give back the memory kept for the next window (at most 384 MiB); returns its bytes."""
     return slab_cache_clear()
 
 
