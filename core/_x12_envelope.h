@@ -52,6 +52,12 @@ static inline size_t skip_blanks(const uint8_t *data, size_t at, size_t size) {
     return at;
 }
 
+/* Past blanks and empty segments: some writers double their terminators. */
+static inline size_t skip_empty(const uint8_t *data, size_t at, size_t size, uint8_t terminator) {
+    while (at < size && (is_blank(data[at]) || data[at] == terminator)) at++;
+    return at;
+}
+
 /* The byte behind the segment id at `at`, which a line wrap may have cut; 0 where another id stands
  * there. */
 static inline size_t id_end(const uint8_t *data, size_t at, size_t size, const char *id) {
@@ -154,7 +160,7 @@ static inline void settle_terminator(const uint8_t *data, size_t at, size_t size
         header->end = next + 1;
         return;
     }
-    size_t after = skip_blanks(data, header->end, size);
+    size_t after = skip_empty(data, header->end, size, behind);
     if (next_segment_ending(data, after, size, separator) != 0) return;
     for (size_t probe = at + 2; probe < at + 12 && probe < size; probe++) {
         ending = next_segment_ending(data, probe, size, separator);
@@ -202,7 +208,7 @@ static inline header_status read_followed_isa(const uint8_t *data, size_t at, si
                                               bool final, x12_header *header) {
     header_status status = read_isa(data, at, size, final, header);
     if (status != HEADER_FOUND) return status;
-    const size_t next = skip_blanks(data, header->end, size);
+    const size_t next = skip_empty(data, header->end, size, header->delimiters.terminator);
     if (!final && size - next < SEGMENT_PROBE_BYTES) return HEADER_NEEDS_MORE;
     if (next == size) return HEADER_FOUND;
     return next_segment_ending(data, next, size, header->delimiters.separator) != 0 ? HEADER_FOUND

@@ -163,7 +163,7 @@ def _settle(data: bytes, separator: int, at: int) -> tuple[int, int, int, bool]:
         return component, ending, at + 1, True
     if behind in _LINE_END and following < len(data) and not is_alphanumeric(data[following]):
         return component, data[following], following + 1, False
-    if ending_byte(data, skip_layout(data, at + 2), separator) is None:
+    if ending_byte(data, skip_empty(data, at + 2, behind), separator) is None:
         for probe in range(at + 2, at + 2 + OVERLONG_ISA16_BYTES_MAX):
             ending = ending_byte(data, probe, separator)
             if ending is not None:
@@ -247,7 +247,7 @@ def find_isa(data: bytes, start: int, stop: int) -> int:
 
 def is_followed(data: bytes, isa: Isa) -> bool:
     """Whether a GS, TA1, IEA or ST stands behind the ISA, or nothing at all."""
-    following = skip_layout(data, isa.end)
+    following = skip_empty(data, isa.end, isa.delimiters.terminator)
     return (
         following == len(data) or ending_byte(data, following, isa.delimiters.element) is not None
     )
@@ -259,6 +259,13 @@ def may_hide_isa(segment: Segment, known: bool) -> bool:
         return True
     trailers = (b"GS", b"ST", b"SE", b"GE", b"IEA")
     return segment.name in trailers and len(segment.elements[-1][1]) > TRAILER_ELEMENT_BYTES_MAX
+
+
+def skip_empty(data: bytes, offset: int, terminator: int) -> int:
+    """First byte from `offset` on that is neither layout nor a terminator doubled."""
+    while offset < len(data) and (data[offset] in LAYOUT or data[offset] == terminator):
+        offset += 1
+    return offset
 
 
 def skip_layout(data: bytes, offset: int) -> int:

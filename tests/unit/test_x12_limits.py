@@ -71,3 +71,10 @@ def test_a_hundred_thousand_transactions_and_none() -> None:
     assert len(read.transactions) == 100_000
     assert int(read.transactions.paid_cents.sum()) == 100_000 * 1000
     assert len(read.findings) == 0
+
+
+def test_terminators_doubled_behind_the_isa() -> None:
+    data = HEAD.replace(b":~GS", b":~~\r\n~GS") + transaction(1) + TAIL % 1
+    read = read_835(data)
+    assert read.interchanges.component_separator.tolist() == [ord(":")]
+    assert len(read.findings) == 0
