@@ -137,7 +137,7 @@ static inline void *slab_allocate(size_t size) {
     size += sizeof(slab_head);
     if (size >= SLAB_CACHE_BYTES_MIN) slab = slab_cache_take(size);
     if (slab != NULL) return slab + 1;
-    if (size >= 2 * HUGE_PAGE_BYTES) {
+    if (size >= HUGE_PAGE_BYTES / 2) {
         void *memory = NULL;
         size = (size + HUGE_PAGE_BYTES - 1) / HUGE_PAGE_BYTES * HUGE_PAGE_BYTES;
         if (posix_memalign(&memory, HUGE_PAGE_BYTES, size) != 0) return NULL;
