@@ -111,6 +111,16 @@ static struct {
     size_t bytes;
 } slab_cache = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
+/* With the lock held. The order, oldest first, stays. */
+static inline slab_head *slab_cache_remove(size_t place) {
+    slab_head *slab = slab_cache.slabs[place];
+    slab_cache.count--;
+    slab_cache.bytes -= slab->size;
+    memmove(&slab_cache.slabs[place], &slab_cache.slabs[place + 1],
+            (slab_cache.count - place) * sizeof(slab_head *));
+    return slab;
+}
+
 /* A kept slab of at least `size` bytes and at most twice that, or NULL. */
 static inline slab_head *slab_cache_take(size_t size) {
     slab_head *found = NULL;
@@ -125,8 +135,7 @@ static inline slab_head *slab_cache_take(size_t size) {
         }
     }
     if (found != NULL) {
-        slab_cache.slabs[best] = slab_cache.slabs[--slab_cache.count];
-        slab_cache.bytes -= found->size;
+        slab_cache_remove(best);
     }
     pthread_mutex_unlock(&slab_cache.lock);
     return found;
@@ -151,20 +160,26 @@ static inline void *slab_allocate(size_t size) {
     return slab + 1;
 }
 
+/* What is kept longest goes first, so that a program that turns to smaller files keeps those slabs.
+ */
 static inline void slab_free(void *memory) {
     if (memory == NULL) return;
     slab_head *slab = (slab_head *)memory - 1;
-    if (slab->size >= SLAB_CACHE_BYTES_MIN) {
-        pthread_mutex_lock(&slab_cache.lock);
-        if (slab_cache.count < SLAB_CACHE_COUNT_MAX &&
-            slab_cache.bytes + slab->size <= SLAB_CACHE_BYTES_MAX) {
-            slab_cache.bytes += slab->size;
-            slab_cache.slabs[slab_cache.count++] = slab;
-            slab = NULL;
-        }
-        pthread_mutex_unlock(&slab_cache.lock);
+    slab_head *evicted[SLAB_CACHE_COUNT_MAX + 1];
+    size_t evicted_count = 0;
+    if (slab->size < SLAB_CACHE_BYTES_MIN || slab->size > SLAB_CACHE_BYTES_MAX) {
+        free(slab);
+        return;
     }
-    free(slab);
+    pthread_mutex_lock(&slab_cache.lock);
+    while (slab_cache.count == SLAB_CACHE_COUNT_MAX ||
+           slab_cache.bytes + slab->size > SLAB_CACHE_BYTES_MAX) {
+        evicted[evicted_count++] = slab_cache_remove(0);
+    }
+    slab_cache.bytes += slab->size;
+    slab_cache.slabs[slab_cache.count++] = slab;
+    pthread_mutex_unlock(&slab_cache.lock);
+    while (evicted_count > 0) free(evicted[--evicted_count]);
 }
 
 static inline size_t slab_cache_clear(void) {
