@@ -9,6 +9,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 
 PYTHON_MIN = (3, 11)
@@ -27,10 +28,7 @@ def missing() -> str | None:
         return (
             f"{header} is missing: install Python's headers (Debian: apt-get install python3-dev)"
         )
-    try:
-        import ensurepip  # noqa: F401
-        import venv  # noqa: F401  (Debian ships it apart)
-    except ImportError:
+    if find_spec("ensurepip") is None or find_spec("venv") is None:  # Debian ships them apart
         return "Python's venv module is missing: install it (Debian: apt-get install python3-venv)"
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "probe.c"

@@ -138,7 +138,7 @@ def test_two_threads(
 ) -> None:
     """Two files in two threads against one file in one: the GIL is released for a window.
 
-    In windows, as files of this size are read; whole, where the columns of both files, some 500 MB,
+    In windows, as files of this size are read; whole, where the columns of both files, some 340 MB,
     go through the memory bus of two cores at once.
     """
     other = bytes(bytearray(feed.data))

@@ -10,6 +10,7 @@ import re
 import signal
 import sys
 import traceback
+from collections.abc import Callable
 from datetime import date, datetime
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -229,7 +230,7 @@ def add_plugins() -> None:
             app.command(point.name)(command)
 
 
-def _broken(reason: str):  # type: ignore[no-untyped-def]
+def _broken(reason: str) -> Callable[[], None]:
     def broken() -> None:
         _fail(reason, EXIT_USAGE)
 
