@@ -251,7 +251,7 @@ typedef struct {
     const int32_t *dates;
     const uint64_t *digests;
     const int64_t *offsets;
-    const uint32_t *holds; /* reasons against matching it by itself */
+    const int64_t *holds; /* reasons against matching it by itself */
 } item_columns;
 
 /* High bit of each byte that is a capital letter or a digit; bytes from 0x80 on may come out either

@@ -63,7 +63,7 @@ cdef extern from "_keys.h" nogil:
         const int32_t *dates
         const uint64_t *digests
         const int64_t *offsets
-        const uint32_t *holds
+        const int64_t *holds
 
     void make_trace_forms(const uint8_t *raw, size_t size, trace_forms *forms) noexcept
     void strip_affixes(trace_forms *forms, const affix_sets *sets, uint32_t which) noexcept
@@ -112,8 +112,8 @@ cdef extern from "_resolve.h" nogil:
     ctypedef struct matching:
         const item_set *left
         const item_set *right
-        const uint32_t *left_hold
-        const uint32_t *right_hold
+        const int64_t *left_hold
+        const int64_t *right_hold
         const uint64_t *payee_tin
         const uint64_t *payee_entity
         const uint64_t *left_digest
@@ -122,8 +122,8 @@ cdef extern from "_resolve.h" nogil:
         const int64_t *right_offset
         int32_t window_days
         uint32_t auto_tiers
-        uint32_t *left_reason
-        uint32_t *right_reason
+        int64_t *left_reason
+        int64_t *right_reason
         pair_table *pairs
 
     ctypedef struct carried_pairs:
@@ -131,7 +131,7 @@ cdef extern from "_resolve.h" nogil:
         const int32_t *right
         const uint8_t *status
         const uint8_t *tier
-        const uint32_t *reason
+        const int64_t *reason
         const uint32_t *rivals
         size_t count
 

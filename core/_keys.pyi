@@ -45,7 +45,7 @@ class PayerTable:
 class Items:
     digests: _U64
     offsets: _I64
-    holds: _U32
+    holds: _I64
     keys: _U64
     usable: _U8
     def __init__(
@@ -60,7 +60,7 @@ class Items:
         dates: _I32,
         digests: _U64,
         offsets: _I64,
-        holds: _U32,
+        holds: _I64,
     ) -> None: ...
     def __len__(self) -> int: ...
     def trace_hashes(self, rows: _I32) -> _U64: ...
@@ -75,11 +75,11 @@ class Matching:
         right: Items,
         window_days: int,
         auto_tiers: int,
-        left_reason: _U32,
-        right_reason: _U32,
+        left_reason: _I64,
+        right_reason: _I64,
     ) -> None: ...
     def put(
-        self, left: _I32, right: _I32, status: _U8, tier: _U8, reason: _U32, rivals: _U32
+        self, left: _I32, right: _I32, status: _U8, tier: _U8, reason: _I64, rivals: _U32
     ) -> None: ...
     def settle(self, partner: _I32, blocks: _I32, payee_tin: _U64, payee_entity: _U64) -> None: ...
     def put_outcomes(

@@ -174,7 +174,7 @@ cdef class Items:
     source, refs : text column of the traces  payer_source, payer_refs : of the payers
     payers : numbers and rules of payers; new ones are added
     cents : int64[n], dates : int32[n], digests : uint64[n], offsets : int64[n]
-    holds : uint32[n]                         reasons that keep an item out of automatic matching
+    holds : int64[n]                         reasons that keep an item out of automatic matching
 
     keys : uint64[n]      hash of N4 and P2
     usable : uint8[n]     USABLE_TRACE (N3 is not empty) and USABLE_PAYER
@@ -195,7 +195,7 @@ cdef class Items:
                  const uint32_t[:, ::1] payer_refs not None, PayerTable payers not None,
                  Affixes affixes not None, const int64_t[::1] cents not None,
                  const int32_t[::1] dates not None, const uint64_t[::1] digests not None,
-                 const int64_t[::1] offsets not None, const uint32_t[::1] holds not None):
+                 const int64_t[::1] offsets not None, const int64_t[::1] holds not None):
         cdef item_columns columns
         cdef size_t rows = refs.shape[0]
         cdef uintptr_t address
@@ -333,23 +333,23 @@ cdef class Matching:
 
     left, right : remittances, payments
     auto_tiers : bit k set where tier k may match by itself
-    left_reason, right_reason : uint32[n], uint32[m]   statuses.Reason of items; written into
+    left_reason, right_reason : int64[n], int64[m]   statuses.Reason of items; written into
     """
 
     cdef matching m
     cdef pair_table pairs
     cdef Items left, right
-    cdef const uint32_t[::1] left_hold, right_hold
+    cdef const int64_t[::1] left_hold, right_hold
     cdef const uint64_t[::1] left_digests, right_digests
     cdef const int64_t[::1] left_offsets, right_offsets
-    cdef uint32_t[::1] left_reason, right_reason
+    cdef int64_t[::1] left_reason, right_reason
 
     def __dealloc__(self):
         table_free(&self.pairs)
 
     def __init__(self, Items left not None, Items right not None, int32_t window_days,
-                 uint32_t auto_tiers, uint32_t[::1] left_reason not None,
-                 uint32_t[::1] right_reason not None):
+                 uint32_t auto_tiers, int64_t[::1] left_reason not None,
+                 int64_t[::1] right_reason not None):
         check_rows(left_reason.shape[0], left.c.rows)
         check_rows(right_reason.shape[0], right.c.rows)
         self.left, self.right = left, right
@@ -370,7 +370,7 @@ cdef class Matching:
 
     def put(self, const int32_t[::1] left not None, const int32_t[::1] right not None,
             const uint8_t[::1] status not None, const uint8_t[::1] tier not None,
-            const uint32_t[::1] reason not None, const uint32_t[::1] rivals not None):
+            const int64_t[::1] reason not None, const uint32_t[::1] rivals not None):
         """Add pairs that the caller decided, one row each; what agrees is looked up. O(k)."""
         cdef carried_pairs pairs
         cdef int failed

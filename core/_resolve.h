@@ -27,7 +27,7 @@
     X(uint64, match_id, "made of both ids; pairs of one bulk match share it")                      \
     X(uint8, status, "statuses.MatchStatus")                                                       \
     X(uint8, tier, "statuses.Tier")                                                                \
-    X(uint32, reason, "statuses.Reason flags")                                                     \
+    X(int64, reason, "statuses.Reason flags")                                                     \
     X(uint16, agreed, "statuses.Field flags")                                                      \
     X(uint16, differed, "statuses.Field flags")                                                    \
     X(uint16, rewrites, "statuses.Rewrite flags")                                                  \
@@ -66,9 +66,8 @@ enum { TIER_NONE = 0, TIER_1 = 1, TIER_2 = 2, TIER_3 = 3, TIER_5 = 5, TIER_OUT_O
 
 typedef struct {
     const item_set *left, *right; /* remittances, payments */
-    const uint32_t
-        *left_hold; /* reasons that keep a remittance out of automatic matching, 0 for none */
-    const uint32_t *right_hold;
+    const int64_t *left_hold; /* reasons against automatic matching, 0 for none */
+    const int64_t *right_hold;
     const uint64_t
         *payee_tin; /* hashes, only filled for remittances that stand in blocks; 0 for unknown */
     const uint64_t *payee_entity;
@@ -76,7 +75,7 @@ typedef struct {
     const int64_t *left_offset, *right_offset;
     int32_t window_days;
     uint32_t auto_tiers;                  /* bit k: tier k may match by itself */
-    uint32_t *left_reason, *right_reason; /* out: reasons of items are added to what stands there */
+    int64_t *left_reason, *right_reason; /* out: reasons of items are added to what stands there */
     pair_table *pairs;                    /* out */
 } matching;
 
@@ -125,13 +124,13 @@ static inline int is_held(const matching *m, int32_t left_row, int32_t right_row
     return ((m->left->items[left_row].flags | m->right->items[right_row].flags) & ITEM_HELD) != 0;
 }
 
-static inline uint32_t held_reasons(const matching *m, int32_t left_row, int32_t right_row) {
+static inline int64_t held_reasons(const matching *m, int32_t left_row, int32_t right_row) {
     return is_held(m, left_row, right_row) ? m->left_hold[left_row] | m->right_hold[right_row] : 0;
 }
 
 /* Append a pair; the table has room (see reserve_pairs). */
 static inline void put_pair(const matching *m, int32_t left_row, int32_t right_row, int status,
-                            int tier, uint32_t reason, uint32_t rivals) {
+                            int tier, int64_t reason, uint32_t rivals) {
     const match_item *r = &m->left->items[left_row], *p = &m->right->items[right_row];
     pair_table *out = m->pairs;
     size_t at = out->rows++;
@@ -155,7 +154,7 @@ static inline void put_pair(const matching *m, int32_t left_row, int32_t right_r
 /* A pair whose remittance lay in the payment: what it agrees on is looked up, not known from a key.
  */
 static inline void put_carried(const matching *m, int32_t left_row, int32_t right_row, int status,
-                               int tier, uint32_t reason, uint32_t rivals) {
+                               int tier, int64_t reason, uint32_t rivals) {
     const match_item *r = &m->left->items[left_row], *p = &m->right->items[right_row];
     size_t at = m->pairs->rows;
     put_pair(m, left_row, right_row, status, tier, reason, rivals);
@@ -186,7 +185,7 @@ static inline void settle_couple(const matching *m, int32_t left_row, int32_t ri
         put_pair(m, left_row, right_row, held ? STATUS_REVIEW : STATUS_VARIANCE, TIER_5,
                  REASON_AMOUNT_DIFFERS, 0);
     } else {
-        uint32_t reason = m->auto_tiers >> tier & 1 ? 0 : REASON_TIER_TO_REVIEW;
+        int64_t reason = m->auto_tiers >> tier & 1 ? 0 : REASON_TIER_TO_REVIEW;
         put_pair(m, left_row, right_row, held || reason ? STATUS_REVIEW : STATUS_AUTO, tier, reason,
                  0);
     }
@@ -212,7 +211,8 @@ static inline int settle_couples(const matching *m, const int32_t *partner) {
 typedef struct {
     const int32_t *left, *right;
     const uint8_t *status, *tier;
-    const uint32_t *reason, *rivals;
+    const int64_t *reason;
+    const uint32_t *rivals;
     size_t count;
 } carried_pairs;
 
@@ -311,7 +311,7 @@ static inline void put_review(block *b, size_t i, size_t j, int edge) {
     uint32_t same = b->left_degree[i] + b->right_degree[j],
              other = b->left_loose[i] + b->right_loose[j];
     uint32_t rivals = edge == TIER_5 ? same + other - 2 : same - 2;
-    uint32_t reason = b->conflict[i] ? REASON_CONFLICT : 0;
+    int64_t reason = b->conflict[i] ? REASON_CONFLICT : 0;
     int held = reason || is_held(m, b->left[i], b->right[j]);
     int status = STATUS_REVIEW;
     if (rivals > 0) reason |= REASON_TIE;
@@ -379,7 +379,7 @@ static inline int rank_items(const void *x, const void *y) {
 
 static inline ranked_item *rank_side(const item_set *set, const uint64_t *digests,
                                      const int64_t *offsets, const int32_t *rows, size_t count,
-                                     uint32_t *reasons) {
+                                     int64_t *reasons) {
     ranked_item *ranked = malloc((count + 1) * sizeof *ranked);
     if (ranked == NULL) return NULL;
     for (size_t i = 0; i < count; i++) {
@@ -394,7 +394,7 @@ static inline ranked_item *rank_side(const item_set *set, const uint64_t *digest
 static inline void put_large_pair(const matching *m, int32_t left_row, int32_t right_row,
                                   size_t rivals) {
     int edge = edge_tier(m, &m->left->items[left_row], &m->right->items[right_row]);
-    uint32_t reason = REASON_BLOCK_TOO_LARGE | (rivals > 0 ? REASON_TIE : 0);
+    int64_t reason = REASON_BLOCK_TOO_LARGE | (rivals > 0 ? REASON_TIE : 0);
     if (edge < TIER_1 || edge > TIER_3) return;
     put_pair(m, left_row, right_row, STATUS_REVIEW, edge, reason,
              rivals > UINT32_MAX ? UINT32_MAX : (uint32_t)rivals);
@@ -493,7 +493,7 @@ static inline void put_outcomes(const matching *m, const outcome_columns *out) {
     for (size_t i = 0; i < pairs->rows; i++) {
         int32_t left = pairs->remittance[i], right = pairs->payment[i];
         uint8_t status = pairs->status[i], settled = out->settled[right];
-        uint32_t reason = pairs->reason[i];
+        int64_t reason = pairs->reason[i];
         if (!out->left_valid[left]) reason |= REASON_REMITTANCE_INVALID;
         if (!out->right_valid[right]) reason |= REASON_PAYMENT_INVALID;
         if (status == STATUS_AUTO && !settled) reason |= REASON_NOT_SETTLED;

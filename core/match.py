@@ -23,10 +23,8 @@ import numpy.typing as npt
 from reassoc.core import _keys
 from reassoc.core.calendar import BankingCalendar
 from reassoc.core.columns import DATE_NONE, build_table
-from reassoc.core.ordering import id_keys, ids_ascend, pair_order
-from reassoc.core.policy import Policy, longest_first
-from reassoc.core.pool import PaymentColumns, RemittanceColumns, text_parts
-from reassoc.core.screening import (
+from reassoc.core.matching.ordering import id_keys, ids_ascend, pair_order
+from reassoc.core.matching.screening import (
     Flags,
     Mask,
     ScreenedPayments,
@@ -37,6 +35,8 @@ from reassoc.core.screening import (
     screen_remittances,
     set_flag,
 )
+from reassoc.core.policy import Policy, longest_first
+from reassoc.core.pool import PaymentColumns, RemittanceColumns, text_parts
 from reassoc.core.statuses import (
     Funding,
     MatchStatus,
@@ -66,16 +66,16 @@ class Matches:
     remittance, payment : int32[k]   rows in `remittances` and `payments`
     match_id : uint64[k]             made of both ids; pairs of one bulk match share it
     status, tier : uint8[k]          MatchStatus, Tier
-    reason : uint32[k]               Reason flags, see reason_text
+    reason : int64[k]               Reason flags, see reason_text
     agreed, differed : uint16[k]     Field flags; a field that one side lacks is in neither
     rewrites : uint16[k]             Rewrite flags: the normal forms that made trace and payer equal
     rivals : uint32[k]               other candidates that either side had
     days_apart : int32[k]            payment's date less the remittance's; DATE_NONE for none
     funded : bool[k]                 the payment has settled at `as_of`
-    remittance_status : uint8[n]     RemittanceStatus        remittance_reason : uint32[n]
+    remittance_status : uint8[n]     RemittanceStatus        remittance_reason : int64[n]
     release : bool[n]                may be posted now: matched automatically and funded, or no
                                      funds expected; valid on both sides and not held
-    payment_status : uint8[m]        PaymentStatus           payment_reason : uint32[m]
+    payment_status : uint8[m]        PaymentStatus           payment_reason : int64[m]
     payment_funding : uint8[m]       Funding
     remittances, payments            the pools that the rows count in
     """
@@ -249,7 +249,7 @@ def _pair_carried(
         raise ValueError(f"payment_row {carriers.max()} is no row of the {len(right)} payments")
     rows, carriers = rows[paid.money[carriers]], carriers[paid.money[carriers]]
     held = ~paid.open[carriers]
-    seen.reason[rows[held]] |= np.uint32(Reason.CARRIER_NOT_USABLE)
+    seen.reason[rows[held]] |= np.int64(Reason.CARRIER_NOT_USABLE)
     seen.open[rows[held]] = False
     rows, carriers = rows[~held], carriers[~held]
     siblings = np.bincount(carriers, minlength=len(right))[carriers].astype(np.uint32)
@@ -262,7 +262,7 @@ def _pair_carried(
     status[takes & alone & equal & decidable] = MatchStatus.AUTO
     status[takes & alone & ~equal] = MatchStatus.VARIANCE
     tier = np.where(alone & ~equal, np.uint8(Tier.T5), np.uint8(Tier.T0))
-    reason = np.zeros(len(rows), np.uint32)
+    reason = np.zeros(len(rows), np.int64)
     set_flag(reason, ~alone, Reason.CARRIED_SEVERAL)
     set_flag(reason, ~equal, Reason.AMOUNT_DIFFERS)
     set_flag(reason, equal & alone & (not decidable), Reason.TIER_TO_REVIEW)
@@ -398,5 +398,5 @@ def _explain_payments(right: PaymentColumns, paid: ScreenedPayments) -> None:
     waiting = paid.status == PaymentStatus.UNMATCHED
     set_flag(paid.reason, waiting, Reason.NO_COUNTERPART)
     if waiting.any():
-        traceless = paid.reason & np.uint32(Reason.NO_TRACE) != 0
+        traceless = paid.reason & np.int64(Reason.NO_TRACE) != 0
         paid.status[waiting & unmarked & traceless] = PaymentStatus.NOT_CLAIM_PAYMENT

@@ -40,6 +40,7 @@ class PayerRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     name: str = ""
     trace_prefixes: tuple[str, ...] = ()
     trace_suffixes: tuple[str, ...] = ()
+    auto_tiers: tuple[str, ...] = ()
 
 
 class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -62,6 +63,17 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     trace_window_days: int = 180
     review_tiers: tuple[str, ...] = ()
+    auto_tiers: tuple[str, ...] = ()
+    payee_window_banking_days: int = 5
+    bulk_window_banking_days: int = 3
+    suggestion_window_banking_days: int = 5
+    bulk_items_max: int = 25
+    bulk_work_max: int = 200_000
+    candidates_max: int = 5
+    return_window_days: int = 60
+    reversal_window_banking_days: int = 5
+    posting_window_banking_days: int = 1
+    close_tiers: tuple[str, ...] = ("T2", "T3", "T6", "T7", "T8", "T9")
     payers: tuple[PayerRule, ...] = ()
     trace_prefixes: tuple[str, ...] = ()
     trace_suffixes: tuple[str, ...] = ()

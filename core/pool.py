@@ -118,7 +118,9 @@ class RemittanceColumns(_Columns):
     paid_cents is BPR02, effective_date BPR16 (days, DATE_NONE), payment_method BPR04, handling
     BPR01, currency CUR02 (empty is USD), credit_debit BPR03. body_hash is 0 where it is not known.
     valid is the final verdict: transaction, group and interchange. payment_row is the row of the
-    payment whose CTX entry carried the 835, -1 for none.
+    payment whose CTX entry carried the 835, -1 for none. payee_entity_qualifier is N103 of the
+    payee (XX NPI, FI TIN), payer_bank and payer_account BPR07 and BPR09. adjustments holds the PLBs
+    as packed ADJUSTMENT records, see `adjustments_of`.
     """
 
     id_digest: npt.NDArray[np.uint64]
@@ -135,7 +137,11 @@ class RemittanceColumns(_Columns):
     payee_account: TextColumn
     payee_entity_id: TextColumn
     payee_tin: TextColumn
+    payee_entity_qualifier: npt.NDArray[np.bytes_]
     payer_name: TextColumn
+    payer_bank: TextColumn
+    payer_account: TextColumn
+    adjustments: TextColumn
     body_hash: npt.NDArray[np.uint64]
     valid: npt.NDArray[np.bool_]
     payment_row: npt.NDArray[np.int32]
@@ -201,7 +207,11 @@ class RemittanceColumns(_Columns):
             payee_account=table.payee_account,
             payee_entity_id=table.payee_entity_id,
             payee_tin=table.payee_tin,
+            payee_entity_qualifier=table.payee_entity_qualifier,
             payer_name=table.payer_name,
+            payer_bank=table.payer_bank,
+            payer_account=table.payer_account,
+            adjustments=_packed_adjustments(remittances),
             body_hash=table.body_hash,
             valid=table.valid
             & _verdict(remittances.groups, table.group)
@@ -230,10 +240,17 @@ class RemittanceColumns(_Columns):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class PaymentColumns(_Columns):
-    """ACH entries, one row each. Field sources: see `_tables_ach.h`; trace and payer_id are TRN02
-    and TRN03.
+    """Payments and what is about them: ACH entries, and lines of bank reports and lockbox lists.
+    Field sources: see `_tables_ach.h`, `bai2.py`, `lockbox.py`; trace and payer_id are TRN02 and
+    TRN03, for a check its number and the drawer's identifier.
 
-    kind is ach.EntryKind. has_remittance: a CTX carried an 835. valid: entry, batch and file.
+    kind is ach.EntryKind, source statuses.PaymentSource. has_remittance: a CTX carried an 835.
+    valid: entry, batch and file. receiver_id is 6, 40-54. A return or notification has its code
+    (R02, C01), its form (ach.ReturnForm), the trace and the RDFI (8 digits) of the entry that it is
+    about, and for dishonored and contested returns the trace of the return that they answer (-1
+    where there is none). Bank lines have report, the number of their group in the file (-1 for
+    others), type_code (0) and bank_reference; checks and deposits the deposit they stand in, checks
+    the drawer's payer_account (routing and account, digits only).
     """
 
     id_digest: npt.NDArray[np.uint64]
@@ -252,6 +269,18 @@ class PaymentColumns(_Columns):
     ach_trace: npt.NDArray[np.int64]
     sec: npt.NDArray[np.bytes_]
     entry_description: TextColumn
+    receiver_id: TextColumn
+    source: npt.NDArray[np.uint8]
+    return_code: npt.NDArray[np.bytes_]
+    return_form: npt.NDArray[np.uint8]
+    original_trace: npt.NDArray[np.int64]
+    original_rdfi: npt.NDArray[np.int32]
+    return_trace: npt.NDArray[np.int64]
+    report: npt.NDArray[np.int32]
+    type_code: npt.NDArray[np.int16]
+    bank_reference: TextColumn
+    deposit: TextColumn
+    payer_account: TextColumn
     has_remittance: npt.NDArray[np.bool_]
     valid: npt.NDArray[np.bool_]
 
@@ -269,7 +298,7 @@ class PaymentColumns(_Columns):
         buffers. O(rows).
         """
         entries, batches = ach.entries, ach.batches
-        batch = entries.batch
+        batch, count = entries.batch, len(entries)
         carried = np.zeros(len(entries), np.bool_)
         carried[np.asarray(ach.payload_entries)[ach.remittances.transactions.range]] = True
         batch_valid = batches.valid & _verdict(ach.files, batches.file)
@@ -290,6 +319,14 @@ class PaymentColumns(_Columns):
             ach_trace=entries.trace_number,
             sec=_of(batches.sec, batch, b""),
             entry_description=_text_of(batches.entry_description, batch),
+            receiver_id=entries.identification,
+            source=np.zeros(count, np.uint8),
+            **_about(ach.returns, count),
+            report=np.full(count, -1, np.int32),
+            type_code=np.zeros(count, np.int16),
+            bank_reference=_no_text(count),
+            deposit=_no_text(count),
+            payer_account=_no_text(count),
             has_remittance=carried,
             valid=entries.valid & _of(batch_valid, batch, True),
         )
@@ -328,7 +365,11 @@ _REMITTANCE_TYPES = {
     "payee_account": "text",
     "payee_entity_id": "text",
     "payee_tin": "text",
+    "payee_entity_qualifier": "S2",
     "payer_name": "text",
+    "payer_bank": "text",
+    "payer_account": "text",
+    "adjustments": "text",
     "body_hash": "u8",
     "valid": "?",
     "payment_row": "i4",
@@ -351,9 +392,61 @@ _PAYMENT_TYPES = {
     "ach_trace": "i8",
     "sec": "S4",
     "entry_description": "text",
+    "receiver_id": "text",
+    "source": "u1",
+    "return_code": "S4",
+    "return_form": "u1",
+    "original_trace": "i8",
+    "original_rdfi": "i4",
+    "return_trace": "i8",
+    "report": "i4",
+    "type_code": "i2",
+    "bank_reference": "text",
+    "deposit": "text",
+    "payer_account": "text",
     "has_remittance": "?",
     "valid": "?",
 }
+
+
+ADJUSTMENT = np.dtype([("reason", "S2"), ("cents", "<i8")])
+"""A provider adjustment in RemittanceColumns.adjustments: PLB03-1 and the amount (PLB04)."""
+
+
+def adjustments_of(remittances: RemittanceColumns, row: int) -> npt.NDArray[np.void]:
+    """ADJUSTMENT[k]: the provider adjustments of one remittance; positive reduces the payment."""
+    offset, length = remittances.adjustments.refs[row].tolist()
+    return np.frombuffer(
+        remittances.adjustments.source, ADJUSTMENT, length // ADJUSTMENT.itemsize, offset
+    )
+
+
+def _packed_adjustments(remittances: Remittances) -> TextColumn:
+    table, rows = remittances.transactions, remittances.provider_adjustments
+    packed = np.empty(len(rows), ADJUSTMENT)
+    packed["reason"], packed["cents"] = rows.reason_code, rows.amount_cents
+    spans = (table.provider_adjustment_start, table.provider_adjustment_stop)
+    bounds = np.stack(spans, axis=1).astype(np.uint32) * np.uint32(ADJUSTMENT.itemsize)
+    bounds[:, 1] -= bounds[:, 0]
+    return TextColumn(packed.tobytes(), bounds)
+
+
+def _no_text(count: int) -> TextColumn:
+    return TextColumn(b"", np.zeros((count, 2), np.uint32))
+
+
+def _about(returns: Table, count: int) -> dict[str, Any]:
+    """What returns and notifications say of the entries they are about, by entry row."""
+    columns = {
+        "return_code": (np.zeros(count, "S4"), returns.code),
+        "return_form": (np.zeros(count, np.uint8), returns.form),
+        "original_trace": (np.full(count, -1, np.int64), returns.original_trace_number),
+        "original_rdfi": (np.full(count, -1, np.int32), returns.original_rdfi),
+        "return_trace": (np.full(count, -1, np.int64), returns.return_trace_number),
+    }
+    for column, values in columns.values():
+        column[returns.entry] = values
+    return {name: column for name, (column, _) in columns.items()}
 
 
 def _of(column: npt.NDArray[Any], rows: npt.NDArray[np.int32], absent: object) -> npt.NDArray[Any]:

@@ -10,11 +10,13 @@ from enum import IntEnum, IntFlag
 
 
 class MatchStatus(IntEnum):
-    """AUTO: matched. VARIANCE: all but the amount agrees. REVIEW: a person decides."""
+    """AUTO: matched. VARIANCE: all but the amount agrees. REVIEW: a person decides. UNMATCHED: it
+    was, or would have been, a match; its money went back."""
 
     AUTO = 1
     VARIANCE = 2
     REVIEW = 3
+    UNMATCHED = 4
 
 
 class Tier(IntEnum):
@@ -34,7 +36,8 @@ class Tier(IntEnum):
 
 
 class RemittanceStatus(IntEnum):
-    """Where an 835 stands. PROBABLE has candidates that wait for a person."""
+    """Where an 835 stands. PROBABLE has candidates that wait for a person, QUARANTINED a payee that
+    the directory does not know, UNMATCHED_BY_RETURN a payment whose money went back."""
 
     RECEIVED = 0
     INVALID = 1
@@ -50,10 +53,13 @@ class RemittanceStatus(IntEnum):
     UNMATCHED_BY_RETURN = 11
     VOIDED = 12
     ARCHIVED = 13
+    QUARANTINED = 14
+    AWAITING_WIRE = 15
 
 
 class PaymentStatus(IntEnum):
-    """Where a payment stands. SUGGESTED has candidates, or a variance, for a person to see."""
+    """Where a payment stands. SUGGESTED has candidates, or a variance, for a person to see;
+    REPORTED is the bank's report of money that another row stands for: never a second payment."""
 
     RECEIVED = 0
     DUPLICATE = 1
@@ -66,6 +72,53 @@ class PaymentStatus(IntEnum):
     RETURNED = 8
     REVERSED = 9
     WRITTEN_TO_SUSPENSE = 10
+    QUARANTINED = 11
+    REPORTED = 12
+
+
+class PaymentSource(IntEnum):
+    """Where a payment was seen, and how its money moves. A BANK_ACH is an ACH credit in a bank's
+    report; a DEPOSIT is money paid in, of checks that may be listed beside it; BANK_OTHER is none
+    of these."""
+
+    ACH = 0
+    BANK_ACH = 1
+    CHECK = 2
+    DEPOSIT = 3
+    WIRE = 4
+    BANK_OTHER = 5
+
+
+class Rail(IntEnum):
+    """How money moves. Only items of the same rail are paired."""
+
+    ACH = 0
+    CHECK = 1
+    WIRE = 2
+    OTHER = 3
+
+
+class LinkKind(IntEnum):
+    """What one payment row is to another: see `Links`."""
+
+    REPORT_OF = 1
+    RETURN_OF = 2
+    DISHONORED_RETURN_OF = 3
+    CONTESTED_RETURN_OF = 4
+    REVERSAL_OF = 5
+    CHANGE_OF = 6
+    PART_OF = 7
+
+
+class VarianceCause(IntEnum):
+    """Likely reason why a payment's amount is not its remittance's."""
+
+    NONE = 0
+    FEE = 1
+    ADJUSTMENT = 2
+    LEVY = 3
+    FORWARD_BALANCE = 4
+    MISSING_SIBLING = 5
 
 
 class Funding(IntEnum):
@@ -107,6 +160,29 @@ class Reason(IntFlag):
     NO_HEALTHCARE_MARK = 1 << 24
     NO_COUNTERPART = 1 << 25
     CARRIER_NOT_USABLE = 1 << 26
+    SUM_NOT_UNIQUE = 1 << 27
+    BULK_CAPPED = 1 << 28
+    SIBLING_MISSING = 1 << 29
+    UNKNOWN_PAYEE = 1 << 30
+    PAYEE_CONTRADICTION = 1 << 31
+    PAYER_DIFFERS = 1 << 32
+    NO_PAYMENT_TRACE = 1 << 33
+    CUT_TRACE = 1 << 34
+    SUGGESTION = 1 << 35
+    WAITS_FOR_HORIZON = 1 << 36
+    RETURNED = 1 << 37
+    RETURN_DISHONORED = 1 << 38
+    RETURN_UNCLEAR = 1 << 39
+    REVERSED = 1 << 40
+    REVERSAL_UNCLEAR = 1 << 41
+    RETURN_AFTER_RELEASE = 1 << 42
+    NO_ORIGINAL = 1 << 43
+    ACCOUNT_CHANGED = 1 << 44
+    REPORTED_BY_BANK = 1 << 45
+    REPORT_UNCLEAR = 1 << 46
+    PART_OF_DEPOSIT = 1 << 47
+    DEPOSIT_DIFFERS = 1 << 48
+    PAYEE_DIFFERS = 1 << 49
 
 
 _REASON_TEXTS: dict[Reason, str] = {
@@ -137,6 +213,29 @@ _REASON_TEXTS: dict[Reason, str] = {
     Reason.NO_HEALTHCARE_MARK: "the entry is not marked as a health care payment",
     Reason.NO_COUNTERPART: "no counterpart found",
     Reason.CARRIER_NOT_USABLE: "the payment that carries it is a suspected duplicate",
+    Reason.SUM_NOT_UNIQUE: "several sums come to this amount",
+    Reason.BULK_CAPPED: "too many items to try all sums",
+    Reason.SIBLING_MISSING: "open items of the same trace do not add up to the amount",
+    Reason.UNKNOWN_PAYEE: "the directory does not know the payee",
+    Reason.PAYEE_CONTRADICTION: "the payee's identifiers belong to different payees",
+    Reason.PAYER_DIFFERS: "trace and amount agree, but no alias ties the payers together",
+    Reason.NO_PAYMENT_TRACE: "found without a trace number, by payer, payee, amount and date",
+    Reason.CUT_TRACE: "one trace is a cut form of the other",
+    Reason.SUGGESTION: "amount and date alone",
+    Reason.WAITS_FOR_HORIZON: "decided at the close of the banking day",
+    Reason.RETURNED: "the money was returned",
+    Reason.RETURN_DISHONORED: "returned, and the return was refused",
+    Reason.RETURN_UNCLEAR: "a return fits this payment and others",
+    Reason.REVERSED: "the money was taken back by a reversal",
+    Reason.REVERSAL_UNCLEAR: "a reversal fits this payment and others",
+    Reason.RETURN_AFTER_RELEASE: "the money went back after the remittance was released",
+    Reason.NO_ORIGINAL: "the entry it refers to has not been seen",
+    Reason.ACCOUNT_CHANGED: "the receiving bank gave other account data",
+    Reason.REPORTED_BY_BANK: "the bank's report shows it",
+    Reason.REPORT_UNCLEAR: "the bank reported money that fits this payment and others",
+    Reason.PART_OF_DEPOSIT: "its checks are listed one by one",
+    Reason.PAYEE_DIFFERS: "the payees are not the same",
+    Reason.DEPOSIT_DIFFERS: "the deposit is not the sum of its checks",
 }
 
 
@@ -146,15 +245,16 @@ def reason_text(flags: int) -> str:
 
 
 class Field(IntFlag):
-    """Fields that a pair was compared on. DATE is the effective date of both sides."""
+    """Fields that a pair was compared on. DATE is the effective date of both sides; PAYEE that of
+    the directory, without one bank and account; COMPANY whether the ACH company identifier, too,
+    means the remittance's payer."""
 
     TRACE = 1 << 0
     PAYER = 1 << 1
     AMOUNT = 1 << 2
     DATE = 1 << 3
-    ROUTING = 1 << 4
-    ACCOUNT = 1 << 5
-    COMPANY = 1 << 6
+    PAYEE = 1 << 4
+    COMPANY = 1 << 5
 
 
 class Rewrite(IntFlag):

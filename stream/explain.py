@@ -50,8 +50,10 @@ def explain_cells(matches: Matches, rows: npt.NDArray[np.int64]) -> list[str]:
         ],
         axis=1,
     )
-    # One number per row: the three 16-bit columns beside each other, the reasons above.
-    packed = (flags[:, 1] | flags[:, 2] << 8 | flags[:, 3] << 16) | flags[:, 0] << 24
+    # One number per row: the three 16-bit columns beside each other, above them a number for the
+    # reasons.
+    _, reason_number = np.unique(flags[:, 0], return_inverse=True)
+    packed = flags[:, 1] | flags[:, 2] << 16 | flags[:, 3] << 32 | reason_number << 48
     _, first, inverse = np.unique(packed, return_index=True, return_inverse=True)
     names = [csv_cell(explain(*flags[row].tolist())) for row in first.tolist()]
     return pick_cells(names, inverse)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from reassoc.core.columns import DATE_NONE, TextColumn
-from reassoc.core.pool import PaymentColumns, RemittanceColumns
+from reassoc.core.pool import ADJUSTMENT, PaymentColumns, RemittanceColumns
 
 DAY = 20528  # 2026-03-16, a Monday
 
@@ -27,7 +27,11 @@ REMITTANCE: Mapping[str, Any] = {
     "payee_account": "5566778",
     "payee_entity_id": "1999999984",
     "payee_tin": "112223333",
+    "payee_entity_qualifier": "XX",
     "payer_name": "EXAMPLE HEALTH",
+    "payer_bank": "",
+    "payer_account": "",
+    "adjustments": (),
     "body_hash": None,
     "valid": True,
     "payment_row": -1,
@@ -50,6 +54,18 @@ PAYMENT: Mapping[str, Any] = {
     "ach_trace": None,
     "sec": "CCD",
     "entry_description": "HCCLAIMPMT",
+    "receiver_id": "",
+    "source": 0,
+    "return_code": "",
+    "return_form": 0,
+    "original_trace": -1,
+    "original_rdfi": -1,
+    "return_trace": -1,
+    "report": -1,
+    "type_code": 0,
+    "bank_reference": "",
+    "deposit": "",
+    "payer_account": "",
     "has_remittance": False,
     "valid": True,
 }
@@ -75,6 +91,8 @@ def _rows(defaults: Mapping[str, Any], rows: Iterable[Mapping[str, Any]]) -> lis
 
 def _column(name: str, kind: str, rows: list[dict[str, Any]]) -> Any:
     values = [row[name] for row in rows]
+    if name == "adjustments":
+        values = [np.array([*pairs], ADJUSTMENT).tobytes() for pairs in values]
     if kind == "text":
         return TextColumn.from_values(values)
     if kind.startswith("S"):
@@ -83,7 +101,8 @@ def _column(name: str, kind: str, rows: list[dict[str, Any]]) -> Any:
 
 
 def remittances(*rows: Mapping[str, Any]) -> RemittanceColumns:
-    """A pool of remittances; a row names what differs from REMITTANCE. A date may be None."""
+    """A pool of remittances; a row names what differs from REMITTANCE. A date may be None,
+    adjustments are (reason, cents)."""
     filled = _rows(REMITTANCE, rows)
     return RemittanceColumns(
         **{name: _column(name, kind, filled) for name, kind in RemittanceColumns.types().items()}

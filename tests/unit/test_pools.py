@@ -7,7 +7,7 @@ from pools import DAY, payments, remittances
 
 from reassoc.core.calendar import BankingCalendar
 from reassoc.core.match import Matches, match
-from reassoc.core.ordering import KEY_BITS, id_keys, sound_first
+from reassoc.core.matching.ordering import KEY_BITS, id_keys, sound_first
 from reassoc.core.statuses import PaymentStatus, RemittanceStatus
 
 

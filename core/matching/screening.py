@@ -16,12 +16,12 @@ from reassoc.core import _keys
 from reassoc.core.ach import EntryKind
 from reassoc.core.calendar import BankingCalendar
 from reassoc.core.columns import DATE_NONE
-from reassoc.core.ordering import id_keys, later_of_equals, mix, sound_first
+from reassoc.core.matching.ordering import id_keys, later_of_equals, mix, sound_first
 from reassoc.core.policy import Policy
 from reassoc.core.pool import PaymentColumns, RemittanceColumns, text_parts
 from reassoc.core.statuses import Funding, PaymentStatus, Reason, RemittanceStatus
 
-Flags = npt.NDArray[np.uint32]
+Flags = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
 
@@ -30,8 +30,8 @@ class ScreenedRemittances:
     """What is known of remittances by themselves; the matcher goes on writing into it.
 
     status : uint8[n]     RemittanceStatus where nothing is found
-    reason : uint32[n]    why (Reason flags)
-    hold : uint32[n]      reasons that keep it out of automatic matching, though it takes part
+    reason : int64[n]    why (Reason flags)
+    hold : int64[n]      reasons that keep it out of automatic matching, though it takes part
     open : bool[n]        waits for an EFT: takes part in the tiers
     free : bool[n]        can be released without funds
     """
@@ -63,7 +63,7 @@ class ScreenedPayments:
 def set_flag(flags: Flags, where: Mask, reason: Reason) -> None:
     """Set a reason where a mask is true; a mask that is never true costs one pass."""
     if where.any():
-        flags[where] |= np.uint32(reason)
+        flags[where] |= np.int64(reason)
 
 
 def _codes(column: npt.NDArray[np.bytes_]) -> npt.NDArray[Any]:
@@ -94,7 +94,7 @@ def screen_remittances(left: RemittanceColumns, policy: Policy) -> ScreenedRemit
     cents = left.paid_cents
     money, zero = cents > 0, cents == 0
     status = np.full(len(left), RemittanceStatus.AWAITING_EFT, np.uint8)
-    reason, hold = np.zeros(len(left), np.uint32), np.zeros(len(left), np.uint32)
+    reason, hold = np.zeros(len(left), np.int64), np.zeros(len(left), np.int64)
     debit, no_payment = direction == _code("D"), money & (method == _code("NON"))
     check, wire = money & (method == _code("CHK")), money & (method == _code("FWT"))
     card = money & _is_any(method, policy.card_methods)
@@ -136,7 +136,7 @@ def screen_payments(
     credit = right.kind == EntryKind.CREDIT
     money = credit & (right.amount_cents > 0)
     status = np.where(money, np.uint8(PaymentStatus.UNMATCHED), np.uint8(PaymentStatus.RECEIVED))
-    reason = np.zeros(len(right), np.uint32)
+    reason = np.zeros(len(right), np.int64)
     others = np.flatnonzero(~money)
     for kind, (kind_status, kind_reason) in _STATUS_OF_KIND.items():
         rows = others[right.kind[others] == kind]
@@ -144,10 +144,10 @@ def screen_payments(
         reason[rows] = kind_reason
     empty = others[credit[others]]
     readable = right.valid[empty] & (right.amount_cents[empty] == 0)
-    reason[empty] = np.where(readable, np.uint32(Reason.ZERO_AMOUNT), np.uint32(Reason.AMOUNT_BAD))
+    reason[empty] = np.where(readable, np.int64(Reason.ZERO_AMOUNT), np.int64(Reason.AMOUNT_BAD))
     set_flag(reason, ~right.valid, Reason.PAYMENT_INVALID)
     funding = _funding(right, money, reason, as_of, calendar)
-    hold = np.zeros(len(right), np.uint32)
+    hold = np.zeros(len(right), np.int64)
     return ScreenedPayments(status, reason, hold, money.copy(), money, funding)
 
 
@@ -197,7 +197,7 @@ def hold_duplicate_remittances(
     ids = sound_first(id_keys(left.id_digest[rows], left.id_offset[rows]), left.valid[rows])
     held = rows[later_of_equals(keys, ids)]
     seen.status[held] = RemittanceStatus.DUPLICATE
-    seen.reason[held] |= np.uint32(Reason.DUPLICATE)
+    seen.reason[held] |= np.int64(Reason.DUPLICATE)
     seen.open[held] = seen.free[held] = False
 
 
@@ -218,5 +218,5 @@ def hold_duplicate_payments(right: PaymentColumns, paid: ScreenedPayments) -> No
     ids = sound_first(id_keys(right.id_digest[rows], right.id_offset[rows]), right.valid[rows])
     held = rows[later_of_equals(keys, ids)]
     paid.status[held] = PaymentStatus.DUPLICATE
-    paid.reason[held] |= np.uint32(Reason.DUPLICATE)
+    paid.reason[held] |= np.int64(Reason.DUPLICATE)
     paid.open[held] = False
