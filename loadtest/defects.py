@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from reassoc.loadtest.dates import next_closed_day, roll_forward
 from reassoc.loadtest.draws import Draws
 from reassoc.loadtest.model import (
+    REVIEW,
     SETTLEMENT_BLANK,
     Chunk,
     Payment,
@@ -80,7 +81,7 @@ def _amount_variance(case: str, chunk: Chunk, remittance: Remittance, draws: Dra
         paid * draws.pick((1, 2, 3)) // 100 if draws.chance(500) else draws.between(1, paid // 2)
     )
     payment.amount_cents -= max(1, taken)
-    chunk.add(case, remittance, payment)
+    chunk.add(case, remittance, payment, REVIEW)
 
 
 def _duplicate_remittance(case: str, chunk: Chunk, remittance: Remittance, draws: Draws) -> None:

@@ -9,6 +9,13 @@ from reassoc.loadtest.world import Payee, Payer, World
 
 SETTLEMENT_BLANK = -1
 
+# What a matcher may make of a pair, as the truth says it: see truth.py.
+AUTO = "auto"
+REVIEW = "review"
+INDISTINGUISHABLE = "indistinguishable"
+UNMATCHED = "unmatched"
+NONE = "none"
+
 
 @dataclass(slots=True)
 class Remittance:
@@ -67,11 +74,12 @@ class Payment:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A row of the truth: a pair, or an item without a partner."""
+    """A row of the truth: a pair, or an item without a partner. expect: see truth.py."""
 
     case: str
     remittance: Remittance | None
     payment: Payment | None
+    expect: str
 
 
 @dataclass(slots=True)
@@ -89,9 +97,18 @@ class Chunk:
     payments: list[Payment] = field(default_factory=list)
     links: list[Link] = field(default_factory=list)
 
-    def add(self, case: str, remittance: Remittance | None, payment: Payment | None) -> None:
-        """Put a pair, or one side of it, into the feed and the truth."""
-        self.links.append(Link(case, remittance, payment))
+    def add(
+        self,
+        case: str,
+        remittance: Remittance | None,
+        payment: Payment | None,
+        expect: str = AUTO,
+    ) -> None:
+        """Put a pair, or one side of it (of which nothing is expected), into the feed and the
+        truth.
+        """
+        alone = remittance is None or payment is None
+        self.links.append(Link(case, remittance, payment, NONE if alone else expect))
         if payment is not None:
             self.payments.append(payment)
         # An 835 inside a CTX travels with its payment.

@@ -2,7 +2,14 @@
 
 A row is a pair or one item without a partner, whose other side is empty. Files are named relative
 to the feed's folder. `remit_ordinal` counts the 835s of a file from 0 (for an 835 inside a CTX:
-those inside its ACH file), `payment_ordinal` the entries of an ACH file.
+those inside its ACH file), `payment_ordinal` the entries of an ACH file. `expect` says what a
+matcher may make of the row:
+
+    auto                the rules allow it to be matched by itself
+    review              it belongs together, but only a person can say so
+    indistinguishable   no field could tell it from another: only review is right
+    unmatched           it belonged together until the money went back
+    none                one item alone: no partner, or it must not be matched
 """
 
 from __future__ import annotations
@@ -12,7 +19,7 @@ from collections.abc import Callable
 from reassoc.loadtest.model import Chunk
 
 TRUTH_NAME = "truth.csv"
-TRUTH_HEADER = "remit_file,remit_ordinal,payment_file,payment_ordinal,payment_trace,case"
+TRUTH_HEADER = "remit_file,remit_ordinal,payment_file,payment_ordinal,payment_trace,case,expect"
 
 
 class Truth:
@@ -31,5 +38,5 @@ class Truth:
             right = ",,"
             if payment is not None:
                 right = f"{payment.file},{payment.ordinal},{payment.trace}"
-            rows.append(f"{left},{right},{link.case}\n")
+            rows.append(f"{left},{right},{link.case},{link.expect}\n")
         self._put(TRUTH_NAME, "".join(rows).encode("ascii"))
