@@ -41,6 +41,7 @@ from reassoc.core.statuses import (
     Funding,
     MatchStatus,
     PaymentStatus,
+    Rail,
     Reason,
     RemittanceStatus,
     Tier,
@@ -253,7 +254,7 @@ def _pair_carried(
     seen.open[rows[held]] = False
     rows, carriers = rows[~held], carriers[~held]
     siblings = np.bincount(carriers, minlength=len(right))[carriers].astype(np.uint32)
-    eft = seen.open[rows]
+    eft = seen.open[rows] & (seen.rail[rows] == Rail.ACH)
     rows, carriers, siblings = rows[eft], carriers[eft], siblings[eft]
     alone, takes = siblings == 1, seen.hold[rows] == 0
     equal = left.paid_cents[rows] == right.amount_cents[carriers]
@@ -304,8 +305,8 @@ def _taking_part(
     payers = items.usable & _keys.USABLE_PAYER != 0
     set_flag(side.reason, side.open & ~traces, Reason.NO_TRACE)
     set_flag(side.reason, side.open & ~payers, Reason.NO_PAYER)
-    taking: npt.NDArray[np.uint8] = (side.open & traces & payers).view(np.uint8)
-    return taking
+    taking = side.open & traces & payers & (side.rail == Rail.ACH)
+    return taking.view(np.uint8)
 
 
 # ---- the outcome ----

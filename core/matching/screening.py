@@ -19,7 +19,14 @@ from reassoc.core.columns import DATE_NONE
 from reassoc.core.matching.ordering import id_keys, later_of_equals, mix, sound_first
 from reassoc.core.policy import Policy
 from reassoc.core.pool import PaymentColumns, RemittanceColumns, text_parts
-from reassoc.core.statuses import Funding, PaymentStatus, Reason, RemittanceStatus
+from reassoc.core.statuses import (
+    Funding,
+    PaymentSource,
+    PaymentStatus,
+    Rail,
+    Reason,
+    RemittanceStatus,
+)
 
 Flags = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
@@ -32,8 +39,9 @@ class ScreenedRemittances:
     status : uint8[n]     RemittanceStatus where nothing is found
     reason : int64[n]    why (Reason flags)
     hold : int64[n]      reasons that keep it out of automatic matching, though it takes part
-    open : bool[n]        waits for an EFT: takes part in the tiers
+    open : bool[n]        waits for money: takes part in the tiers of its rail
     free : bool[n]        can be released without funds
+    rail : uint8[n]       Rail: how its money comes
     """
 
     status: npt.NDArray[np.uint8]
@@ -41,6 +49,7 @@ class ScreenedRemittances:
     hold: Flags
     open: Mask
     free: Mask
+    rail: npt.NDArray[np.uint8]
 
 
 @dataclass(slots=True)
@@ -50,6 +59,8 @@ class ScreenedPayments:
     status, reason, hold, open : as for remittances
     money : bool[m]       moves money to the payee
     funding : uint8[m]    Funding
+    rail : uint8[m]       Rail: how the money moves
+    back : bool[m]        the money went back: returned or reversed
     """
 
     status: npt.NDArray[np.uint8]
@@ -58,6 +69,8 @@ class ScreenedPayments:
     open: Mask
     money: Mask
     funding: npt.NDArray[np.uint8]
+    rail: npt.NDArray[np.uint8]
+    back: Mask
 
 
 def set_flag(flags: Flags, where: Mask, reason: Reason) -> None:
@@ -85,8 +98,8 @@ def _is_any(column: npt.NDArray[Any], codes: tuple[str, ...]) -> Mask:
 def screen_remittances(left: RemittanceColumns, policy: Policy) -> ScreenedRemittances:
     """Sort remittances by how their money comes, if any. O(n).
 
-    Taken out for good: debits, negative amounts, NON with money (INVALID); checks, cards and wires,
-    which come by other ways than ACH; zero-pays. Kept in, but never matched by themselves: other
+    Taken out for good: debits, negative amounts, NON with money (INVALID); cards; zero-pays. Checks
+    and wires wait for money of their own rail. Kept in, but never matched by themselves: other
     currencies than USD, money under a handling that announces none, an unknown method.
     """
     method, handling = _codes(left.payment_method), _codes(left.handling)
@@ -109,16 +122,23 @@ def screen_remittances(left: RemittanceColumns, policy: Policy) -> ScreenedRemit
     set_flag(reason, zero & prenote | no_payment, Reason.HANDLING)
     set_flag(reason, debit, Reason.DEBIT)
     set_flag(reason, cents < 0, Reason.AMOUNT_BAD)
-    set_flag(reason, wire, Reason.WIRE)
     set_flag(reason, ~left.valid, Reason.REMITTANCE_INVALID)
     status[zero] = RemittanceStatus.NO_FUNDS_EXPECTED
     status[check] = RemittanceStatus.AWAITING_CHECK
+    status[wire] = RemittanceStatus.AWAITING_WIRE
     status[card] = RemittanceStatus.AWAITING_CARD
     status[unfit] = RemittanceStatus.INVALID
     reason |= hold
     free = zero & ~debit & (hold == 0) & ~prenote & left.valid
-    return ScreenedRemittances(status, reason, hold, money & ~(check | wire | card | unfit), free)
+    rail = np.full(len(left), Rail.ACH, np.uint8)
+    rail[check], rail[wire] = Rail.CHECK, Rail.WIRE
+    return ScreenedRemittances(status, reason, hold, money & ~(card | unfit), free, rail)
 
+
+_RAIL_OF_SOURCE = np.array(
+    [Rail.ACH, Rail.ACH, Rail.CHECK, Rail.CHECK, Rail.WIRE, Rail.OTHER], np.uint8
+)
+assert len(_RAIL_OF_SOURCE) == len(PaymentSource)
 
 _STATUS_OF_KIND = {
     EntryKind.DEBIT: (PaymentStatus.NOT_CLAIM_PAYMENT, Reason.DEBIT),
@@ -132,9 +152,15 @@ _STATUS_OF_KIND = {
 def screen_payments(
     right: PaymentColumns, as_of: int | None, calendar: BankingCalendar | None
 ) -> ScreenedPayments:
-    """Tell money from other entries: credits with a readable amount. And how far it is. O(m)."""
+    """Tell money from other entries: credits with a readable amount. And how far it is. O(m).
+
+    A bank's line that is neither an ACH credit nor a check, deposit or wire (BANK_OTHER) moves
+    money, but none that a remittance explains: it is no claim payment.
+    """
+    rail = _RAIL_OF_SOURCE[right.source]
     credit = right.kind == EntryKind.CREDIT
     money = credit & (right.amount_cents > 0)
+    other = rail == Rail.OTHER
     status = np.where(money, np.uint8(PaymentStatus.UNMATCHED), np.uint8(PaymentStatus.RECEIVED))
     reason = np.zeros(len(right), np.int64)
     others = np.flatnonzero(~money)
@@ -146,9 +172,10 @@ def screen_payments(
     readable = right.valid[empty] & (right.amount_cents[empty] == 0)
     reason[empty] = np.where(readable, np.int64(Reason.ZERO_AMOUNT), np.int64(Reason.AMOUNT_BAD))
     set_flag(reason, ~right.valid, Reason.PAYMENT_INVALID)
+    status[other] = PaymentStatus.NOT_CLAIM_PAYMENT
     funding = _funding(right, money, reason, as_of, calendar)
-    hold = np.zeros(len(right), np.int64)
-    return ScreenedPayments(status, reason, hold, money.copy(), money, funding)
+    hold, back = np.zeros(len(right), np.int64), np.zeros(len(right), np.bool_)
+    return ScreenedPayments(status, reason, hold, money & ~other, money, funding, rail, back)
 
 
 def _funding(
@@ -158,7 +185,8 @@ def _funding(
     as_of: int | None,
     calendar: BankingCalendar | None,
 ) -> npt.NDArray[np.uint8]:
-    """Settled when the settlement date, or the effective date rolled to a banking day, has come."""
+    """Settled when the settlement date, or the effective date rolled to a banking day, has come;
+    posted where a bank's report shows it, unless its value date is still to come."""
     funding = np.where(money, np.uint8(Funding.EXPECTED), np.uint8(Funding.NONE))
     settlement = right.settlement_date
     blank = np.flatnonzero(settlement == DATE_NONE)
@@ -169,6 +197,11 @@ def _funding(
     set_flag(reason, never, Reason.NO_SETTLEMENT_DATE)
     if as_of is not None:
         funding[money & (settlement != DATE_NONE) & (settlement <= as_of)] = Funding.SETTLED
+    lines = np.flatnonzero(right.report >= 0)
+    come = money[lines]
+    if as_of is not None:
+        come = come & (settlement[lines] <= as_of)
+    funding[lines[come]] = Funding.POSTED
     return funding
 
 
@@ -205,9 +238,11 @@ def hold_duplicate_payments(right: PaymentColumns, paid: ScreenedPayments) -> No
     """Hold all but one of those with equal ODFI, trace number, day, RDFI, account and amount: the
     lowest id stays, a valid one before any invalid one.
 
-    The day is that of settlement, where that is blank the effective date. O(m).
+    The day is that of settlement, where that is blank the effective date. Lines of reports have no
+    trace number of their own: what of them repeats is told in `matching.reports`. O(m).
     """
-    rows = _keys.repeated(mix(right.ach_trace, right.amount_cents), paid.money.view(np.uint8))
+    entries = paid.money & (right.source == PaymentSource.ACH)
+    rows = _keys.repeated(mix(right.ach_trace, right.amount_cents), entries.view(np.uint8))
     if not len(rows):
         return
     settlement, effective = right.settlement_date[rows], right.effective_date[rows]

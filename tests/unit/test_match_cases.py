@@ -148,7 +148,7 @@ def test_case_12_zero_pay_is_not_released_where_something_is_wrong(blocker: Row)
     [
         ("CHK", RemittanceStatus.AWAITING_CHECK),
         ("CCC", RemittanceStatus.AWAITING_CARD),
-        ("FWT", RemittanceStatus.AWAITING_EFT),
+        ("FWT", RemittanceStatus.AWAITING_WIRE),
         ("NON", RemittanceStatus.INVALID),
     ],
 )
