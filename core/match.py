@@ -306,7 +306,8 @@ def _taking_part(
     set_flag(side.reason, side.open & ~traces, Reason.NO_TRACE)
     set_flag(side.reason, side.open & ~payers, Reason.NO_PAYER)
     taking = side.open & traces & payers & (side.rail == Rail.ACH)
-    return taking.view(np.uint8)
+    flags: npt.NDArray[np.uint8] = taking.view(np.uint8)
+    return flags
 
 
 # ---- the outcome ----
