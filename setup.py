@@ -71,7 +71,7 @@ setup(
     ext_modules=cythonize(
         [
             extension(name)
-            for name in ("_x12scan", "_nacha", "_keys", "_payees", "_bulk", "_candidates")
+            for name in ("_x12scan", "_nacha", "_keys", "_tiers", "_payees", "_bulk", "_candidates")
             if Path(f"core/{name}.pyx").exists()
         ],
         include_path=[package_view()],

@@ -1,7 +1,7 @@
-# What _keys.pyx takes from the matcher's headers.
+# What _keys.pyx takes from the matcher's headers, and what other extensions take from it.
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
-from reassoc.core._columns cimport column_spec, text_ref
+from reassoc.core._columns cimport text_ref
 
 
 cdef extern from "_keys.h" nogil:
@@ -41,6 +41,7 @@ cdef extern from "_keys.h" nogil:
 
     ctypedef struct match_item:
         uint32_t payer
+        uint32_t payer_group
         trace_shape at
         uint8_t flags
 
@@ -102,51 +103,11 @@ cdef extern from "_join.h" nogil:
                       int32_list *out) noexcept
 
 
-cdef extern from "_resolve.h" nogil:
-    const column_spec *PAIR_SPECS
-    size_t PAIR_SPEC_COUNT
+cdef object check_rows(size_t have, size_t want)
 
-    ctypedef struct pair_table:
-        size_t rows
 
-    ctypedef struct matching:
-        const item_set *left
-        const item_set *right
-        const int64_t *left_hold
-        const int64_t *right_hold
-        const uint64_t *payee_tin
-        const uint64_t *payee_entity
-        const uint64_t *left_digest
-        const uint64_t *right_digest
-        const int64_t *left_offset
-        const int64_t *right_offset
-        int32_t window_days
-        uint32_t auto_tiers
-        int64_t *left_reason
-        int64_t *right_reason
-        pair_table *pairs
-
-    ctypedef struct carried_pairs:
-        const int32_t *left
-        const int32_t *right
-        const uint8_t *status
-        const uint8_t *tier
-        const int64_t *reason
-        const uint32_t *rivals
-        size_t count
-
-    int put_all_carried(const matching *m, const carried_pairs *pairs) noexcept
-    int settle_couples(const matching *m, const int32_t *partner) noexcept
-    ctypedef struct outcome_columns:
-        const uint8_t *left_valid
-        const uint8_t *right_valid
-        const uint8_t *settled
-        const uint8_t *left_outcomes
-        const uint8_t *right_outcomes
-        uint8_t *left_status
-        uint8_t *right_status
-        uint8_t *release
-        uint8_t *funded
-
-    void put_outcomes(const matching *m, const outcome_columns *columns) noexcept
-    int settle_blocks(const matching *m, const int32_t *blocks, size_t size) noexcept
+cdef class Items:
+    cdef item_set c
+    cdef object memory
+    cdef readonly object keys, usable, payer, payer_group
+    cdef readonly object digests, offsets, holds

@@ -48,6 +48,8 @@ class Items:
     holds: _I64
     keys: _U64
     usable: _U8
+    payer: _U32
+    payer_group: _U32
     def __init__(
         self,
         source: _U8,
@@ -66,34 +68,6 @@ class Items:
     def trace_hashes(self, rows: _I32) -> _U64: ...
     def payers(self, rows: _I32) -> _U32: ...
     def same_trace(self, rows: _I32, others: _I32) -> _Bool: ...
-
-@final
-class Matching:
-    def __init__(
-        self,
-        left: Items,
-        right: Items,
-        window_days: int,
-        auto_tiers: int,
-        left_reason: _I64,
-        right_reason: _I64,
-    ) -> None: ...
-    def put(
-        self, left: _I32, right: _I32, status: _U8, tier: _U8, reason: _I64, rivals: _U32
-    ) -> None: ...
-    def settle(self, partner: _I32, blocks: _I32, payee_tin: _U64, payee_entity: _U64) -> None: ...
-    def put_outcomes(
-        self,
-        left_valid: _U8,
-        right_valid: _U8,
-        settled: _U8,
-        left_outcomes: _U8,
-        right_outcomes: _U8,
-        left_status: _U8,
-        right_status: _U8,
-        release: _U8,
-    ) -> _U8: ...
-    def take_pairs(self) -> list[TakenColumn]: ...
 
 def join(
     left: _U64, right: _U64, left_on: _U8 | None = None, right_on: _U8 | None = None

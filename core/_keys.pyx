@@ -1,7 +1,7 @@
-"""Compiled side of the matcher: normal forms, items, the join, and the tiers on blocks.
+"""Compiled side of the matcher: normal forms, items and the join.
 
-The C stands in _keys.h (forms and items), _join.h (equal keys) and _resolve.h (tiers); here is only
-what Python needs to call it. Every kernel runs without the GIL. reference_keys.py is the plain twin
+The C stands in _keys.h (forms and items) and _join.h (equal keys); here is only what Python needs
+to call it. Every kernel runs without the GIL. reference_keys.py is the plain twin
 of the forms.
 """
 
@@ -13,7 +13,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t, uintptr_
 from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 
-from reassoc.core._columns cimport table_free, take_columns, text_ref
+from reassoc.core._columns cimport text_ref
 
 TRACE_BYTES_MAX = TRACE_BYTES_MAX_C
 PAYER_BYTES_MAX = PAYER_BYTES_MAX_C
@@ -178,14 +178,10 @@ cdef class Items:
 
     keys : uint64[n]      hash of N4 and P2
     usable : uint8[n]     USABLE_TRACE (N3 is not empty) and USABLE_PAYER
+    payer, payer_group : uint32[n]   P1 and P2 numbers, 0 for nobody
 
     O(bytes of traces and payers); releases the GIL. 72 bytes a row.
     """
-
-    cdef item_set c
-    cdef object memory
-    cdef readonly object keys, usable
-    cdef readonly object digests, offsets, holds
 
     def __dealloc__(self):
         free(self.c.arena)
@@ -211,6 +207,7 @@ cdef class Items:
         address = self.memory.ctypes.data
         self.c.items = <match_item *>((address + 63) & ~<uintptr_t>63)
         self.keys, self.usable = np.empty(rows, np.uint64), np.empty(rows, np.uint8)
+        self.payer, self.payer_group = np.empty(rows, np.uint32), np.empty(rows, np.uint32)
         self.c.rows = rows
         self.digests, self.offsets = np.asarray(digests), np.asarray(offsets)
         self.holds = np.asarray(holds)
@@ -227,8 +224,14 @@ cdef class Items:
         columns.cents, columns.dates = &cents[0], &dates[0]
         columns.digests, columns.offsets = &digests[0], &offsets[0]
         columns.holds = &holds[0]
+        cdef uint32_t[::1] payer_view = self.payer, group_view = self.payer_group
+        cdef size_t i
         with nogil:
             status = fill_items(&self.c, &columns, &payers.c)
+            if status == KEYS_OK:
+                for i in range(rows):
+                    payer_view[i] = self.c.items[i].payer
+                    group_view[i] = self.c.items[i].payer_group
         check(status)
 
     def __len__(self):
@@ -325,127 +328,6 @@ def repeated(const uint64_t[::1] keys not None, const uint8_t[::1] on=None):
     if failed:
         raise MemoryError
     return found
-
-
-@cython.final
-cdef class Matching:
-    """Tiers T1, T2, T3 and T5 over two sides, and the pairs found so far.
-
-    left, right : remittances, payments
-    auto_tiers : bit k set where tier k may match by itself
-    left_reason, right_reason : int64[n], int64[m]   statuses.Reason of items; written into
-    """
-
-    cdef matching m
-    cdef pair_table pairs
-    cdef Items left, right
-    cdef const int64_t[::1] left_hold, right_hold
-    cdef const uint64_t[::1] left_digests, right_digests
-    cdef const int64_t[::1] left_offsets, right_offsets
-    cdef int64_t[::1] left_reason, right_reason
-
-    def __dealloc__(self):
-        table_free(&self.pairs)
-
-    def __init__(self, Items left not None, Items right not None, int32_t window_days,
-                 uint32_t auto_tiers, int64_t[::1] left_reason not None,
-                 int64_t[::1] right_reason not None):
-        check_rows(left_reason.shape[0], left.c.rows)
-        check_rows(right_reason.shape[0], right.c.rows)
-        self.left, self.right = left, right
-        self.left_hold, self.right_hold = left.holds, right.holds
-        self.left_reason, self.right_reason = left_reason, right_reason
-        self.left_digests, self.right_digests = left.digests, right.digests
-        self.left_offsets, self.right_offsets = left.offsets, right.offsets
-        self.m.window_days, self.m.auto_tiers = window_days, auto_tiers
-        self.m.left, self.m.right = &left.c, &right.c
-        self.m.pairs = &self.pairs
-        if left.c.rows:
-            self.m.left_hold, self.m.left_reason = &self.left_hold[0], &self.left_reason[0]
-            self.m.left_digest, self.m.left_offset = &self.left_digests[0], &self.left_offsets[0]
-        if right.c.rows:
-            self.m.right_hold, self.m.right_reason = &self.right_hold[0], &self.right_reason[0]
-            self.m.right_digest = &self.right_digests[0]
-            self.m.right_offset = &self.right_offsets[0]
-
-    def put(self, const int32_t[::1] left not None, const int32_t[::1] right not None,
-            const uint8_t[::1] status not None, const uint8_t[::1] tier not None,
-            const int64_t[::1] reason not None, const uint32_t[::1] rivals not None):
-        """Add pairs that the caller decided, one row each; what agrees is looked up. O(k)."""
-        cdef carried_pairs pairs
-        cdef int failed
-        for length in (right.shape[0], status.shape[0], tier.shape[0], reason.shape[0],
-                       rivals.shape[0]):
-            check_rows(length, left.shape[0])
-        if left.shape[0] == 0:
-            return
-        pairs.left, pairs.right = &left[0], &right[0]
-        pairs.status, pairs.tier = &status[0], &tier[0]
-        pairs.reason, pairs.rivals = &reason[0], &rivals[0]
-        pairs.count = left.shape[0]
-        with nogil:
-            failed = put_all_carried(&self.m, &pairs)
-        if failed:
-            raise MemoryError
-
-    def settle(self, const int32_t[::1] partner not None, const int32_t[::1] blocks not None,
-               const uint64_t[::1] payee_tin not None, const uint64_t[::1] payee_entity not None):
-        """Settle what `join(left.keys, right.keys)` found.
-
-        payee_tin, payee_entity : uint64[n]   hashes, wanted for the remittances in `blocks` only;
-                                              0 is unknown
-
-        O(n + pairs); a block is looked at pair by pair up to BLOCK_EDGES_MAX. Releases the GIL.
-        """
-        cdef int failed
-        for length in (partner.shape[0], payee_tin.shape[0], payee_entity.shape[0]):
-            check_rows(length, self.left.c.rows)
-        if self.left.c.rows == 0:
-            return
-        self.m.payee_tin, self.m.payee_entity = &payee_tin[0], &payee_entity[0]
-        with nogil:
-            failed = settle_couples(&self.m, &partner[0])
-            if failed == 0 and blocks.shape[0]:
-                failed = settle_blocks(&self.m, &blocks[0], blocks.shape[0])
-        if failed:
-            raise MemoryError
-
-    def put_outcomes(self, const uint8_t[::1] left_valid not None,
-                     const uint8_t[::1] right_valid not None, const uint8_t[::1] settled not None,
-                     const uint8_t[::1] left_outcomes not None,
-                     const uint8_t[::1] right_outcomes not None, uint8_t[::1] left_status not None,
-                     uint8_t[::1] right_status not None, uint8_t[::1] release not None):
-        """Say what the pairs mean for their items, before take_pairs.
-
-        left_valid, right_valid, settled : of remittances, payments, payments
-        left_outcomes, right_outcomes : uint8[4]     status of an item by MatchStatus of its pairs
-        left_status, right_status, release : written into; so are the reasons of pairs and items
-        -> uint8[k] : whether the payment of each pair has settled
-
-        O(pairs); releases the GIL.
-        """
-        cdef outcome_columns columns
-        for length in (left_valid.shape[0], left_status.shape[0], release.shape[0]):
-            check_rows(length, self.left.c.rows)
-        for length in (right_valid.shape[0], settled.shape[0], right_status.shape[0]):
-            check_rows(length, self.right.c.rows)
-        check_rows(left_outcomes.shape[0], 4)
-        check_rows(right_outcomes.shape[0], 4)
-        funded = np.empty(self.pairs.rows, np.uint8)
-        cdef uint8_t[::1] funded_view = funded
-        if self.pairs.rows:
-            columns.left_valid, columns.right_valid = &left_valid[0], &right_valid[0]
-            columns.settled = &settled[0]
-            columns.left_outcomes, columns.right_outcomes = &left_outcomes[0], &right_outcomes[0]
-            columns.left_status, columns.right_status = &left_status[0], &right_status[0]
-            columns.release, columns.funded = &release[0], &funded_view[0]
-            with nogil:
-                put_outcomes(&self.m, &columns)
-        return funded
-
-    def take_pairs(self):
-        """The pairs, as columns for build_table (PAIR_COLUMNS of _resolve.h), in any order."""
-        return take_columns(&self.pairs, PAIR_SPECS, PAIR_SPEC_COUNT)
 
 
 def gather(const uint8_t[::1] source not None, const uint32_t[:, ::1] refs not None):

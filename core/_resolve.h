@@ -7,7 +7,10 @@
  *     T1  N1, P1, cents      T2  N4, P1, cents      T3  N4, P2, cents      T5  N4, P2
  *
  * (N2 and N3 equal make N4 equal.) One join on (N4, P2) therefore finds all of them, and a block is
- * settled by itself.
+ * settled by itself. So are the sums of a block (T8, T9 with a shared trace), for all its items
+ * share the trace.
+ *
+ * What a tier decides comes out as AUTO, what it leaves to people as REVIEW candidates.
  */
 #ifndef REASSOC_RESOLVE_H
 #define REASSOC_RESOLVE_H
@@ -20,25 +23,22 @@
 #define BLOCK_SIDE_MAX 512     /* remittances, and payments, of such a block */
 #define BLOCK_CANDIDATES_MAX 8 /* candidates shown for each item of a larger block; */
 #define BLOCK_SHOWN_MAX 65536  /* fewer, but never none, where that would come to more than this */
+#define CUT_TRACE_BYTES_MIN 8  /* of a trace that was cut, so much must be left */
 
-#define PAIR_COLUMNS(X)                                                                            \
-    X(row, remittance, "row of the remittance")                                                    \
-    X(row, payment, "row of the payment")                                                          \
-    X(uint64, match_id, "made of both ids; pairs of one bulk match share it")                      \
-    X(uint8, status, "statuses.MatchStatus")                                                       \
+#define EDGE_COLUMNS(X)                                                                            \
+    X(row, left, "row of the remittance")                                                          \
+    X(row, right, "row of the payment")                                                            \
+    X(uint8, status, "statuses.MatchStatus: AUTO or REVIEW")                                       \
     X(uint8, tier, "statuses.Tier")                                                                \
-    X(int64, reason, "statuses.Reason flags")                                                     \
-    X(uint16, agreed, "statuses.Field flags")                                                      \
-    X(uint16, differed, "statuses.Field flags")                                                    \
-    X(uint16, rewrites, "statuses.Rewrite flags")                                                  \
+    X(int64, reason, "statuses.Reason flags")                                                      \
     X(uint32, rivals, "other candidates that either side had at this tier")                        \
-    X(int32, days_apart, "payment date less remittance date, DATE_NONE where one is missing")
-DECLARE_TABLE(pair_table, PAIR_COLUMNS)
+    X(uint64, group, "shared by the rows of one sum, 0 for single pairs")
+DECLARE_TABLE(edge_table, EDGE_COLUMNS)
 
-#define TABLE_TYPE pair_table
-static const column_spec PAIR_SPECS[] = {PAIR_COLUMNS(COLUMN_DESCRIPTION)};
+#define TABLE_TYPE edge_table
+static const column_spec EDGE_SPECS[] = {EDGE_COLUMNS(COLUMN_DESCRIPTION)};
 #undef TABLE_TYPE
-#define PAIR_SPEC_COUNT (sizeof PAIR_SPECS / sizeof PAIR_SPECS[0])
+#define EDGE_SPEC_COUNT (sizeof EDGE_SPECS / sizeof EDGE_SPECS[0])
 
 /* statuses.py has the same numbers; a test holds the two together. */
 enum { STATUS_AUTO = 1, STATUS_VARIANCE = 2, STATUS_REVIEW = 3 };
@@ -46,37 +46,49 @@ enum {
     REASON_TIE = 1u << 0,
     REASON_CONFLICT = 1u << 1,
     REASON_AMOUNT_DIFFERS = 1u << 2,
-    REASON_TIER_TO_REVIEW = 1u << 4,
     REASON_BLOCK_TOO_LARGE = 1u << 5,
     REASON_OUT_OF_WINDOW = 1u << 6,
-    REASON_REMITTANCE_INVALID = 1u << 20,
-    REASON_PAYMENT_INVALID = 1u << 21,
-    REASON_NOT_SETTLED = 1u << 22,
+    REASON_SIBLING_MISSING = 1u << 29,
 };
-enum { FIELD_TRACE = 1, FIELD_PAYER = 2, FIELD_AMOUNT = 4, FIELD_DATE = 8 };
+#define REASON_PAYEE_DIFFERS ((int64_t)1 << 49)
+enum { FIELD_TRACE = 1, FIELD_PAYER = 2, FIELD_AMOUNT = 4, FIELD_DATE = 8, FIELD_PAYEE = 16 };
 enum {
     REWRITE_N1 = 1,
     REWRITE_N2 = 2,
     REWRITE_N3 = 4,
     REWRITE_N4 = 8,
+    REWRITE_N5 = 16,
     REWRITE_P1 = 32,
     REWRITE_P2 = 64
 };
-enum { TIER_NONE = 0, TIER_1 = 1, TIER_2 = 2, TIER_3 = 3, TIER_5 = 5, TIER_OUT_OF_WINDOW = 15 };
+
+/* What two items of a block are to each other. A pair with contradicting payees has its tier with
+ * PAYEES_DIFFER: no tier matches it by itself. */
+enum {
+    TIER_NONE = 0,
+    TIER_1 = 1,
+    TIER_2 = 2,
+    TIER_3 = 3,
+    TIER_5 = 5,
+    TIER_8 = 8,
+    TIER_9 = 9,
+    TIERS = 16,
+    TIER_OUT_OF_WINDOW = 15,
+    PAYEES_DIFFER = 16,
+};
 
 typedef struct {
-    const item_set *left, *right; /* remittances, payments */
-    const int64_t *left_hold; /* reasons against automatic matching, 0 for none */
-    const int64_t *right_hold;
-    const uint64_t
-        *payee_tin; /* hashes, only filled for remittances that stand in blocks; 0 for unknown */
-    const uint64_t *payee_entity;
-    const uint64_t *left_digest, *right_digest;
+    const item_set *left, *right;               /* remittances, payments */
+    const uint32_t *left_payee, *right_payee;   /* 0 for unknown */
+    const uint32_t *left_scope, *right_scope;   /* items of other scopes are never compared */
+    const uint64_t *payee_tin, *payee_entity;   /* hashes, filled for rows of blocks; 0: unknown */
+    const uint64_t *left_digest, *right_digest; /* ids */
     const int64_t *left_offset, *right_offset;
     int32_t window_days;
-    uint32_t auto_tiers;                  /* bit k: tier k may match by itself */
-    int64_t *left_reason, *right_reason; /* out: reasons of items are added to what stands there */
-    pair_table *pairs;                    /* out */
+    int32_t sums_only;                   /* only T8 and T9: the traces are roots */
+    int64_t to_review[TIERS];            /* why a tier may not match by itself, 0 where it may */
+    int64_t *left_reason, *right_reason; /* out: added to what stands there */
+    edge_table *edges;                   /* out */
 } matching;
 
 static inline int dates_apart(int32_t a, int32_t b, int32_t window_days) {
@@ -85,109 +97,65 @@ static inline int dates_apart(int32_t a, int32_t b, int32_t window_days) {
     return days > window_days || days < -(int64_t)window_days;
 }
 
+static inline int payees_differ(const matching *m, int32_t left_row, int32_t right_row) {
+    uint32_t a = m->left_payee[left_row], b = m->right_payee[right_row];
+    return a != 0 && b != 0 && a != b;
+}
+
 /* The highest tier that these two could be matched at, by their fields alone. */
-static inline int edge_tier(const matching *m, const match_item *r, const match_item *p) {
+static inline int edge_tier(const matching *m, int32_t left_row, int32_t right_row) {
+    const match_item *r = &m->left->items[left_row], *p = &m->right->items[right_row];
     int n1 = same_n1(m->left, r, m->right, p);
     if (r->payer_group != p->payer_group || !(n1 || same_n4(m->left, r, m->right, p)))
         return TIER_NONE;
-    if (dates_apart(r->date, p->date, m->window_days)) return TIER_OUT_OF_WINDOW;
-    if (r->cents != p->cents) return TIER_5;
-    if (r->payer != p->payer) return TIER_3;
-    return n1 ? TIER_1 : TIER_2;
-}
-
-/* Which rewrites the pair needed: the least form in which the traces are equal, and how the payers
- * became one. */
-static inline uint16_t pair_rewrites(const matching *m, const match_item *r, const match_item *p,
-                                     int tier) {
-    uint16_t rewrites = 0;
-    if (tier == TIER_1) {
-        rewrites = (r->flags | p->flags) & ITEM_CHANGED ? REWRITE_N1 : 0;
-        return rewrites | ((r->flags ^ p->flags) & ITEM_PAYER_BARE ? REWRITE_P1 : 0);
-    }
-    const uint8_t *a = item_text(m->left, r), *b = item_text(m->right, p);
-    size_t n3_a = (size_t)r->at.n2_at + r->at.n2_length - r->at.n3_at;
-    size_t n3_b = (size_t)p->at.n2_at + p->at.n2_length - p->at.n3_at;
-    if (same_n1(m->left, r, m->right, p))
-        rewrites |= (r->flags | p->flags) & ITEM_CHANGED ? REWRITE_N1 : 0;
-    else if (n3_a != n3_b || memcmp(a + r->at.n3_at, b + p->at.n3_at, n3_a) != 0)
-        rewrites |= REWRITE_N4;
-    else
-        rewrites |= r->at.n2_length != p->at.n2_length ? REWRITE_N3 : REWRITE_N2;
-    if (r->payer != p->payer) rewrites |= REWRITE_P2;
-    else if ((r->flags ^ p->flags) & ITEM_PAYER_BARE)
-        rewrites |= REWRITE_P1;
-    return rewrites;
+    if (m->left_scope[left_row] != m->right_scope[right_row]) return TIER_NONE;
+    int other_payee = payees_differ(m, left_row, right_row);
+    if (dates_apart(r->date, p->date, m->window_days))
+        return other_payee ? TIER_NONE : TIER_OUT_OF_WINDOW;
+    if (r->cents != p->cents) return other_payee ? TIER_NONE : TIER_5;
+    int tier = r->payer != p->payer ? TIER_3 : n1 ? TIER_1 : TIER_2;
+    return other_payee ? tier | PAYEES_DIFFER : tier;
 }
 
 static inline int is_held(const matching *m, int32_t left_row, int32_t right_row) {
     return ((m->left->items[left_row].flags | m->right->items[right_row].flags) & ITEM_HELD) != 0;
 }
 
-static inline int64_t held_reasons(const matching *m, int32_t left_row, int32_t right_row) {
-    return is_held(m, left_row, right_row) ? m->left_hold[left_row] | m->right_hold[right_row] : 0;
+static inline int reserve_edges(const matching *m, size_t more) {
+    return table_reserve(m->edges, EDGE_SPECS, EDGE_SPEC_COUNT, m->edges->rows + more);
 }
 
-/* Append a pair; the table has room (see reserve_pairs). */
-static inline void put_pair(const matching *m, int32_t left_row, int32_t right_row, int status,
-                            int tier, int64_t reason, uint32_t rivals) {
-    const match_item *r = &m->left->items[left_row], *p = &m->right->items[right_row];
-    pair_table *out = m->pairs;
+/* Append an edge; the table has room (see reserve_edges). */
+static inline void put_edge(const matching *m, int32_t left_row, int32_t right_row, int status,
+                            int tier, int64_t reason, uint32_t rivals, uint64_t group) {
+    edge_table *out = m->edges;
     size_t at = out->rows++;
-    int dated = r->date != DATE_NONE && p->date != DATE_NONE;
-    uint16_t agreed = FIELD_TRACE | FIELD_PAYER, differed = 0;
-    *(r->cents == p->cents ? &agreed : &differed) |= FIELD_AMOUNT;
-    if (dated) *(r->date == p->date ? &agreed : &differed) |= FIELD_DATE;
-    out->remittance[at] = left_row;
-    out->payment[at] = right_row;
-    out->match_id[at] = hash_pair(r->id, p->id);
+    out->left[at] = left_row;
+    out->right[at] = right_row;
     out->status[at] = (uint8_t)status;
     out->tier[at] = (uint8_t)tier;
-    out->reason[at] = reason | held_reasons(m, left_row, right_row);
-    out->agreed[at] = agreed;
-    out->differed[at] = differed;
-    out->rewrites[at] = pair_rewrites(m, r, p, tier);
+    out->reason[at] = reason;
     out->rivals[at] = rivals;
-    out->days_apart[at] = dated ? p->date - r->date : DATE_NONE;
-}
-
-/* A pair whose remittance lay in the payment: what it agrees on is looked up, not known from a key.
- */
-static inline void put_carried(const matching *m, int32_t left_row, int32_t right_row, int status,
-                               int tier, int64_t reason, uint32_t rivals) {
-    const match_item *r = &m->left->items[left_row], *p = &m->right->items[right_row];
-    size_t at = m->pairs->rows;
-    put_pair(m, left_row, right_row, status, tier, reason, rivals);
-    int traces = (r->flags & p->flags & ITEM_TRACE) != 0,
-        payers = (r->flags & p->flags & ITEM_PAYER) != 0;
-    int same_trace = traces && same_n4(m->left, r, m->right, p),
-        same_payer = r->payer_group == p->payer_group;
-    uint16_t unknown = (uint16_t)((traces ? 0 : FIELD_TRACE) | (payers ? 0 : FIELD_PAYER));
-    uint16_t wrong = (uint16_t)((same_trace ? 0 : FIELD_TRACE) | (same_payer ? 0 : FIELD_PAYER));
-    m->pairs->agreed[at] &= (uint16_t)~(unknown | wrong);
-    m->pairs->differed[at] |= wrong & (uint16_t)~unknown;
-    if (unknown | wrong) m->pairs->rewrites[at] = 0;
-}
-
-static inline int reserve_pairs(const matching *m, size_t more) {
-    return table_reserve(m->pairs, PAIR_SPECS, PAIR_SPEC_COUNT, m->pairs->rows + more);
+    out->group[at] = group;
 }
 
 /* Two items that have nobody else in their block: most of every pool. */
 static inline void settle_couple(const matching *m, int32_t left_row, int32_t right_row) {
-    int tier = edge_tier(m, &m->left->items[left_row], &m->right->items[right_row]);
-    int held = is_held(m, left_row, right_row);
-    if (tier == TIER_NONE) return;
+    int tier = edge_tier(m, left_row, right_row);
+    if (tier == TIER_NONE || (m->sums_only && tier != TIER_5)) return;
     if (tier == TIER_OUT_OF_WINDOW) {
         m->left_reason[left_row] |= REASON_OUT_OF_WINDOW;
         m->right_reason[right_row] |= REASON_OUT_OF_WINDOW;
+    } else if (tier & PAYEES_DIFFER) {
+        put_edge(m, left_row, right_row, STATUS_REVIEW, tier & ~PAYEES_DIFFER, REASON_PAYEE_DIFFERS,
+                 0, 0);
     } else if (tier == TIER_5) {
-        put_pair(m, left_row, right_row, held ? STATUS_REVIEW : STATUS_VARIANCE, TIER_5,
-                 REASON_AMOUNT_DIFFERS, 0);
+        if (!m->sums_only)
+            put_edge(m, left_row, right_row, STATUS_REVIEW, TIER_5, REASON_AMOUNT_DIFFERS, 0, 0);
     } else {
-        int64_t reason = m->auto_tiers >> tier & 1 ? 0 : REASON_TIER_TO_REVIEW;
-        put_pair(m, left_row, right_row, held || reason ? STATUS_REVIEW : STATUS_AUTO, tier, reason,
-                 0);
+        int64_t reason = m->to_review[tier];
+        int status = reason || is_held(m, left_row, right_row) ? STATUS_REVIEW : STATUS_AUTO;
+        put_edge(m, left_row, right_row, status, tier, reason, 0, 0);
     }
 }
 
@@ -197,30 +165,12 @@ static inline int settle_couples(const matching *m, const int32_t *partner) {
     enum { AHEAD = 12 };
     size_t rows = m->left->rows, count = 0;
     for (size_t i = 0; i < rows; i++) count += partner[i] >= 0;
-    if (reserve_pairs(m, count) != 0) return -1;
+    if (reserve_edges(m, count) != 0) return -1;
     for (size_t i = 0; i < rows; i++) {
         if (i + AHEAD < rows && partner[i + AHEAD] >= 0)
             __builtin_prefetch(&m->right->items[partner[i + AHEAD]]);
         if (partner[i] >= 0) settle_couple(m, (int32_t)i, partner[i]);
     }
-    return 0;
-}
-
-/* Pairs that the caller decided: remittances inside a payment. Returns 0, or -1 when memory is
- * short. */
-typedef struct {
-    const int32_t *left, *right;
-    const uint8_t *status, *tier;
-    const int64_t *reason;
-    const uint32_t *rivals;
-    size_t count;
-} carried_pairs;
-
-static inline int put_all_carried(const matching *m, const carried_pairs *in) {
-    if (reserve_pairs(m, in->count) != 0) return -1;
-    for (size_t i = 0; i < in->count; i++)
-        put_carried(m, in->left[i], in->right[i], in->status[i], in->tier[i], in->reason[i],
-                    in->rivals[i]);
     return 0;
 }
 
@@ -238,6 +188,8 @@ typedef struct {
 } block;
 
 static inline int other_payee(const matching *m, int32_t a, int32_t b) {
+    if (m->left_payee[a] != 0 && m->left_payee[b] != 0 && m->left_payee[a] != m->left_payee[b])
+        return 1;
     if (m->payee_tin[a] != 0 && m->payee_tin[b] != 0) return m->payee_tin[a] != m->payee_tin[b];
     return m->payee_entity[a] != 0 && m->payee_entity[b] != 0 &&
            m->payee_entity[a] != m->payee_entity[b];
@@ -251,7 +203,9 @@ static inline void mark_conflicts(block *b) {
         const match_item *x = &m->left->items[b->left[i]];
         for (size_t k = 0; k < i; k++) {
             const match_item *y = &m->left->items[b->left[k]];
-            if (x->payer != y->payer || !same_n1(m->left, x, m->left, y)) continue;
+            if (x->payer != y->payer || !same_n1(m->left, x, m->left, y) ||
+                m->left_scope[b->left[i]] != m->left_scope[b->left[k]])
+                continue;
             if (dates_apart(x->date, y->date, m->window_days) ||
                 other_payee(m, b->left[i], b->left[k]))
                 continue;
@@ -297,36 +251,117 @@ static inline void settle_tier(block *b, int tier) {
             int edge = *block_edge(b, i, j);
             if (edge < TIER_1 || edge > tier || b->right_used[j]) continue;
             if (b->right_degree[j] != 1 || is_held(m, b->left[i], b->right[j]) ||
-                !(m->auto_tiers >> edge & 1))
+                m->to_review[edge])
                 break;
-            put_pair(m, b->left[i], b->right[j], STATUS_AUTO, edge, 0, 0);
+            put_edge(m, b->left[i], b->right[j], STATUS_AUTO, edge, 0, 0, 0);
             b->left_used[i] = b->right_used[j] = 1;
             break;
         }
     }
 }
 
-static inline void put_review(block *b, size_t i, size_t j, int edge) {
+/* A sum that comes out: every row of it is an edge of one group. `single` stands on one side, the
+ * `parts` (numbers in the block) on the other. */
+static inline void put_sum(block *b, int tier, size_t single, const uint8_t *is_part,
+                           size_t part_count, int held) {
+    const matching *m = b->m;
+    const int32_t *single_side = tier == TIER_8 ? b->right : b->left;
+    const int32_t *part_side = tier == TIER_8 ? b->left : b->right;
+    const item_set *singles = tier == TIER_8 ? m->right : m->left;
+    const item_set *parts = tier == TIER_8 ? m->left : m->right;
+    uint64_t group = singles->items[single_side[single]].id;
+    int status = held || m->to_review[tier] ? STATUS_REVIEW : STATUS_AUTO;
+    for (size_t i = 0; i < part_count; i++)
+        if (is_part[i]) group += hash_pair(parts->items[part_side[i]].id, (uint64_t)tier);
+    for (size_t i = 0; i < part_count; i++) {
+        if (!is_part[i]) continue;
+        int32_t left_row = tier == TIER_8 ? part_side[i] : single_side[single];
+        int32_t right_row = tier == TIER_8 ? single_side[single] : part_side[i];
+        put_edge(m, left_row, right_row, status, tier, m->to_review[tier], 0, group | 1);
+        (tier == TIER_8 ? b->left_used : b->right_used)[i] = 1;
+    }
+    (tier == TIER_8 ? b->right_used : b->left_used)[single] = 1;
+}
+
+/* T8: the only open payment is the sum of all open remittances of the trace. Returns whether there
+ * was a payment with several of them, so that one may be missing. */
+static inline int settle_bulk_payment(block *b) {
+    const matching *m = b->m;
+    uint8_t is_part[BLOCK_SIDE_MAX];
+    size_t open = 0, single = 0, parts = 0;
+    int64_t sum = 0;
+    int held = 0;
+    for (size_t j = 0; j < b->right_count; j++) {
+        size_t near = 0;
+        for (size_t i = 0; i < b->left_count; i++)
+            near += !b->left_used[i] && *block_edge(b, i, j) != TIER_NONE &&
+                    *block_edge(b, i, j) != TIER_OUT_OF_WINDOW;
+        if (b->right_used[j] || near == 0) continue;
+        open++;
+        single = j;
+    }
+    if (open != 1) return 0;
+    for (size_t i = 0; i < b->left_count; i++) {
+        int edge = b->left_used[i] ? TIER_NONE : *block_edge(b, i, single);
+        is_part[i] = edge == TIER_5;
+        if (edge >= TIER_1 && edge <= TIER_3) return 0; /* it alone is the whole amount, too */
+        if (!is_part[i]) continue;
+        parts++;
+        held |= is_held(m, b->left[i], b->right[single]);
+        if (__builtin_add_overflow(sum, m->left->items[b->left[i]].cents, &sum)) return 0;
+    }
+    if (parts < 2 || m->right->items[b->right[single]].cents != sum) return parts >= 2;
+    put_sum(b, TIER_8, single, is_part, b->left_count, held);
+    return 0;
+}
+
+/* T9: the only open remittance is the sum of all open payments of the trace. */
+static inline void settle_split_remittance(block *b) {
+    const matching *m = b->m;
+    uint8_t is_part[BLOCK_SIDE_MAX];
+    size_t open = 0, single = 0, parts = 0;
+    int64_t sum = 0;
+    int held = 0;
+    for (size_t i = 0; i < b->left_count; i++) {
+        if (b->left_used[i]) continue;
+        open++;
+        single = i;
+    }
+    if (open != 1) return;
+    for (size_t j = 0; j < b->right_count; j++) {
+        int edge = b->right_used[j] ? TIER_NONE : *block_edge(b, single, j);
+        is_part[j] = edge == TIER_5;
+        if (edge >= TIER_1 && edge <= TIER_3) return;
+        if (!is_part[j]) continue;
+        parts++;
+        held |= is_held(m, b->left[single], b->right[j]);
+        if (__builtin_add_overflow(sum, m->right->items[b->right[j]].cents, &sum)) return;
+    }
+    if (parts >= 2 && m->left->items[b->left[single]].cents == sum)
+        put_sum(b, TIER_9, single, is_part, b->right_count, held);
+}
+
+static inline void put_review(block *b, size_t i, size_t j, int edge, int sibling_missing) {
     const matching *m = b->m;
     uint32_t same = b->left_degree[i] + b->right_degree[j],
              other = b->left_loose[i] + b->right_loose[j];
-    uint32_t rivals = edge == TIER_5 ? same + other - 2 : same - 2;
     int64_t reason = b->conflict[i] ? REASON_CONFLICT : 0;
-    int held = reason || is_held(m, b->left[i], b->right[j]);
-    int status = STATUS_REVIEW;
-    if (rivals > 0) reason |= REASON_TIE;
-    if (edge == TIER_5) {
-        reason |= REASON_AMOUNT_DIFFERS;
-        if (rivals == 0 && !held) status = STATUS_VARIANCE;
-    } else if (!(m->auto_tiers >> edge & 1)) {
-        reason |= REASON_TIER_TO_REVIEW;
+    if (edge & PAYEES_DIFFER) {
+        put_edge(m, b->left[i], b->right[j], STATUS_REVIEW, edge & ~PAYEES_DIFFER,
+                 reason | REASON_PAYEE_DIFFERS, same + other, 0);
+        return;
     }
-    put_pair(m, b->left[i], b->right[j], status, edge, reason, rivals);
+    uint32_t rivals = edge == TIER_5 ? same + other - 2 : same - 2;
+    if (edge != TIER_5) reason |= m->to_review[edge];
+    else
+        reason |= REASON_AMOUNT_DIFFERS | (sibling_missing ? REASON_SIBLING_MISSING : 0);
+    if (rivals > 0) reason |= REASON_TIE;
+    put_edge(m, b->left[i], b->right[j], STATUS_REVIEW, edge, reason, rivals, 0);
 }
 
-/* What no tier could decide goes to review with its rivals; a lone pair of other cents is a
- * variance. A pair of other cents is not shown where both sides have one of equal cents. */
-static inline void settle_rest(block *b) {
+/* What no tier could decide is shown with its rivals. A pair of other cents is not shown where both
+ * sides have one of equal cents. */
+static inline void settle_rest(block *b, int sibling_missing) {
     count_edges(b, TIER_3);
     for (size_t i = 0; i < b->left_count; i++) {
         for (size_t j = 0; j < b->right_count; j++) {
@@ -336,7 +371,7 @@ static inline void settle_rest(block *b) {
                 b->m->left_reason[b->left[i]] |= REASON_OUT_OF_WINDOW;
                 b->m->right_reason[b->right[j]] |= REASON_OUT_OF_WINDOW;
             } else if (edge != TIER_5 || b->left_degree[i] == 0 || b->right_degree[j] == 0) {
-                put_review(b, i, j, edge);
+                put_review(b, i, j, edge, sibling_missing);
             }
         }
     }
@@ -347,16 +382,19 @@ static inline int settle_block(block *b) {
     memset(b->left_used, 0, b->left_count);
     memset(b->right_used, 0, b->right_count);
     memset(b->conflict, 0, b->left_count);
-    if (reserve_pairs(m, b->left_count * b->right_count) != 0) return -1;
+    if (reserve_edges(m, b->left_count * b->right_count) != 0) return -1;
     for (size_t i = 0; i < b->left_count; i++)
         for (size_t j = 0; j < b->right_count; j++)
-            *block_edge(b, i, j) =
-                (uint8_t)edge_tier(m, &m->left->items[b->left[i]], &m->right->items[b->right[j]]);
-    mark_conflicts(b);
-    settle_tier(b, TIER_1);
-    settle_tier(b, TIER_2);
-    settle_tier(b, TIER_3);
-    settle_rest(b);
+            *block_edge(b, i, j) = (uint8_t)edge_tier(m, b->left[i], b->right[j]);
+    if (!m->sums_only) {
+        mark_conflicts(b);
+        settle_tier(b, TIER_1);
+        settle_tier(b, TIER_2);
+        settle_tier(b, TIER_3);
+    }
+    int sibling_missing = settle_bulk_payment(b);
+    settle_split_remittance(b);
+    if (!m->sums_only) settle_rest(b, sibling_missing);
     return 0;
 }
 
@@ -393,11 +431,11 @@ static inline ranked_item *rank_side(const item_set *set, const uint64_t *digest
 
 static inline void put_large_pair(const matching *m, int32_t left_row, int32_t right_row,
                                   size_t rivals) {
-    int edge = edge_tier(m, &m->left->items[left_row], &m->right->items[right_row]);
+    int edge = edge_tier(m, left_row, right_row);
     int64_t reason = REASON_BLOCK_TOO_LARGE | (rivals > 0 ? REASON_TIE : 0);
     if (edge < TIER_1 || edge > TIER_3) return;
-    put_pair(m, left_row, right_row, STATUS_REVIEW, edge, reason,
-             rivals > UINT32_MAX ? UINT32_MAX : (uint32_t)rivals);
+    put_edge(m, left_row, right_row, STATUS_REVIEW, edge, reason,
+             rivals > UINT32_MAX ? UINT32_MAX : (uint32_t)rivals, 0);
 }
 
 /* Items of equal cents, each shown with a few of the other side. */
@@ -406,7 +444,7 @@ static inline int put_large_run(const matching *m, const ranked_item *left, size
     size_t longer = left_count > right_count ? left_count : right_count;
     size_t shorter = left_count + right_count - longer;
     size_t rivals = left_count + right_count - 2;
-    if (reserve_pairs(m, longer * (shorter < shown ? shorter : shown)) != 0) return -1;
+    if (reserve_edges(m, longer * (shorter < shown ? shorter : shown)) != 0) return -1;
     if (shorter <= shown) {
         for (size_t i = 0; i < left_count; i++)
             for (size_t j = 0; j < right_count; j++)
@@ -475,37 +513,81 @@ static inline int settle_blocks(const matching *m, const int32_t *blocks, size_t
     return failed ? -1 : 0;
 }
 
-/* ---- what the pairs mean for their items ---- */
+/* ---- what a pair agrees on ---- */
 
-/* Columns of items; `*_outcomes` give the status of an item by the status of its pairs. */
 typedef struct {
-    const uint8_t *left_valid, *right_valid, *settled;
-    const uint8_t *left_outcomes, *right_outcomes;
-    uint8_t *left_status, *right_status; /* out */
-    uint8_t *release;                    /* out, by remittance */
-    uint8_t *funded;                     /* out, by pair */
-} outcome_columns;
+    uint16_t *agreed, *differed, *rewrites;
+    int32_t *days_apart;
+    uint64_t *match_ids;
+} pair_words;
 
-/* An automatic pair has no other reasons than those added here, and each of them keeps it from
- * being released. */
-static inline void put_outcomes(const matching *m, const outcome_columns *out) {
-    pair_table *pairs = m->pairs;
-    for (size_t i = 0; i < pairs->rows; i++) {
-        int32_t left = pairs->remittance[i], right = pairs->payment[i];
-        uint8_t status = pairs->status[i], settled = out->settled[right];
-        int64_t reason = pairs->reason[i];
-        if (!out->left_valid[left]) reason |= REASON_REMITTANCE_INVALID;
-        if (!out->right_valid[right]) reason |= REASON_PAYMENT_INVALID;
-        if (status == STATUS_AUTO && !settled) reason |= REASON_NOT_SETTLED;
-        pairs->reason[i] = reason;
-        out->funded[i] = settled;
-        out->left_status[left] = out->left_outcomes[status];
-        out->right_status[right] = out->right_outcomes[status];
-        if (status == STATUS_AUTO && reason == 0) out->release[left] = 1;
-        if (reason != 0) {
-            m->left_reason[left] |= reason;
-            m->right_reason[right] |= reason;
+/* Whether one trace (N3) is a cut form of the other (N5), `least` characters being left at least.
+ */
+static inline int is_cut_trace(const matching *m, const match_item *r, const match_item *p) {
+    size_t a_length = (size_t)r->at.n2_at + r->at.n2_length - r->at.n3_at;
+    size_t b_length = (size_t)p->at.n2_at + p->at.n2_length - p->at.n3_at;
+    const uint8_t *a = item_text(m->left, r) + r->at.n3_at,
+                  *b = item_text(m->right, p) + p->at.n3_at;
+    if (a_length < b_length) {
+        const uint8_t *text = a;
+        size_t length = a_length;
+        a = b, a_length = b_length;
+        b = text, b_length = length;
+    }
+    if (b_length < CUT_TRACE_BYTES_MIN || a_length == b_length) return 0;
+    return memcmp(a, b, b_length) == 0 || memcmp(a + a_length - b_length, b, b_length) == 0;
+}
+
+/* The least form in which the traces are equal. */
+static inline uint16_t trace_rewrites(const matching *m, const match_item *r, const match_item *p) {
+    const uint8_t *a = item_text(m->left, r), *b = item_text(m->right, p);
+    size_t n3_a = (size_t)r->at.n2_at + r->at.n2_length - r->at.n3_at;
+    size_t n3_b = (size_t)p->at.n2_at + p->at.n2_length - p->at.n3_at;
+    if (same_n1(m->left, r, m->right, p))
+        return (r->flags | p->flags) & ITEM_CHANGED ? REWRITE_N1 : 0;
+    if (n3_a != n3_b || memcmp(a + r->at.n3_at, b + p->at.n3_at, n3_a) != 0) return REWRITE_N4;
+    return r->at.n2_length != p->at.n2_length ? REWRITE_N3 : REWRITE_N2;
+}
+
+static inline void describe_pair(const matching *m, int32_t left_row, int32_t right_row,
+                                 const pair_words *out, size_t at) {
+    const match_item *r = &m->left->items[left_row], *p = &m->right->items[right_row];
+    uint16_t agreed = 0, differed = 0, rewrites = 0;
+    uint32_t a = m->left_payee[left_row], b = m->right_payee[right_row];
+    int dated = r->date != DATE_NONE && p->date != DATE_NONE;
+    if (r->flags & p->flags & ITEM_TRACE) {
+        int same = same_n4(m->left, r, m->right, p), cut = !same && is_cut_trace(m, r, p);
+        *(same || cut ? &agreed : &differed) |= FIELD_TRACE;
+        if (same) rewrites |= trace_rewrites(m, r, p);
+        else if (cut)
+            rewrites |= REWRITE_N5;
+    }
+    if (r->flags & p->flags & ITEM_PAYER) {
+        *(r->payer_group == p->payer_group ? &agreed : &differed) |= FIELD_PAYER;
+        if (r->payer == p->payer)
+            rewrites |= (r->flags ^ p->flags) & ITEM_PAYER_BARE ? REWRITE_P1 : 0;
+        else if (r->payer_group == p->payer_group)
+            rewrites |= REWRITE_P2;
+    }
+    *(r->cents == p->cents ? &agreed : &differed) |= FIELD_AMOUNT;
+    if (dated) *(r->date == p->date ? &agreed : &differed) |= FIELD_DATE;
+    if (a != 0 && b != 0) *(a == b ? &agreed : &differed) |= FIELD_PAYEE;
+    out->agreed[at] = agreed;
+    out->differed[at] = differed;
+    out->rewrites[at] = rewrites;
+    out->days_apart[at] = dated ? p->date - r->date : DATE_NONE;
+    if (out->match_ids[at] == 0) out->match_ids[at] = hash_pair(r->id, p->id);
+}
+
+static inline void describe_pairs(const matching *m, const int32_t *left, const int32_t *right,
+                                  size_t count, const pair_words *out) {
+    enum { AHEAD = 12 };
+    for (size_t i = 0; i < count; i++) {
+        if (i + AHEAD < count) {
+            __builtin_prefetch(&m->left->items[left[i + AHEAD]]);
+            __builtin_prefetch(&m->right->items[right[i + AHEAD]]);
         }
+        describe_pair(m, left[i], right[i], out, i);
     }
 }
 

@@ -4,11 +4,16 @@ A pure function over two pools. The outcome depends on what the pools hold, neve
 their rows: ties go to review, ids decide which of two duplicates stays, and pairs come out in the
 order of ids.
 
-    screening    what no EFT pays, and what is no money, is set aside; duplicates are held
-    T0           an 835 inside the CTX entry that pays it
-    T1 T2 T3 T5  found by one join on trace and payer, settled from the surest on (`_resolve.h`)
+    screening    what no money pays, and what is no money, is set aside; duplicates are held
+    payees       whose items these are: payee and tenant; unknown ones are quarantined
+    links        returns, reversals and bank reports: which payments stand
+    traces       T0 to T3, and sums of one trace (T8): what shares a trace
+    candidates   T4, T6, T7, T10: what shares less
+    bulk         sums without a shared trace (T8, T9)
+    ranking      what no tier decided goes to review, the likeliest first
+    outcome      what the pairs mean for their items
 
-What a tier leaves is what the next one works on.
+What a tier takes is gone for the next one. docs/ARCHITECTURE.md tells more.
 """
 
 from __future__ import annotations
@@ -22,8 +27,17 @@ import numpy.typing as npt
 
 from reassoc.core import _keys
 from reassoc.core.calendar import BankingCalendar
-from reassoc.core.columns import DATE_NONE, build_table
-from reassoc.core.matching.ordering import id_keys, ids_ascend, pair_order
+from reassoc.core.columns import DATE_NONE
+from reassoc.core.matching import pending, traces
+from reassoc.core.matching.keys import (
+    KeyRules,
+    payment_days,
+    payment_items,
+    remittance_items,
+)
+from reassoc.core.matching.ordering import id_keys
+from reassoc.core.matching.outcome import Decided, conclude, describe
+from reassoc.core.matching.pending import Links
 from reassoc.core.matching.screening import (
     Flags,
     Mask,
@@ -33,30 +47,21 @@ from reassoc.core.matching.screening import (
     hold_duplicate_remittances,
     screen_payments,
     screen_remittances,
-    set_flag,
 )
+from reassoc.core.matching.state import Candidates, Rows, Side, State
 from reassoc.core.policy import Policy, longest_first
-from reassoc.core.pool import PaymentColumns, RemittanceColumns, text_parts
-from reassoc.core.statuses import (
-    Funding,
-    MatchStatus,
-    PaymentStatus,
-    Rail,
-    Reason,
-    RemittanceStatus,
-    Tier,
-    reason_text,
-)
+from reassoc.core.pool import PaymentColumns, RemittanceColumns
+from reassoc.core.statuses import MatchStatus, PaymentStatus, RemittanceStatus, Tier, reason_text
 
 if TYPE_CHECKING:
     from reassoc.core.ach import AchFiles
     from reassoc.core.x12_835 import Remittances
 
-__all__ = ["Matches", "match", "reason_text"]
+__all__ = ["Links", "Matches", "match", "reason_text"]
 
-Rows = npt.NDArray[np.int32]
+DAYS_SPAN_MAX = 100_000
+"""Days between the first and the last date of a pool up to which each day is counted once."""
 EPOCH = datetime.date(1970, 1, 1)
-HEALTHCARE_MARK = b"HCCLAIMPMT"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -72,12 +77,19 @@ class Matches:
     rewrites : uint16[k]             Rewrite flags: the normal forms that made trace and payer equal
     rivals : uint32[k]               other candidates that either side had
     days_apart : int32[k]            payment's date less the remittance's; DATE_NONE for none
+    difference_cents : int64[k]      payment less remittance; of a sum, payments less remittances
+    cause : uint8[k]                 VarianceCause: why amounts may differ
+    weight : int32[k]                evidence in hundredths of bits, see `matching.ranking`
+    rank : uint16[k]                 place among the candidates of its payment, from 1; a sum is one
+    remittance_rank : uint16[k]      place among the candidates of its remittance
     funded : bool[k]                 the payment has settled at `as_of`
     remittance_status : uint8[n]     RemittanceStatus        remittance_reason : int64[n]
     release : bool[n]                may be posted now: matched automatically and funded, or no
                                      funds expected; valid on both sides and not held
     payment_status : uint8[m]        PaymentStatus           payment_reason : int64[m]
     payment_funding : uint8[m]       Funding
+    remittance_tenant : uint32[n]    payment_tenant : uint32[m]    numbers in `tenants`
+    links                            what payment rows are to each other, see Links
     remittances, payments            the pools that the rows count in
     """
 
@@ -92,6 +104,11 @@ class Matches:
     rewrites: npt.NDArray[np.uint16]
     rivals: npt.NDArray[np.uint32]
     days_apart: npt.NDArray[np.int32]
+    difference_cents: npt.NDArray[np.int64]
+    cause: npt.NDArray[np.uint8]
+    weight: npt.NDArray[np.int32]
+    rank: npt.NDArray[np.uint16]
+    remittance_rank: npt.NDArray[np.uint16]
     funded: Mask
     remittance_status: npt.NDArray[np.uint8]
     remittance_reason: Flags
@@ -99,6 +116,10 @@ class Matches:
     payment_status: npt.NDArray[np.uint8]
     payment_reason: Flags
     payment_funding: npt.NDArray[np.uint8]
+    remittance_tenant: npt.NDArray[np.uint32]
+    payment_tenant: npt.NDArray[np.uint32]
+    tenants: tuple[str, ...]
+    links: Links
     remittances: RemittanceColumns
     payments: PaymentColumns
 
@@ -116,41 +137,71 @@ def match(
     policy: Policy | None = None,
     calendar: BankingCalendar | None = None,
     as_of: int | datetime.date | None = None,
+    directory: Any = None,
+    released: Mask | None = None,
+    at_close: bool = True,
 ) -> Matches:
     """Pair remittances with payments.
 
     remittances, payments : pools, or what read_835 and read_ach gave; with an AchFiles, the 835s
-        that its CTX entries
-        carry are added behind the given remittances (see Matches.remittances)
+        that its CTX entries carry are added behind the given remittances (see Matches.remittances)
     policy : None is Policy()
-    calendar : banking days; needed with `as_of`
+    calendar : banking days; needed with `as_of`; None: Monday to Friday
     as_of : the day up to which payments count as settled (date, or days since 1970-01-01); None:
         nothing is funded
+    directory : payees and payers; None: all belongs to tenant "default", and a payee is a bank and
+        an account
+    released : bool[n] remittances that were handed on earlier; not released again, and flagged where
+        their money went back; None for none
+    at_close : the banking day is at its close; False: the policy's close_tiers only show what they
+        find
 
-    Raises ValueError for `as_of` without a calendar, and for a payment_row that is none. O(n + m)
-    on average, for blocks of equal trace and payer see _resolve.h; about 150 bytes a row beside the
-    pools.
+    Raises ValueError for `as_of` without a calendar, for a payment_row that is none and for a
+    `released` of another length. O(n + m) on average, for blocks of equal trace and payer see
+    _resolve.h, for sums _bulk.h; about 200 bytes a row beside the pools.
     """
     policy = policy or Policy()
     as_of_day = (as_of - EPOCH).days if isinstance(as_of, datetime.date) else as_of
     if as_of_day is not None and calendar is None:
         raise ValueError("as_of needs a calendar: banking days decide what has settled")
     left, right = _pools(remittances, payments)
+    if released is not None and len(released) != len(left):
+        raise ValueError(f"released has {len(released)} rows, the remittances have {len(left)}")
     seen, paid = screen_remittances(left, policy), screen_payments(right, as_of_day, calendar)
-    left_items, right_items = _items(left, right, seen.hold, paid.hold, policy)
+    identities = pending.identify(left, right, left.effective_date, payment_days(right), directory)
+    _quarantine(seen, paid, identities)
+    rules = _payer_rules(policy)
+    left_items = remittance_items(left, rules, seen.hold)
     hold_duplicate_remittances(left, left_items, seen)
     hold_duplicate_payments(right, paid)
-    matching = _keys.Matching(
-        left_items,
-        right_items,
-        policy.trace_window_days,
-        policy.may_match(),
-        seen.reason,
-        paid.reason,
+    calendar = calendar or BankingCalendar(np.zeros(0, np.int32))
+    links = pending.link()
+    right_items = payment_items(right, rules, paid.hold)
+    state = State(
+        left, right, policy, calendar, seen, paid,
+        _remittance_side(left, left_items, seen, identities, calendar),
+        _payment_side(right, right_items, paid, identities, calendar),
+        at_close,
+    )  # fmt: skip
+    decided, kernel = _decide(state, rules)
+    columns = describe(state, kernel, decided)
+    columns["cause"] = _causes(state, columns)
+    conclude(state, columns, released)
+    return Matches(
+        **columns,
+        remittance_status=seen.status,
+        remittance_reason=seen.reason,
+        release=seen.free,
+        payment_status=paid.status,
+        payment_reason=paid.reason,
+        payment_funding=paid.funding,
+        remittance_tenant=identities.left_tenant,
+        payment_tenant=identities.right_tenant,
+        tenants=identities.tenants,
+        links=links,
+        remittances=left,
+        payments=right,
     )
-    _pair_carried(left, right, seen, paid, matching, policy)
-    _pair_by_trace(left, left_items, right_items, seen, paid, matching)
-    return _outcome(left, right, seen, paid, matching)
 
 
 def _pools(
@@ -168,35 +219,135 @@ def _pools(
     return left, PaymentColumns.from_tables(payments)
 
 
-# ---- keys ----
+# ---- the sides ----
 
 
-def _items(
+def _quarantine(
+    seen: ScreenedRemittances, paid: ScreenedPayments, identities: pending.Identities
+) -> None:
+    """Set aside what belongs to nobody that the directory knows: it is shown, never guessed."""
+    for side, reason, status in (
+        (seen, identities.left_reason, RemittanceStatus.QUARANTINED),
+        (paid, identities.right_reason, PaymentStatus.QUARANTINED),
+    ):
+        side.reason |= reason
+        rows = side.open & (reason != 0)
+        side.status[rows] = status
+        side.open[rows] = False
+
+
+def _side(
+    items: _keys.Items,
+    screened: ScreenedRemittances | ScreenedPayments,
+    calendar: BankingCalendar,
+    day: npt.NDArray[np.int32],
+    **columns: Any,
+) -> Side:
+    return Side(
+        items=items,
+        day=day,
+        banking_day=_banking_days(calendar, day, screened.open),
+        payer=items.payer,
+        payer_group=items.payer_group,
+        rail=screened.rail,
+        held=screened.hold != 0,
+        open=screened.open,
+        **columns,
+    )
+
+
+def _remittance_side(
     left: RemittanceColumns,
-    right: PaymentColumns,
-    left_hold: Flags,
-    right_hold: Flags,
-    policy: Policy,
-) -> tuple[_keys.Items, _keys.Items]:
-    """Both sides in normal form. A payment's date is its effective one, else its settlement."""
-    payers, affixes = _payer_rules(policy)
-    dates = right.effective_date
-    undated = dates == DATE_NONE
-    if undated.any():
-        dates = np.where(undated, right.settlement_date, dates)
-    return (
-        _keys.Items(
-            *text_parts(left.trace), *text_parts(left.payer_id), payers, affixes,
-            left.paid_cents, left.effective_date, left.id_digest, left.id_offset, left_hold,
-        ),
-        _keys.Items(
-            *text_parts(right.trace), *text_parts(right.payer_id), payers, affixes,
-            right.amount_cents, dates, right.id_digest, right.id_offset, right_hold,
-        ),
+    items: _keys.Items,
+    seen: ScreenedRemittances,
+    identities: pending.Identities,
+    calendar: BankingCalendar,
+) -> Side:
+    return _side(
+        items, seen, calendar, left.effective_date,
+        cents=left.paid_cents,
+        payee=identities.left_payee,
+        tenant=identities.left_tenant,
+        order=id_keys(left.id_digest, left.id_offset),
     )  # fmt: skip
 
 
-def _payer_rules(policy: Policy) -> tuple[_keys.PayerTable, _keys.Affixes]:
+def _payment_side(
+    right: PaymentColumns,
+    items: _keys.Items,
+    paid: ScreenedPayments,
+    identities: pending.Identities,
+    calendar: BankingCalendar,
+) -> Side:
+    return _side(
+        items, paid, calendar, payment_days(right),
+        cents=right.amount_cents,
+        payee=identities.right_payee,
+        tenant=identities.right_tenant,
+        order=id_keys(right.id_digest, right.id_offset),
+    )  # fmt: skip
+
+
+def _banking_days(
+    calendar: BankingCalendar, days: npt.NDArray[np.int32], rows: Mask
+) -> npt.NDArray[np.int32]:
+    """int32[n]: banking days since 1970-01-01 of each day rolled forward. Few days differ, so each
+    is counted once."""
+    if not len(days):
+        return days
+    known = days != DATE_NONE
+    if not known.any():
+        return days
+    first, last = int(days[known].min()), int(days[known].max())
+    if last - first > DAYS_SPAN_MAX:
+        return calendar.between(np.zeros(len(days), np.int32), calendar.roll_forward(days))
+    span = np.arange(first, last + 1, dtype=np.int32)
+    counts = calendar.between(np.zeros(len(span), np.int32), calendar.roll_forward(span))
+    return np.where(known, counts[np.where(known, days - first, 0)], DATE_NONE).astype(np.int32)
+
+
+# ---- the tiers ----
+
+
+def _decide(state: State, rules: KeyRules) -> tuple[Decided, Any]:
+    """Run the tiers, the surest first; what none of them takes goes to review."""
+    policy = state.policy
+    joined = traces.Traces(state, rules, traces.reasons_to_review(policy, state.at_close))
+    found = [traces.pair_carried(state, joined.to_review)]
+    undecided = traces.pair_by_trace(joined)
+    rooted = traces.pair_by_root(joined, undecided)
+    found += [undecided, rooted]
+    undone = traces.pairs_undone(joined)
+    reviewed = pending.review(state, Candidates.concat(found))
+    taken = Candidates.concat(state.taken)
+    decided = Decided.concat(
+        [
+            Decided.sure(taken, MatchStatus.AUTO, pending.weights(state, taken.left, taken.right)),
+            Decided(
+                reviewed.left, reviewed.right, reviewed.group, reviewed.status, reviewed.tier,
+                reviewed.reason, reviewed.rivals, reviewed.weight, reviewed.rank,
+                reviewed.remittance_rank,
+            ),
+            Decided.sure(
+                undone, MatchStatus.UNMATCHED, pending.weights(state, undone.left, undone.right)
+            ),
+        ]
+    )  # fmt: skip
+    return decided, joined.kernel(state.remittances.items)
+
+
+def _causes(state: State, columns: dict[str, Any]) -> npt.NDArray[np.uint8]:
+    """Why amounts may differ, of pairs of T5."""
+    cause = np.zeros(len(columns["tier"]), np.uint8)
+    rows = np.flatnonzero(columns["tier"] == Tier.T5)
+    if len(rows):
+        cause[rows], _ = pending.causes(
+            state, columns["remittance"][rows], columns["payment"][rows]
+        )
+    return cause
+
+
+def _payer_rules(policy: Policy) -> KeyRules:
     """The policy's payers in normal form: who is one payer (P2), who is nobody, and the affixes of
     each.
 
@@ -223,182 +374,4 @@ def _payer_rules(policy: Policy) -> tuple[_keys.PayerTable, _keys.Affixes]:
         for rule in policy.payers
     ]
     ignored = [_keys.payer_form_of(value.encode()) for value in policy.ignored_payer_ids]
-    return _keys.PayerTable(rules, ignored, common), _keys.Affixes(sets)
-
-
-# ---- tiers ----
-
-
-def _pair_carried(
-    left: RemittanceColumns,
-    right: PaymentColumns,
-    seen: ScreenedRemittances,
-    paid: ScreenedPayments,
-    matching: _keys.Matching,
-    policy: Policy,
-) -> None:
-    """T0: an 835 inside the CTX entry that pays it. Neither takes part in other tiers, whatever
-    comes of it.
-
-    By itself only where the entry carries one 835 with money, and the amounts agree. A check or
-    card remittance in it is no pair, but keeps its siblings from being one by themselves.
-    """
-    rows = np.flatnonzero(left.payment_row >= 0)
-    rows = rows[(left.paid_cents[rows] != 0) & (seen.status[rows] != RemittanceStatus.DUPLICATE)]
-    carriers = left.payment_row[rows]
-    if len(rows) and carriers.max() >= len(right):
-        raise ValueError(f"payment_row {carriers.max()} is no row of the {len(right)} payments")
-    rows, carriers = rows[paid.money[carriers]], carriers[paid.money[carriers]]
-    held = ~paid.open[carriers]
-    seen.reason[rows[held]] |= np.int64(Reason.CARRIER_NOT_USABLE)
-    seen.open[rows[held]] = False
-    rows, carriers = rows[~held], carriers[~held]
-    siblings = np.bincount(carriers, minlength=len(right))[carriers].astype(np.uint32)
-    eft = seen.open[rows] & (seen.rail[rows] == Rail.ACH)
-    rows, carriers, siblings = rows[eft], carriers[eft], siblings[eft]
-    alone, takes = siblings == 1, seen.hold[rows] == 0
-    equal = left.paid_cents[rows] == right.amount_cents[carriers]
-    decidable = bool(policy.may_match() & 1)
-    status = np.full(len(rows), MatchStatus.REVIEW, np.uint8)
-    status[takes & alone & equal & decidable] = MatchStatus.AUTO
-    status[takes & alone & ~equal] = MatchStatus.VARIANCE
-    tier = np.where(alone & ~equal, np.uint8(Tier.T5), np.uint8(Tier.T0))
-    reason = np.zeros(len(rows), np.int64)
-    set_flag(reason, ~alone, Reason.CARRIED_SEVERAL)
-    set_flag(reason, ~equal, Reason.AMOUNT_DIFFERS)
-    set_flag(reason, equal & alone & (not decidable), Reason.TIER_TO_REVIEW)
-    matching.put(
-        rows.astype(np.int32),
-        carriers.astype(np.int32),
-        status,
-        tier,
-        reason,
-        siblings - np.uint32(1),
-    )
-    seen.open[rows] = False
-    paid.open[carriers] = False
-
-
-def _pair_by_trace(
-    left: RemittanceColumns,
-    left_items: _keys.Items,
-    right_items: _keys.Items,
-    seen: ScreenedRemittances,
-    paid: ScreenedPayments,
-    matching: _keys.Matching,
-) -> None:
-    """T1, T2, T3 and T5, from one join on trace N4 and payer P2."""
-    left_on, right_on = _taking_part(left_items, seen), _taking_part(right_items, paid)
-    partner, blocks = _keys.join(left_items.keys, right_items.keys, left_on, right_on)
-    tin, entity = np.zeros(len(left), np.uint64), np.zeros(len(left), np.uint64)
-    if len(blocks):
-        rows = np.flatnonzero(partner == _keys.PARTNER_SEVERAL)
-        tin[rows] = _keys.text_hashes(*text_parts(left.payee_tin[rows]))
-        entity[rows] = _keys.text_hashes(*text_parts(left.payee_entity_id[rows]))
-    matching.settle(partner, blocks, tin, entity)
-
-
-def _taking_part(
-    items: _keys.Items, side: ScreenedRemittances | ScreenedPayments
-) -> npt.NDArray[np.uint8]:
-    traces = items.usable & _keys.USABLE_TRACE != 0
-    payers = items.usable & _keys.USABLE_PAYER != 0
-    set_flag(side.reason, side.open & ~traces, Reason.NO_TRACE)
-    set_flag(side.reason, side.open & ~payers, Reason.NO_PAYER)
-    taking = side.open & traces & payers & (side.rail == Rail.ACH)
-    flags: npt.NDArray[np.uint8] = taking.view(np.uint8)
-    return flags
-
-
-# ---- the outcome ----
-
-
-def _canonical_order(
-    remittance: Rows, payment: Rows, left: RemittanceColumns, right: PaymentColumns
-) -> npt.NDArray[np.int64] | None:
-    """The order of pairs by (remittance id, payment id); None where they stand in it already."""
-    ascending = (remittance[1:] > remittance[:-1]).all()
-    if ascending and ids_ascend(left.id_digest, left.id_offset):
-        return None
-    left_keys = id_keys(left.id_digest, left.id_offset)[remittance]
-    return pair_order(left_keys, id_keys(right.id_digest, right.id_offset)[payment])
-
-
-# Status of an item by the MatchStatus of its pairs (0 is none). An item has one pair that is AUTO
-# or VARIANCE, or any number that are all REVIEW.
-_REMITTANCE_OUTCOMES = np.array(
-    [
-        RemittanceStatus.RECEIVED,
-        RemittanceStatus.MATCHED,
-        RemittanceStatus.MATCHED_VARIANCE,
-        RemittanceStatus.PROBABLE,
-    ],
-    np.uint8,
-)
-_PAYMENT_OUTCOMES = np.array(
-    [
-        PaymentStatus.RECEIVED,
-        PaymentStatus.MATCHED,
-        PaymentStatus.SUGGESTED,
-        PaymentStatus.SUGGESTED,
-    ],
-    np.uint8,
-)
-
-
-def _outcome(
-    left: RemittanceColumns,
-    right: PaymentColumns,
-    seen: ScreenedRemittances,
-    paid: ScreenedPayments,
-    matching: _keys.Matching,
-) -> Matches:
-    funded = matching.put_outcomes(
-        np.ascontiguousarray(left.valid).view(np.uint8),
-        np.ascontiguousarray(right.valid).view(np.uint8),
-        (paid.funding >= Funding.SETTLED).view(np.uint8),
-        _REMITTANCE_OUTCOMES,
-        _PAYMENT_OUTCOMES,
-        seen.status,
-        paid.status,
-        seen.free.view(np.uint8),
-    ).view(np.bool_)
-    _explain_remittances(left, seen)
-    _explain_payments(right, paid)
-    pairs = build_table("pairs", matching.take_pairs(), b"")
-    order = _canonical_order(pairs.remittance, pairs.payment, left, right)
-    columns: dict[str, Any] = {
-        name: pairs[name] if order is None else pairs[name][order] for name in pairs.names
-    }
-    return Matches(
-        **columns,
-        funded=funded if order is None else funded[order],
-        remittance_status=seen.status,
-        remittance_reason=seen.reason,
-        release=seen.free,
-        payment_status=paid.status,
-        payment_reason=paid.reason,
-        payment_funding=paid.funding,
-        remittances=left,
-        payments=right,
-    )
-
-
-def _explain_remittances(left: RemittanceColumns, seen: ScreenedRemittances) -> None:
-    wrong = ~left.valid
-    if wrong.any():
-        wrong &= seen.status != RemittanceStatus.DUPLICATE
-        seen.status[wrong] = RemittanceStatus.INVALID
-    set_flag(seen.reason, seen.status == RemittanceStatus.AWAITING_EFT, Reason.NO_COUNTERPART)
-
-
-def _explain_payments(right: PaymentColumns, paid: ScreenedPayments) -> None:
-    """Money that has neither a trace nor the mark of health care is no claim payment."""
-    marked = _keys.text_equals(*text_parts(right.entry_description), HEALTHCARE_MARK)
-    unmarked = paid.money & ~right.has_remittance & ~marked
-    set_flag(paid.reason, unmarked, Reason.NO_HEALTHCARE_MARK)
-    waiting = paid.status == PaymentStatus.UNMATCHED
-    set_flag(paid.reason, waiting, Reason.NO_COUNTERPART)
-    if waiting.any():
-        traceless = paid.reason & np.int64(Reason.NO_TRACE) != 0
-        paid.status[waiting & unmarked & traceless] = PaymentStatus.NOT_CLAIM_PAYMENT
+    return KeyRules(_keys.PayerTable(rules, ignored, common), _keys.Affixes(sets))

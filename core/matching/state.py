@@ -15,6 +15,7 @@ from reassoc.core.pool import PaymentColumns, RemittanceColumns
 
 Rows = npt.NDArray[np.int32]
 Mask = npt.NDArray[np.bool_]
+_CANDIDATE_COLUMNS = ("left", "right", "tier", "reason", "rivals", "group")
 
 
 @dataclass(slots=True)
@@ -68,6 +69,10 @@ class Candidates:
     def __len__(self) -> int:
         return len(self.left)
 
+    def where(self, rows: Mask | npt.NDArray[np.int64]) -> Candidates:
+        """Some of them, by a mask or by numbers."""
+        return Candidates(*(getattr(self, name)[rows] for name in _CANDIDATE_COLUMNS))
+
     @classmethod
     def of(
         cls,
@@ -98,7 +103,7 @@ class Candidates:
         return cls(
             *(
                 np.concatenate([getattr(part, name) for part in parts])
-                for name in ("left", "right", "tier", "reason", "rivals", "group")
+                for name in _CANDIDATE_COLUMNS
             )
         )
 
@@ -111,6 +116,8 @@ class State:
     left, right                the pools
     seen, paid                 what is known of items by themselves
     remittances, payments      the sides, rows as in the pools
+    at_close                   the banking day is at its close: tiers that lean on uniqueness decide
+    company_group              uint32[m] or None: P2 number that a payment's company identifier means
     taken : list               what stages matched by themselves, as Candidates
     """
 
@@ -122,6 +129,8 @@ class State:
     paid: ScreenedPayments
     remittances: Side
     payments: Side
+    at_close: bool = True
+    company_group: npt.NDArray[np.uint32] | None = None
     taken: list[Candidates] = field(default_factory=list)
 
     def take(self, matched: Candidates) -> None:
