@@ -16,7 +16,7 @@ class ReassocError(Exception):
 
 
 class ParseError(ReassocError):
-    """The input as a whole cannot be read: it is no X12 or no ACH at all.
+    """The input as a whole cannot be read: it is no X12, ACH, BAI2 or lockbox list at all.
 
     Whatever is wrong inside a file that can be read is a finding, not an exception.
 
@@ -39,6 +39,14 @@ class PolicyError(ReassocError):
     """A policy is not usable; the message names the key."""
 
 
+class LayoutError(ReassocError):
+    """The layout of a lockbox list is not usable; the message names the key."""
+
+
+class DirectoryError(ReassocError):
+    """A directory is not usable, or contradicts itself; the message names the key."""
+
+
 class Severity(IntEnum):
     """How much a finding costs. ERROR makes its transaction (or entry) unfit for release by
     itself."""
@@ -49,8 +57,8 @@ class Severity(IntEnum):
 
 
 class FindingCode(IntEnum):
-    """What can be wrong with a file. 1000-1999 X12, 2000-2999 ACH. `describe` gives severity and
-    text."""
+    """What can be wrong with a file. 1000-1999 X12, 2000-2999 ACH, 3000-3499 BAI2, 3500-3999
+    lockbox lists. `describe` gives the text, `severity` the severity."""
 
     # X12: the interchange as a whole
     X12_NO_SEGMENTS = 1000
@@ -158,6 +166,69 @@ class FindingCode(IntEnum):
     ACH_ADDENDA_LIMIT = 2076
     ACH_RETURN_CODE_UNKNOWN = 2077
     ACH_TRN_UNCERTAIN = 2078
+    # BAI2: the input as a whole and its records
+    BAI2_NO_RECORDS = 3000
+    BAI2_JUNK = 3001
+    BAI2_RECORD_UNKNOWN = 3002
+    BAI2_RECORD_DAMAGED = 3003
+    BAI2_RECORD_LONG = 3004
+    BAI2_RECORDS_JOINED = 3005
+    BAI2_LINE_BROKEN = 3006
+    BAI2_UNTERMINATED = 3007
+    BAI2_CONTINUATION_ORPHAN = 3008
+    BAI2_CONTINUATION_LIMIT = 3009
+    BAI2_FIELD_COUNT = 3010
+    BAI2_TEXT_EARLY = 3011
+    # BAI2: missing records
+    BAI2_FILE_HEADER_MISSING = 3020
+    BAI2_FILE_TRAILER_MISSING = 3021
+    BAI2_GROUP_HEADER_MISSING = 3022
+    BAI2_GROUP_TRAILER_MISSING = 3023
+    BAI2_ACCOUNT_HEADER_MISSING = 3024
+    BAI2_ACCOUNT_TRAILER_MISSING = 3025
+    BAI2_TRAILER_UNEXPECTED = 3026
+    # BAI2: totals and counts
+    BAI2_ACCOUNT_TOTAL = 3030
+    BAI2_ACCOUNT_RECORD_COUNT = 3031
+    BAI2_GROUP_TOTAL = 3032
+    BAI2_GROUP_ACCOUNT_COUNT = 3033
+    BAI2_GROUP_RECORD_COUNT = 3034
+    BAI2_FILE_TOTAL = 3035
+    BAI2_FILE_GROUP_COUNT = 3036
+    BAI2_FILE_RECORD_COUNT = 3037
+    BAI2_TOTAL_BLANK = 3038
+    BAI2_CONTROL_NUMBER_BAD = 3039
+    # BAI2: fields
+    BAI2_AMOUNT_BAD = 3050
+    BAI2_AMOUNT_NEGATIVE = 3051
+    BAI2_SUMMARY_AMOUNT_BAD = 3052
+    BAI2_TYPE_CODE_BAD = 3053
+    BAI2_ITEM_COUNT_BAD = 3054
+    BAI2_FUNDS_TYPE_BAD = 3055
+    BAI2_FUNDS_LIMIT = 3056
+    BAI2_DATE_BAD = 3057
+    BAI2_TIME_BAD = 3058
+    BAI2_GROUP_STATUS_BAD = 3059
+    BAI2_GROUP_NO_MONEY = 3060
+    BAI2_CURRENCY = 3061
+    BAI2_ACCOUNT_EMPTY = 3062
+    BAI2_VERSION = 3063
+    BAI2_TRN_UNCERTAIN = 3064
+    # lockbox lists
+    LOCKBOX_NO_ROWS = 3500
+    LOCKBOX_COLUMN_MISSING = 3501
+    LOCKBOX_ROW_SHORT = 3502
+    LOCKBOX_ROW_BROKEN = 3503
+    LOCKBOX_RECORD_UNKNOWN = 3504
+    LOCKBOX_AMOUNT_BAD = 3505
+    LOCKBOX_AMOUNT_NEGATIVE = 3506
+    LOCKBOX_DATE_BAD = 3507
+    LOCKBOX_ROUTING_BAD = 3508
+    LOCKBOX_NUMBER_MISSING = 3509
+    LOCKBOX_TEXT_BAD = 3510
+    LOCKBOX_TOTAL_COUNT = 3520
+    LOCKBOX_TOTAL_AMOUNT = 3521
+    LOCKBOX_TOTAL_BAD = 3522
 
 
 _I, _W, _E = Severity.INFO, Severity.WARNING, Severity.ERROR
@@ -349,6 +420,106 @@ _CATALOGUE: dict[FindingCode, tuple[Severity, str]] = {
         _I,
         "a TRN may be there, but which characters are its trace is not sure; none was taken",
     ),
+    FindingCode.BAI2_NO_RECORDS: (_E, "no record of a BAI2 report could be read"),
+    FindingCode.BAI2_JUNK: (_W, "lines that are no record; skipped"),
+    FindingCode.BAI2_RECORD_UNKNOWN: (_W, "not a record code of BAI2"),
+    FindingCode.BAI2_RECORD_DAMAGED: (_W, "the record code is not followed by a comma"),
+    FindingCode.BAI2_RECORD_LONG: (
+        _W,
+        "the record is longer than RECORD_BYTES_MAX; its end was left out",
+    ),
+    FindingCode.BAI2_RECORDS_JOINED: (_I, "several records on one line"),
+    FindingCode.BAI2_LINE_BROKEN: (_I, "the record goes on in a line without a record code"),
+    FindingCode.BAI2_UNTERMINATED: (_I, "a record without the slash at its end"),
+    FindingCode.BAI2_CONTINUATION_ORPHAN: (_W, "a continuation without a record before it"),
+    FindingCode.BAI2_CONTINUATION_LIMIT: (
+        _W,
+        "more continuations than CONTINUATIONS_MAX; the rest was left out",
+    ),
+    FindingCode.BAI2_FIELD_COUNT: (
+        _I,
+        "fields too many or too few where a continuation or summary begins; read as it was meant",
+    ),
+    FindingCode.BAI2_TEXT_EARLY: (_I, "the text begins before both references were given"),
+    FindingCode.BAI2_FILE_HEADER_MISSING: (_W, "no file header (01) before this record"),
+    FindingCode.BAI2_FILE_TRAILER_MISSING: (_W, "the file has no trailer (99)"),
+    FindingCode.BAI2_GROUP_HEADER_MISSING: (_W, "no group header (02) before this record"),
+    FindingCode.BAI2_GROUP_TRAILER_MISSING: (_W, "the group has no trailer (98)"),
+    FindingCode.BAI2_ACCOUNT_HEADER_MISSING: (_E, "no account (03) before this record"),
+    FindingCode.BAI2_ACCOUNT_TRAILER_MISSING: (
+        _E,
+        "the account has no trailer (49): its total cannot be checked",
+    ),
+    FindingCode.BAI2_TRAILER_UNEXPECTED: (
+        _W,
+        "a trailer without the account, group or file it would close",
+    ),
+    FindingCode.BAI2_ACCOUNT_TOTAL: (_E, "the account's control total is not the sum counted"),
+    FindingCode.BAI2_ACCOUNT_RECORD_COUNT: (
+        _W,
+        "the account's record count is not the number counted",
+    ),
+    FindingCode.BAI2_GROUP_TOTAL: (_E, "the group's control total is not the sum counted"),
+    FindingCode.BAI2_GROUP_ACCOUNT_COUNT: (
+        _W,
+        "the group's account count is not the number counted",
+    ),
+    FindingCode.BAI2_GROUP_RECORD_COUNT: (_W, "the group's record count is not the number counted"),
+    FindingCode.BAI2_FILE_TOTAL: (_E, "the file's control total is not the sum counted"),
+    FindingCode.BAI2_FILE_GROUP_COUNT: (_W, "the file's group count is not the number counted"),
+    FindingCode.BAI2_FILE_RECORD_COUNT: (_W, "the file's record count is not the number counted"),
+    FindingCode.BAI2_TOTAL_BLANK: (_I, "the control total is blank: nothing could be checked"),
+    FindingCode.BAI2_CONTROL_NUMBER_BAD: (_E, "a control total or count that is no number"),
+    FindingCode.BAI2_AMOUNT_BAD: (_E, "the amount of a detail is missing or no number"),
+    FindingCode.BAI2_AMOUNT_NEGATIVE: (_E, "the amount of a detail has a sign"),
+    FindingCode.BAI2_SUMMARY_AMOUNT_BAD: (_W, "the amount of a summary is no number"),
+    FindingCode.BAI2_TYPE_CODE_BAD: (_W, "not a type code: three digits"),
+    FindingCode.BAI2_ITEM_COUNT_BAD: (_W, "an item count that is no number"),
+    FindingCode.BAI2_FUNDS_TYPE_BAD: (_W, "not a funds type, or not the fields that it asks for"),
+    FindingCode.BAI2_FUNDS_LIMIT: (
+        _W,
+        "more parts than FUNDS_ENTRIES_MAX in a distribution of funds; not read",
+    ),
+    FindingCode.BAI2_DATE_BAD: (_W, "not a date"),
+    FindingCode.BAI2_TIME_BAD: (_W, "not a time"),
+    FindingCode.BAI2_GROUP_STATUS_BAD: (
+        _W,
+        "the group's status is none of 1 to 4; taken as an update",
+    ),
+    FindingCode.BAI2_GROUP_NO_MONEY: (
+        _I,
+        "a group that deletes or tests: its details are no money",
+    ),
+    FindingCode.BAI2_CURRENCY: (_W, "another currency than USD"),
+    FindingCode.BAI2_ACCOUNT_EMPTY: (_W, "the account has no number"),
+    FindingCode.BAI2_VERSION: (_I, "the version is not 2"),
+    FindingCode.BAI2_TRN_UNCERTAIN: (
+        _I,
+        "a TRN may be there, but which characters are its trace is not sure; none was taken",
+    ),
+    FindingCode.LOCKBOX_NO_ROWS: (_E, "no row of a lockbox list could be read"),
+    FindingCode.LOCKBOX_COLUMN_MISSING: (
+        _E,
+        "the header does not name a column that the layout asks for",
+    ),
+    FindingCode.LOCKBOX_ROW_SHORT: (_E, "the row ends before a field that the layout asks for"),
+    FindingCode.LOCKBOX_ROW_BROKEN: (_E, "the row cannot be parted into fields"),
+    FindingCode.LOCKBOX_RECORD_UNKNOWN: (
+        _W,
+        "the layout does not say what this kind of row is; skipped",
+    ),
+    FindingCode.LOCKBOX_AMOUNT_BAD: (_E, "the amount is missing or not what the layout says"),
+    FindingCode.LOCKBOX_AMOUNT_NEGATIVE: (_E, "the amount is negative"),
+    FindingCode.LOCKBOX_DATE_BAD: (_W, "not a date of the layout's form"),
+    FindingCode.LOCKBOX_ROUTING_BAD: (_W, "not a routing number, or its check digit is wrong"),
+    FindingCode.LOCKBOX_NUMBER_MISSING: (_W, "the check has no number"),
+    FindingCode.LOCKBOX_TEXT_BAD: (
+        _W,
+        "bytes that the layout's encoding does not have; read as Latin-1",
+    ),
+    FindingCode.LOCKBOX_TOTAL_COUNT: (_E, "the totals row's count is not the number counted"),
+    FindingCode.LOCKBOX_TOTAL_AMOUNT: (_E, "the totals row's amount is not the sum counted"),
+    FindingCode.LOCKBOX_TOTAL_BAD: (_E, "a count or an amount of the totals row is no number"),
 }
 
 
