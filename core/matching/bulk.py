@@ -1,0 +1,235 @@
+"""Tiers T8 and T9 without a shared trace root: one payment for several remittances of one payer and
+payee, and several payments for one.
+
+Exact sums only. All solutions are counted: two or more are for a person, and so is one whose items
+another sum uses as well. The search itself is compiled, see `_bulk.h`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from reassoc.core import _bulk, _keys
+from reassoc.core.columns import DATE_NONE
+from reassoc.core.matching.ordering import Keys, mix
+from reassoc.core.matching.state import Candidates, Mask, Rows, Side, State
+from reassoc.core.policy import Policy
+from reassoc.core.statuses import Rail, Reason, Tier
+
+SOLUTIONS_SHOWN = _bulk.SOLUTIONS_SHOWN
+"""Solutions of one single item that become candidates; all are counted."""
+
+_CONTESTED = np.int64(Reason.SUM_NOT_UNIQUE | Reason.TIE | Reason.BULK_CAPPED)
+
+
+def find_sums(state: State, singles: Candidates, loose: Candidates) -> Candidates:
+    """Sums of open items that come to one open item of the other side, to the cent.
+
+    singles : undecided pairs of equal cents; their items take no part
+    loose : pairs whose trace and payer agree though their amounts differ (T5); an item that has
+        such pairs is only the sum of items that one of them is among
+
+    Candidates of tiers T8 (one payment) and T9 (one remittance), at most SOLUTIONS_SHOWN sums of
+    each single item: of the fewest items first, then of the fewest banking days between them and
+    the single one, then by ids. The rows of one sum share `group`, made of the ids of its items.
+
+    What takes part is above zero, of a known payer, payee and day, and of equal tenant, rail,
+    payer group and payee; the items of a sum are each below the single one's amount and within the
+    policy's bulk window of it. Where more items than bulk_items_max would do, or so many that
+    bulk_work_max sums could be formed, nothing is guessed: they and the single one get BULK_CAPPED.
+    (A search among n items forms up to 2^ceil(n/2) + 2^floor(n/2) sums.)
+
+    reason : SUM_NOT_UNIQUE, the single item has other solutions; TIE, one of the items is part of a
+        sum of another single item, shown or not, or its trace and payer speak for another one;
+        BULK_CAPPED, one of them could also be part of a sum that was not looked for; else
+        TIER_TO_REVIEW where the policy does not let the tier match by itself
+    rivals : other solutions of the single item, and other single items of whose sums one item is a
+        part (that of the item with the most)
+
+    O(n log n) for n open items, and for each search up to the sums said above; about 100 bytes an
+    open item.
+    """
+    rows = (
+        _taking_part(state.remittances, singles.left),
+        _taking_part(state.payments, singles.right),
+    )
+    _, blocks = _keys.join(
+        _block_keys(state.remittances, rows[0]), _block_keys(state.payments, rows[1])
+    )
+    ties = _open_ties(state, loose)
+    left = _searched(state.remittances, rows[0], ties[0], ties[1])
+    right = _searched(state.payments, rows[1], ties[1], ties[0])
+    heads, members = _bulk.find_sums(
+        blocks, left, right, state.policy.bulk_window_banking_days, _items_max(state.policy)
+    )
+    state.seen.reason[left.capped] |= np.int64(Reason.BULK_CAPPED)
+    state.paid.reason[right.capped] |= np.int64(Reason.BULK_CAPPED)
+    if not len(heads):
+        return Candidates.concat([])
+    return _as_candidates(state, left, right, ties, heads, members)
+
+
+def take_unique(state: State, found: Candidates, tier: int, may: bool) -> Candidates:
+    """Match by themselves, if they `may`, the sums of one tier that are the only one of their
+    single item, share no item with another one and hold no item that is held; hand back the rest.
+
+    Where they may not, they are handed back with TIER_TO_REVIEW. O(k log k).
+    """
+    if not len(found):
+        return found
+    _, group = np.unique(found.group, return_inverse=True)
+    clear = (found.tier == tier) & (found.group != 0) & (found.reason & _CONTESTED == 0)
+    clear &= state.remittances.open[found.left] & state.payments.open[found.right]
+    clear &= ~state.remittances.held[found.left] & ~state.payments.held[found.right]
+    clear &= _of_one_group(found.left, group) & _of_one_group(found.right, group)
+    clear &= _adds_up(state, found, group)
+    unclear_groups = np.bincount(group, ~clear) > 0
+    taken = ~unclear_groups[group]
+    review = np.int64(Reason.TIER_TO_REVIEW)
+    if not may:
+        found.reason[taken] |= review
+        return found
+    matched = _rows_of(found, taken)
+    matched.reason &= ~review
+    if len(matched):
+        state.take(matched)
+    return _rows_of(found, ~taken)
+
+
+def _taking_part(side: Side, taken: Rows) -> Rows:
+    mask = side.open & (side.payer_group != 0) & (side.payee != 0) & (side.cents > 0)
+    mask &= (side.banking_day != DATE_NONE) & (side.rail != Rail.OTHER)
+    mask[taken] = False
+    return np.flatnonzero(mask).astype(np.int32)
+
+
+def _block_keys(side: Side, rows: Rows) -> Keys:
+    return mix(side.tenant[rows], side.rail[rows], side.payer_group[rows], side.payee[rows])
+
+
+def _open_ties(state: State, loose: Candidates) -> tuple[Rows, Rows]:
+    live = state.remittances.open[loose.left] & state.payments.open[loose.right]
+    return loose.left[live], loose.right[live]
+
+
+def _searched(side: Side, rows: Rows, tied: Rows, tied_to: Rows) -> _bulk.BulkSide:
+    order = np.lexsort([tied_to, tied])
+    return _bulk.BulkSide(
+        rows, side.cents, side.banking_day, side.tenant, side.payer_group, side.payee, side.rail,
+        side.order, tied[order], tied_to[order],
+    )  # fmt: skip
+
+
+def _items_max(policy: Policy) -> int:
+    """Items of the largest search that the policy allows."""
+    items = policy.bulk_items_max
+    while items > 0 and _bulk.sums_of(items) > policy.bulk_work_max:
+        items -= 1
+    return items
+
+
+def _as_candidates(
+    state: State,
+    left: _bulk.BulkSide,
+    right: _bulk.BulkSide,
+    ties: tuple[Rows, Rows],
+    heads: Rows,
+    members: Rows,
+) -> Candidates:
+    """Solutions as rows of pairs, with what speaks against each; see find_sums."""
+    sizes = heads[:, 3].astype(np.int64)
+    starts = np.cumsum(sizes) - sizes
+    tier, single, solutions = (np.repeat(heads[:, column], sizes) for column in range(3))
+    several_left = tier == Tier.T8
+    found_left = np.where(several_left, members, single)
+    found_right = np.where(several_left, single, members)
+
+    def of_sum(reduce: np.ufunc, values: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+        told: npt.NDArray[np.generic] = np.repeat(reduce.reduceat(values, starts), sizes)
+        return told
+
+    others = np.maximum(left.sums[found_left], right.sums[found_right]) - np.uint32(1)
+    others = of_sum(np.maximum, others).astype(np.uint32)
+    elsewhere = _tied_elsewhere(state, ties, found_left, found_right, several_left)
+    tie = (others > 0) | of_sum(np.logical_or, elsewhere).astype(np.bool_)
+    near_cap = left.capped[found_left] | right.capped[found_right]
+    reason = np.zeros(len(tier), np.int64)
+    reason[solutions > 1] |= np.int64(Reason.SUM_NOT_UNIQUE)
+    reason[tie] |= np.int64(Reason.TIE)
+    reason[of_sum(np.logical_or, near_cap).astype(np.bool_)] |= np.int64(Reason.BULK_CAPPED)
+    for number in (Tier.T8, Tier.T9):
+        if number.name not in state.policy.auto_tiers:
+            reason[(tier == number) & (reason == 0)] = np.int64(Reason.TIER_TO_REVIEW)
+    group = of_sum(np.add, _id_hashes(state, found_left, found_right, several_left))
+    return Candidates(
+        left=found_left.astype(np.int32, copy=False),
+        right=found_right.astype(np.int32, copy=False),
+        tier=tier.astype(np.uint8),
+        reason=reason,
+        rivals=(solutions - 1).astype(np.uint32) + others,
+        group=np.maximum(mix(group), np.uint64(1)),
+    )
+
+
+def _id_hashes(state: State, left: Rows, right: Rows, several_left: Mask) -> Keys:
+    """uint64[k]: hashes that add up, over the rows of a sum, to one of the ids of its items."""
+    of_left = mix(state.left.id_digest[left], state.left.id_offset[left])
+    of_right = mix(state.right.id_digest[right], state.right.id_offset[right])
+    member = np.where(several_left, of_left, of_right)
+    single = np.where(several_left, of_right, of_left)
+    return mix(member, single, several_left)
+
+
+def _tied_elsewhere(
+    state: State, ties: tuple[Rows, Rows], left: Rows, right: Rows, several_left: Mask
+) -> Mask:
+    """bool[k]: the item's trace and payer agree with other items of the single one's side, and not
+    with the single one's."""
+    tied_left, tied_right = np.zeros(len(state.left), np.bool_), np.zeros(len(state.right), np.bool_)
+    tied_left[ties[0]] = True
+    tied_right[ties[1]] = True
+    member_is_tied = np.where(several_left, tied_left[left], tied_right[right])
+    known = ties[0].astype(np.int64) << 32 | ties[1]
+    return member_is_tied & ~np.isin(left.astype(np.int64) << 32 | right, known)
+
+
+def _of_one_group(rows: Rows, group: npt.NDArray[np.intp]) -> Mask:
+    """bool[k]: the item stands in no other group."""
+    order = np.lexsort([group, rows])
+    rows_sorted, group_sorted = rows[order], group[order]
+    splits = (rows_sorted[1:] == rows_sorted[:-1]) & (group_sorted[1:] != group_sorted[:-1])
+    lone = np.ones(len(rows), np.bool_)
+    lone[np.isin(rows, rows_sorted[1:][splits])] = False
+    return lone
+
+
+def _adds_up(state: State, found: Candidates, group: npt.NDArray[np.intp]) -> Mask:
+    """bool[k]: the group has one single item, and the others come to it, to the cent."""
+    several_left = found.tier == Tier.T8
+    single = np.where(several_left, found.right, found.left)
+    single_cents = np.where(
+        several_left, state.payments.cents[found.right], state.remittances.cents[found.left]
+    )
+    member_cents = np.where(
+        several_left, state.remittances.cents[found.left], state.payments.cents[found.right]
+    )
+    first = np.unique(group, return_index=True)[1][group]
+    missing = single_cents[first]
+    missing_of_group = missing[np.unique(group, return_index=True)[1]].copy()
+    np.subtract.at(missing_of_group, group, member_cents)
+    split = np.zeros(len(missing_of_group), np.bool_)
+    split[group[(single != single[first]) | (found.tier != found.tier[first])]] = True
+    fits: Mask = ((missing_of_group == 0) & ~split)[group]
+    return fits
+
+
+def _rows_of(candidates: Candidates, rows: Mask) -> Candidates:
+    return Candidates(
+        candidates.left[rows],
+        candidates.right[rows],
+        candidates.tier[rows],
+        candidates.reason[rows],
+        candidates.rivals[rows],
+        candidates.group[rows],
+    )
