@@ -2,19 +2,35 @@
 agree with.
 
 Works on the rows of tests/pools.py. Blocks, joins and hashes do not occur here; a rule stands where
-it is stated.
+it is stated. What payments say of one another (returns, reversals, reports) is not its matter.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
 from typing import Any, NamedTuple
 
+from reassoc.core.calendar import BankingCalendar
 from reassoc.core.policy import Policy, longest_first
 from reassoc.core.reference_keys import payer_form, trace_forms
-from reassoc.core.statuses import MatchStatus
+from reassoc.core.statuses import MatchStatus, PaymentSource, Rail
 
 Row = Mapping[str, Any]
+Rows = frozenset[int]
+AUTO, VARIANCE, REVIEW = MatchStatus.AUTO, MatchStatus.VARIANCE, MatchStatus.REVIEW
+SUMS_SHOWN = 3
+_ROOT_MARKS = b"-./_ "
+_RAIL_OF_METHOD = {"CHK": Rail.CHECK, "FWT": Rail.WIRE}
+_RAIL_OF_SOURCE = {
+    PaymentSource.ACH: Rail.ACH,
+    PaymentSource.BANK_ACH: Rail.ACH,
+    PaymentSource.CHECK: Rail.CHECK,
+    PaymentSource.DEPOSIT: Rail.CHECK,
+    PaymentSource.WIRE: Rail.WIRE,
+    PaymentSource.BANK_OTHER: Rail.OTHER,
+}
 
 
 class Pair(NamedTuple):
@@ -26,35 +42,111 @@ class Pair(NamedTuple):
     tier: int
 
 
-class Oracle:
-    """Matches small pools by looking at every pair, tier after tier."""
+@dataclass(frozen=True)
+class Item:
+    """One row as the tiers see it; None for what is not known."""
 
-    def __init__(self, remittances: Sequence[Row], payments: Sequence[Row], policy: Policy) -> None:
-        self.left, self.right, self.policy = remittances, payments, policy
-        self.left_duplicates = self._duplicates(remittances, self._remittance_business_key)
+    n1: bytes
+    n3: bytes
+    n4: bytes
+    payer: object
+    group: object
+    payee: object
+    tenant: str
+    rail: Rail
+    cents: int
+    day: int | None
+    banking_day: int | None
+    held: bool
+
+
+@dataclass(frozen=True)
+class Sum:
+    """A bulk candidate: `one` item of one side pays or is paid by `many` of the other."""
+
+    tier: int
+    one: int
+    many: Rows
+
+
+@dataclass
+class Oracle:
+    """Matches small pools by looking at every pair, tier after tier.
+
+    several : after `run`, for each payment (tier 8) or remittance (tier 9) with more sums than are
+        shown, all of them; which are shown is not said, so `pairs` has none of these
+    payee_of, tenant_of, payer_of : what a directory would say of a row
+    """
+
+    remittances: Sequence[Row]
+    payments: Sequence[Row]
+    policy: Policy
+    calendar: BankingCalendar
+    at_close: bool = True
+    payee_of: Callable[[Row], object] | None = None
+    tenant_of: Callable[[Row], str] | None = None
+    payer_of: Callable[[Row], tuple[object, object]] | None = None
+    pairs: list[Pair] = field(default_factory=list)
+    several: dict[tuple[int, int], list[Sum]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        left, right = self.remittances, self.payments
+        self.left_duplicates = self._duplicates(left, self._remittance_business_key)
         self.right_duplicates = self._duplicates(
-            [row if self.is_money(row) else None for row in payments], self._payment_business_key
+            [row if self._has_business_key(row) else None for row in right],
+            self._payment_business_key,
         )
-        self.pairs: list[Pair] = []
+        self.a = [self._item(row, self.doubtful(row)) for row in left]
+        self.b = [self._item(row, False) for row in right]
+        self.left = {i for i, row in enumerate(left) if self.expects_money(row)}
+        self.right = {j for j, row in enumerate(right) if self.is_money(row)}
+        self.left -= self.left_duplicates
+        self.right -= self.right_duplicates
+        self.left -= {i for i in self.left if self.a[i].tenant is None}
+        self.right -= {j for j in self.right if self.b[j].tenant is None}
 
     # ---- items ----
 
-    def payer(self, row: Row) -> bytes:
-        form = payer_form(row["payer_id"].encode())
-        return (
-            b"" if form in {payer_form(v.encode()) for v in self.policy.ignored_payer_ids} else form
-        )
+    def _item(self, row: Row, held: bool) -> Item:
+        n1, _, n3, n4 = self.forms(row)
+        payer, group = self.payer(row)
+        side = "paid_cents" in row
+        day = row["effective_date"]
+        if not side and day is None:
+            day = row["settlement_date"]
+        rolled = None if day is None else int(self.calendar.between(0, self._rolled(day)))
+        return Item(
+            n1=n1, n3=n3, n4=n4, payer=payer, group=group,
+            payee=(self.payee_of or plain_payee)(row),
+            tenant=(self.tenant_of or (lambda _: "default"))(row),
+            rail=_rail(row),
+            cents=row["paid_cents"] if side else row["amount_cents"],
+            day=day, banking_day=rolled, held=held,
+        )  # fmt: skip
 
-    def payer_group(self, row: Row) -> object:
-        form = self.payer(row)
+    def _rolled(self, day: int) -> int:
+        return int(self.calendar.roll_forward(day))
+
+    def _usable_payer(self, text: str) -> bytes:
+        form = payer_form(text.encode())
+        ignored = {payer_form(value.encode()) for value in self.policy.ignored_payer_ids}
+        return b"" if form in ignored else form
+
+    def payer(self, row: Row) -> tuple[object, object]:
+        """P1 and P2; both None where nobody is known."""
+        if self.payer_of is not None:
+            return self.payer_of(row)
+        form = self._usable_payer(row["payer_id"])
+        if not form and "company_id" in row:
+            form = self._usable_payer(row["company_id"])
         for place, rule in enumerate(self.policy.payers):
             if form in {payer_form(value.encode()) for value in rule.ids}:
-                return place
-        return form
+                return form, place
+        return (form, form) if form else (None, None)
 
     def forms(self, row: Row) -> tuple[bytes, bytes, bytes, bytes]:
         prefixes, suffixes = [*self.policy.trace_prefixes], [*self.policy.trace_suffixes]
-        group = self.payer_group(row)
+        group = self.payer(row)[1]
         if isinstance(group, int):
             prefixes += self.policy.payers[group].trace_prefixes
             suffixes += self.policy.payers[group].trace_suffixes
@@ -64,12 +156,9 @@ class Oracle:
         held = set()
         for i, row in enumerate(rows):
             for k, other in enumerate(rows):
-                if (
-                    row is None
-                    or other is None
-                    or i == k
-                    or business_key(row) != business_key(other)
-                ):
+                if row is None or other is None or i == k:
+                    continue
+                if business_key(row) != business_key(other):
                     continue
                 ids = (
                     (not other["valid"], other["id_digest"], other["id_offset"], k),
@@ -81,30 +170,27 @@ class Oracle:
 
     def _remittance_business_key(self, row: Row) -> object:
         content = row["body_hash"] or ("id", row["id_digest"], row["id_offset"])
-        n1 = self.forms(row)[0]
-        return content, self.payer(row), n1, row["paid_cents"], row["effective_date"]
+        n1, payer = self.forms(row)[0], self.payer(row)[0]
+        return content, payer, n1, row["paid_cents"], row["effective_date"]
+
+    def _has_business_key(self, row: Row) -> bool:
+        return row["source"] == PaymentSource.ACH and row["kind"] == 1 and row["amount_cents"] > 0
 
     def _payment_business_key(self, row: Row) -> object:
         day = row["effective_date"] if row["settlement_date"] is None else row["settlement_date"]
-        return (
-            row["odfi"],
-            row["ach_trace"],
-            day,
-            row["rdfi_routing"],
-            row["account"],
-            row["amount_cents"],
-        )
+        names = ("odfi", "ach_trace", "rdfi_routing", "account", "amount_cents")
+        return (day, *(row[name] for name in names))
 
     def is_money(self, row: Row) -> bool:
-        return bool(row["kind"] == 1 and row["amount_cents"] > 0)
+        credit = row["kind"] == 1 and row["amount_cents"] > 0
+        return bool(credit and _rail(row) != Rail.OTHER)
 
-    def expects_eft(self, row: Row) -> bool:
-        """Money, advised as a credit, by no means other than ACH."""
-        other_means = {"CHK", "FWT", "NON", *self.policy.card_methods}
+    def expects_money(self, row: Row) -> bool:
+        """Money, advised as a credit, that neither a card brings nor nothing."""
         return bool(
             row["paid_cents"] > 0
             and row["credit_debit"] != "D"
-            and row["payment_method"] not in other_means
+            and row["payment_method"] not in {"NON", *self.policy.card_methods}
         )
 
     def doubtful(self, row: Row) -> bool:
@@ -112,118 +198,319 @@ class Oracle:
             row["currency"] not in ("", "USD")
             or row["handling"] in ("H", "P")
             or row["credit_debit"] != "C"
-            or row["payment_method"] not in ("ACH", "BOP")
+            or row["payment_method"] not in ("ACH", "BOP", "CHK", "FWT")
         )
 
     # ---- two items ----
 
-    def in_window(self, a: int | None, b: int | None) -> bool:
+    def _in_window(self, a: int | None, b: int | None) -> bool:
         return a is None or b is None or abs(a - b) <= self.policy.trace_window_days
 
-    def tier(self, i: int, j: int) -> int | None:
-        r, p = self.left[i], self.right[j]
-        date = p["settlement_date"] if p["effective_date"] is None else p["effective_date"]
-        a, b = self.forms(r), self.forms(p)
-        if not a[2] or not b[2] or a[3] != b[3] or not self.payer(r) or not self.payer(p):
-            return None
-        if self.payer_group(r) != self.payer_group(p) or not self.in_window(
-            r["effective_date"], date
-        ):
-            return None
-        if r["paid_cents"] != p["amount_cents"]:
-            return 5
-        if self.payer(r) != self.payer(p):
-            return 3
-        return 1 if a[0] == b[0] else 2
+    def _banking_days_at_most(self, i: int, j: int, most: int) -> bool:
+        a, b = self.a[i].banking_day, self.b[j].banking_day
+        return a is not None and b is not None and abs(a - b) <= most
 
-    def conflict(self, i: int, k: int) -> bool:
-        a, b = self.left[i], self.left[k]
-        if self.payer(a) != self.payer(b) or self.forms(a)[0] != self.forms(b)[0]:
+    def contradict(self, i: int, j: int) -> bool:
+        """Whether both payees are known and differ."""
+        a, b = self.a[i].payee, self.b[j].payee
+        return a is not None and b is not None and a != b
+
+    def _same_payee(self, i: int, j: int) -> bool:
+        return self.a[i].payee is not None and self.a[i].payee == self.b[j].payee
+
+    def _same_group(self, i: int, j: int) -> bool:
+        return self.a[i].group is not None and self.a[i].group == self.b[j].group
+
+    def tier(self, i: int, j: int) -> int | None:
+        """The one tier, T1 to T7 or T10, that a pair of open items could be found at."""
+        r, p = self.a[i], self.b[j]
+        if i not in self.left or j not in self.right:
+            return None
+        if r.tenant != p.tenant or r.rail != p.rail:
+            return None
+        found = self._trace_tier(i, j) if r.n3 and p.n3 else None
+        if found is None and r.cents == p.cents:
+            found = self._tier_without_trace(i, j)
+        return found
+
+    def _trace_tier(self, i: int, j: int) -> int | None:
+        r, p = self.a[i], self.b[j]
+        if not self._in_window(r.day, p.day):
+            return None
+        if self._same_group(i, j) and r.n4 == p.n4:
+            if r.cents != p.cents:
+                return None if self.contradict(i, j) else 5
+            if r.payer != p.payer:
+                return 3
+            return 1 if r.n1 == p.n1 else 2
+        if r.cents != p.cents:
+            return None
+        if not self._same_group(i, j) and r.n3 == p.n3 and self._same_payee(i, j):
+            return 4
+        if self._same_group(i, j) and is_cut(r.n3, p.n3) and not self.contradict(i, j):
+            return 6
+        return None
+
+    def _tier_without_trace(self, i: int, j: int) -> int | None:
+        lost = not self.a[i].n3 or not self.b[j].n3
+        near = self._banking_days_at_most(i, j, self.policy.payee_window_banking_days)
+        if lost and near and self._same_group(i, j) and self._same_payee(i, j):
+            return 7
+        near = self._banking_days_at_most(i, j, self.policy.suggestion_window_banking_days)
+        return 10 if near and not self.contradict(i, j) else None
+
+    def conflict(self, i: int) -> bool:
+        """Whether another remittance has the same trace and payer, near in time, and is not for
+        another payee."""
+        return any(k != i and self._conflict_of(i, k) for k in self.left if self.a[k].n3)
+
+    def _conflict_of(self, i: int, k: int) -> bool:
+        x, y = self.a[i], self.a[k]
+        if x.payer is None or x.payer != y.payer or x.n1 != y.n1 or not x.n3:
             return False
+        if x.tenant != y.tenant or x.rail != y.rail:
+            return False
+        a, b = self.remittances[i], self.remittances[k]
         if a["payee_tin"] and b["payee_tin"]:
             other_payee = a["payee_tin"] != b["payee_tin"]
         else:
             entities = a["payee_entity_id"], b["payee_entity_id"]
             other_payee = all(entities) and entities[0] != entities[1]
-        return self.in_window(a["effective_date"], b["effective_date"]) and not other_payee
+        return self._in_window(x.day, y.day) and not other_payee
+
+    def edges(self) -> dict[tuple[int, int], int]:
+        """All pairs of open items with their tier."""
+        found = {(i, j): self.tier(i, j) for i in self.left for j in self.right}
+        return {pair: tier for pair, tier in found.items() if tier is not None}
 
     # ---- tiers ----
 
     def run(self) -> list[Pair]:
-        left = {
-            i
-            for i, r in enumerate(self.left)
-            if self.expects_eft(r) and i not in self.left_duplicates
-        }
-        right = {
-            j
-            for j, p in enumerate(self.right)
-            if self.is_money(p) and j not in self.right_duplicates
-        }
-        self._carried(left, right)
-        left = {i for i in left if self.forms(self.left[i])[2] and self.payer(self.left[i])}
-        right = {j for j in right if self.forms(self.right[j])[2] and self.payer(self.right[j])}
-        edges = {(i, j): self.tier(i, j) for i in left for j in right}
-        edges = {pair: tier for pair, tier in edges.items() if tier is not None}
-        barred = {i for i in left if self.doubtful(self.left[i])}
-        barred |= {i for i in left for k in left if i != k and self.conflict(i, k)}
+        """Match; the pairs in the order of their rows, those of `several` left out."""
+        self._carried()
+        conflicts = {i for i in self.left if self.conflict(i)}
+        self.barred = conflicts | {i for i in self.left if self.a[i].held}
         for highest in (1, 2, 3):
-            self._tier(edges, highest, left, right, barred)
-        self._rest({e: t for e, t in edges.items() if e[0] in left and e[1] in right}, barred)
-        return sorted(self.pairs)
+            self._match_at(range(1, highest + 1), self.barred, ())
+        sums = self._rooted_sums()
+        self._match_at((6,), self._held(), (1, 2, 3, 4))
+        self._match_at((7,), self._held(), (1, 2, 3, 4, 6))
+        for tier in (8, 9):
+            sums += self._free_sums(tier, sums)
+        self._review(sums)
+        return sorted(set(self.pairs))
 
-    def _carried(self, left: set[int], right: set[int]) -> None:
-        for j, payment in enumerate(self.right):
-            if not self.is_money(payment):
+    def _held(self) -> set[int]:
+        return {i for i in self.left if self.a[i].held}
+
+    def allowed(self, tier: int, group: object = None) -> bool:
+        """Whether a tier may match by itself."""
+        name = f"T{tier}"
+        if not self.at_close and name in self.policy.close_tiers:
+            return False
+        if tier <= 3:
+            return name not in self.policy.review_tiers
+        rule = self.policy.payers[group] if isinstance(group, int) else None
+        return name in self.policy.auto_tiers or (rule is not None and name in rule.auto_tiers)
+
+    def _take(self, pairs: Iterable[tuple[int, int]], tier: int) -> None:
+        for i, j in pairs:
+            self.pairs.append(Pair(i, j, AUTO, tier))
+            self.left.discard(i)
+            self.right.discard(j)
+
+    def _carried(self) -> None:
+        for j, payment in enumerate(self.payments):
+            if payment["kind"] != 1 or payment["amount_cents"] <= 0:
                 continue
             inside = [
                 i
-                for i, r in enumerate(self.left)
-                if r["payment_row"] == j and r["paid_cents"] != 0 and i not in self.left_duplicates
+                for i, row in enumerate(self.remittances)
+                if row["payment_row"] == j
+                and row["paid_cents"] != 0
+                and i not in self.left_duplicates
             ]
-            mine = [i for i in inside if i in left]
-            for i in mine:
-                left.discard(i)
-                if j not in right:
-                    continue
-                equal = self.left[i]["paid_cents"] == payment["amount_cents"]
-                allowed = not self.doubtful(self.left[i]) and len(inside) == 1
-                status = MatchStatus.REVIEW
-                if allowed and not equal:
-                    status = MatchStatus.VARIANCE
-                elif allowed and "T0" not in self.policy.review_tiers:
-                    status = MatchStatus.AUTO
-                self.pairs.append(Pair(i, j, status, 5 if len(inside) == 1 and not equal else 0))
-            if mine:
-                right.discard(j)
-
-    def _tier(
-        self,
-        edges: Mapping[tuple[int, int], int | None],
-        highest: int,
-        left: set[int],
-        right: set[int],
-        barred: set[int],
-    ) -> None:
-        able = [(e, t) for e, t in edges.items() if t is not None and t <= highest]
-        able = [(e, t) for e, t in able if e[0] in left and e[1] in right]
-        for (i, j), tier in able:
-            alone = sum(e[0] == i or e[1] == j for e, _ in able) == 1
-            if alone and i not in barred and f"T{tier}" not in self.policy.review_tiers:
-                self.pairs.append(Pair(i, j, MatchStatus.AUTO, tier))
-                left.discard(i)
-                right.discard(j)
-
-    def _rest(self, edges: Mapping[tuple[int, int], int | None], barred: set[int]) -> None:
-        equal = {e for e, tier in edges.items() if tier != 5}
-        for (i, j), tier in edges.items():
-            if tier == 5 and any(e[0] == i for e in equal) and any(e[1] == j for e in equal):
+            mine = [i for i in inside if i in self.left and self.a[i].rail == Rail.ACH]
+            self.left -= {i for i in mine if j not in self.right}
+            if j not in self.right:
                 continue
-            lone = sum(e[0] == i or e[1] == j for e in edges) == 1
-            status = MatchStatus.REVIEW
-            if tier == 5 and lone and i not in barred:
-                status = MatchStatus.VARIANCE
-            self.pairs.append(Pair(i, j, status, int(tier or 0)))
+            for i in mine:
+                equal = self.a[i].cents == self.b[j].cents
+                takes = not self.a[i].held and len(inside) == 1
+                status = AUTO if takes and equal and self.allowed(0) else REVIEW
+                status = VARIANCE if takes and not equal else status
+                self.pairs.append(Pair(i, j, status, 5 if len(inside) == 1 and not equal else 0))
+            self.left -= set(mine)
+            self.right -= {j} if mine else set()
+
+    def _match_at(self, tiers: Iterable[int], barred: set[int], surer: Sequence[int]) -> None:
+        """Take the pairs that are alone at these tiers. Payees that contradict make no edge; an
+        item with an open candidate of a surer tier waits for a person."""
+        all_edges = self.edges()
+        able = {
+            pair: tier
+            for pair, tier in all_edges.items()
+            if tier in tiers and not (tier <= 3 and self.contradict(*pair))
+        }
+        better = [pair for pair, tier in all_edges.items() if tier in surer]
+        taken = [
+            ((i, j), tier)
+            for (i, j), tier in able.items()
+            if sum(e[0] == i or e[1] == j for e in able) == 1
+            and not any(e[0] == i or e[1] == j for e in better)
+            and i not in barred
+            and self.allowed(tier, self.a[i].group)
+        ]
+        for pair, tier in taken:
+            self._take([pair], tier)
+
+    def _is_root(self, i: int, j: int) -> bool:
+        r, p = self.a[i], self.b[j]
+        if not r.n3 or not p.n3 or not self._same_group(i, j):
+            return False
+        if (r.tenant, r.rail) != (p.tenant, p.rail):
+            return False
+        tail = r.n1[len(p.n1) :] if r.n1.startswith(p.n1) else b""
+        parted = len(p.n3) >= 6 and tail[:1] in (bytes([mark]) for mark in _ROOT_MARKS)
+        return r.n4 == p.n4 or (parted and 1 <= len(tail[1:]) <= 3 and tail[1:].isalnum())
+
+    def _rooted_sums(self) -> list[Sum]:
+        """T8 and T9 of a shared trace root: automatic ones are taken, others given back."""
+        found = []
+        roots = {(i, j) for i in self.left for j in self.right if self._is_root(i, j)}
+        for j in sorted(self.right):
+            many = frozenset(i for i, k in roots if k == j)
+            if len(many) > 1 and all(k == j for i, k in roots if i in many):
+                found += self._rooted(8, j, many)
+        for i in sorted(self.left):
+            many = frozenset(j for k, j in roots if k == i and self.b[j].n4 == self.a[i].n4)
+            if len(many) > 1 and all(k == i for k, j in roots if j in many):
+                found += self._rooted(9, i, many)
+        for s in found:
+            free = not any(self.a[i].held for i, _ in members(s))
+            rooted = "T8" not in self.policy.review_tiers
+            may = rooted if s.tier == 8 else "T9" in self.policy.auto_tiers
+            if free and may and (self.at_close or f"T{s.tier}" not in self.policy.close_tiers):
+                self._take(members(s), s.tier)
+        return [s for s in found if all(i in self.left for i, _ in members(s))]
+
+    def _rooted(self, tier: int, one: int, many: Rows) -> list[Sum]:
+        """The sum of all siblings, where it is exact and nothing speaks against one of them."""
+        found = Sum(tier, one, many)
+        for i, j in members(found):
+            if self.contradict(i, j) or not self._in_window(self.a[i].day, self.b[j].day):
+                return []
+        ones, others = (self.b, self.a) if tier == 8 else (self.a, self.b)
+        return [found] if sum(others[k].cents for k in many) == ones[one].cents else []
+
+    def _free_sums(self, tier: int, rooted: list[Sum]) -> list[Sum]:
+        """T8 or T9 without a root, for items without a candidate of equal cents."""
+        edges = self.edges()
+        equal = [pair for pair, at in edges.items() if at in (1, 2, 3, 4, 6, 7)]
+        side = 1 if tier == 8 else 0
+        ones = (self.right if tier == 8 else self.left) - {pair[side] for pair in equal}
+        many = (self.left if tier == 8 else self.right) - {pair[1 - side] for pair in equal}
+        found: list[Sum] = []
+        for one in sorted(ones):
+            sums = self._sums_of(tier, one, many, edges)
+            if len(sums) > 1:
+                self.several[tier, one] = sums
+            found += sums
+        others = found + rooted
+        alone = [s for s in found if self._stands_alone(s, others)]
+        if self.allowed(tier):
+            for s in alone:
+                self._take(members(s), tier)
+        return [s for s in found if s not in alone or not self.allowed(tier)]
+
+    def _stands_alone(self, s: Sum, others: list[Sum]) -> bool:
+        mine = set(members(s))
+        left, right = {i for i, _ in mine}, {j for _, j in mine}
+        if any(self.a[i].held for i in left):
+            return False
+        for other in others:
+            pairs = set(members(other))
+            if pairs != mine and any(i in left or j in right for i, j in pairs):
+                return False
+        return True
+
+    def _sums_of(
+        self, tier: int, one: int, many: set[int], edges: Mapping[tuple[int, int], int]
+    ) -> list[Sum]:
+        able, needed = [], set()
+        for k in sorted(many):
+            i, j = (k, one) if tier == 8 else (one, k)
+            r, p = self.a[i], self.b[j]
+            whole, part = (p, r) if tier == 8 else (r, p)
+            near = self._banking_days_at_most(i, j, self.policy.bulk_window_banking_days)
+            if (r.tenant, r.rail) != (p.tenant, p.rail) or not near or part.cents >= whole.cents:
+                continue
+            if self._same_group(i, j) and self._same_payee(i, j):
+                able.append(k)
+                needed |= {k} if edges.get((i, j)) == 5 else set()
+        ones, others = (self.b, self.a) if tier == 8 else (self.a, self.b)
+        if len(able) > self.policy.bulk_items_max:
+            return []
+        return [
+            Sum(tier, one, frozenset(chosen))
+            for count in range(2, len(able) + 1)
+            for chosen in combinations(able, count)
+            if needed <= set(chosen) and sum(others[k].cents for k in chosen) == ones[one].cents
+        ]
+
+    def _review(self, sums: list[Sum]) -> None:
+        """What is left for a person, and the variances."""
+        open_sums = [s for s in sums if all(i in self.left and j in self.right
+                                            for i, j in members(s))]  # fmt: skip
+        self.several = {key: [s for s in found if s in open_sums]
+                        for key, found in self.several.items()}  # fmt: skip
+        edges = self.edges()
+        summed = {pair: s.tier for s in open_sums for pair in members(s)}
+        shown = {pair for pair, tier in edges.items() if tier != 10} | set(summed)
+        self.shown_in_sums = {pair for found in self.several.values()
+                              for s in found for pair in members(s)}  # fmt: skip
+        for (i, j), tier in edges.items():
+            others = [e for e in shown if e != (i, j) and (e[0] == i or e[1] == j)]
+            if tier == 10:
+                if any(e[0] == i for e in shown) and any(e[1] == j for e in shown):
+                    continue
+            elif tier == 5 and (i, j) in summed:
+                continue
+            lone = tier == 5 and not others and i not in self.barred
+            self.pairs.append(Pair(i, j, VARIANCE if lone else REVIEW, tier))
+        for pair, tier in summed.items():
+            if pair not in self.shown_in_sums:
+                self.pairs.append(Pair(*pair, REVIEW, tier))
+
+
+def members(s: Sum) -> list[tuple[int, int]]:
+    """The pairs of a sum: (remittance, payment)."""
+    return [(k, s.one) if s.tier == 8 else (s.one, k) for k in sorted(s.many)]
+
+
+def is_cut(a: bytes, b: bytes) -> bool:
+    """Whether one trace is what is left of the other: its first or last 8 characters or more."""
+    short, whole = sorted((a, b), key=len)
+    at_an_end = whole.startswith(short) or whole.endswith(short)
+    return len(short) >= 8 and len(short) < len(whole) and at_an_end
+
+
+def _rail(row: Row) -> Rail:
+    if "source" in row:
+        return _RAIL_OF_SOURCE[PaymentSource(row["source"])]
+    return _RAIL_OF_METHOD.get(row["payment_method"], Rail.ACH)
+
+
+def plain_payee(row: Row) -> object:
+    """Without a directory: routing number and account, or None where either is missing."""
+    if "payee_bank" in row:
+        bank, account = row["payee_bank"], row["payee_account"]
+    else:
+        bank = f"{row['rdfi_routing']:09d}" if row["rdfi_routing"] >= 0 else ""
+        account = row["account"]
+    bank, account = ("".join(c for c in text.upper() if c.isalnum()) for text in (bank, account))
+    account = account.lstrip("0")
+    return (bank, account) if bank and account else None
 
 
 def may_be_released(row: Row) -> bool:
