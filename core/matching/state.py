@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from reassoc.core import _keys
+from reassoc.core import _candidates, _keys
 from reassoc.core.calendar import BankingCalendar
 from reassoc.core.matching.screening import ScreenedPayments, ScreenedRemittances
 from reassoc.core.policy import Policy
@@ -117,8 +117,9 @@ class State:
     seen, paid                 what is known of items by themselves
     remittances, payments      the sides, rows as in the pools
     at_close                   the banking day is at its close: tiers that lean on uniqueness decide
-    company_group              uint32[m] or None: P2 number that a payment's company identifier means
+    company_group              uint32[m] or None: P2 number of a payment's company identifier
     taken : list               what stages matched by themselves, as Candidates
+    compiled                   the sides for compiled code, see matching.candidates.sides_of
     """
 
     left: RemittanceColumns
@@ -132,6 +133,7 @@ class State:
     at_close: bool = True
     company_group: npt.NDArray[np.uint32] | None = None
     taken: list[Candidates] = field(default_factory=list)
+    compiled: _candidates.Sides | None = None
 
     def take(self, matched: Candidates) -> None:
         """Match these by themselves: their items leave the tiers. The caller has checked that they

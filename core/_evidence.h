@@ -1,0 +1,246 @@
+/* How much speaks for a pair: weights in the manner of Fellegi and Sunter, log2(m / u) of each
+ * field, added up. Hundredths of bits, whole numbers only, so that every machine gives the same.
+ */
+#ifndef REASSOC_EVIDENCE_H
+#define REASSOC_EVIDENCE_H
+
+#include "_keys.h"
+
+/* One side of a matching, by columns. */
+typedef struct {
+    const item_set *set;
+    const int64_t *cents;
+    const int32_t *day, *banking_day;
+    const uint32_t *payer, *payer_group, *payee, *tenant;
+    const uint8_t *rail;
+    const uint64_t *order;   /* ids as sortable numbers */
+    const uint32_t *company; /* payer group of the company identifier; NULL for unknown */
+    size_t rows;
+} match_side;
+
+/* ---- fields ----
+ *
+ * u of a trace is small beyond what matters, that of a payer or payee some percent and less; what
+ * differs though it belongs together is a few in a hundred. */
+enum {
+    WEIGHT_TRACE_N1 = 2400,
+    WEIGHT_TRACE_N4 = 2200,
+    WEIGHT_TRACE_CUT = 1600,  /* one is a cut form of the other */
+    WEIGHT_TRACE_ROOT = 1200, /* the same, by a shorter part */
+    WEIGHT_TRACE_NEAR = 300,  /* one character is wrong, missing or in the wrong place */
+    WEIGHT_TRACE_DIFFERS = -600,
+    WEIGHT_PAYER_P1 = 600,
+    WEIGHT_PAYER_P2 = 550,
+    WEIGHT_PAYER_DIFFERS = -500,
+    WEIGHT_COMPANY = 150, /* little beside the payer, which it mostly is */
+    WEIGHT_COMPANY_DIFFERS = -100,
+    WEIGHT_PAYEE = 900,
+    WEIGHT_PAYEE_DIFFERS = -900,
+    WEIGHT_AMOUNT_MAX = 2000,
+    WEIGHT_AMOUNT_NEAR = -200, /* by at most a twentieth: a fee, an interest */
+    WEIGHT_AMOUNT_DIFFERS = -700,
+    WEIGHT_DAYS_MANY = -150, /* more than DAYS_SOME banking days apart */
+    WEIGHT_DAYS_FAR = -300,  /* more than DAYS_MANY */
+};
+#define CUT_BYTES_MIN 8  /* what two cut traces must share */
+#define ROOT_BYTES_MIN 6 /* what two traces of one root must share */
+#define DAYS_SOME 10
+#define DAYS_MANY 30
+
+static const int32_t WEIGHT_DAYS[DAYS_SOME + 1] = {200, 150, 100, 70,  40, 20,
+                                                   -50, -50, -50, -50, -50};
+
+static inline size_t n3_length(const match_item *item) {
+    return (size_t)item->at.n2_at + item->at.n2_length - item->at.n3_at;
+}
+
+static inline const uint8_t *n3_text(const item_set *set, const match_item *item) {
+    return item_text(set, item) + item->at.n3_at;
+}
+
+static inline int32_t weigh_trace(const item_set *left, const match_item *r, const item_set *right,
+                                  const match_item *p) {
+    size_t a = n3_length(r), b = n3_length(p), shorter = a < b ? a : b, longer = a + b - shorter;
+    if (shorter == 0) return 0;
+    if (same_n1(left, r, right, p)) return WEIGHT_TRACE_N1;
+    if (same_n4(left, r, right, p)) return WEIGHT_TRACE_N4;
+    const uint8_t *x = n3_text(left, r), *y = n3_text(right, p);
+    size_t front = 0, back = 0;
+    while (front < shorter && x[front] == y[front]) front++;
+    while (back < shorter - front && x[a - 1 - back] == y[b - 1 - back]) back++;
+    if (front == shorter && a == b) return WEIGHT_TRACE_N4;
+    if (shorter < ROOT_BYTES_MIN) return WEIGHT_TRACE_DIFFERS;
+    if (front == shorter || memcmp(x + a - shorter, y + b - shorter, shorter) == 0)
+        return shorter >= CUT_BYTES_MIN ? WEIGHT_TRACE_CUT : WEIGHT_TRACE_ROOT;
+    return front + back + 2 >= longer ? WEIGHT_TRACE_NEAR : WEIGHT_TRACE_DIFFERS;
+}
+
+static inline int32_t weigh_days(int32_t a, int32_t b) {
+    if (a == DATE_NONE || b == DATE_NONE) return 0;
+    int64_t days = a < b ? (int64_t)b - a : (int64_t)a - b;
+    if (days <= DAYS_SOME) return WEIGHT_DAYS[days];
+    return days <= DAYS_MANY ? WEIGHT_DAYS_MANY : WEIGHT_DAYS_FAR;
+}
+
+/* ---- the amount, by its rarity ---- */
+
+#define LOGS 1024
+#define BLOCK_ROWS_MIN 32 /* a block of fewer says nothing of how common an amount is in it */
+#define COUNT_BITS_MIN 10
+#define COUNT_BITS_MAX 23
+
+/* How often amounts stand in both pools, and among the items of one payer and payee. Counts are
+ * kept by hash, without the values: where two share a place, an amount looks more common than it
+ * is, and weighs less. PERF: tables with the values would take five times the memory (bench_match).
+ */
+typedef struct {
+    uint32_t *amounts, *block_amounts, *blocks;
+    unsigned bits;
+    uint64_t rows;
+    int32_t logs[LOGS];
+} rarity;
+
+/* 100 * log2(n), n > 0; digit by digit, by squaring. */
+static inline int32_t log2_of(uint64_t n) {
+    int whole = 63 - __builtin_clzll(n);
+    uint64_t x = whole > 31 ? n >> (whole - 31) : n << (31 - whole); /* 2^31 stands for 1 */
+    int32_t fraction = 0;
+    for (int k = 0; k < 10; k++) {
+        x = (x * x) >> 31;
+        fraction = fraction << 1 | (int32_t)(x >> 32);
+        x >>= x >> 32;
+    }
+    return whole * 100 + ((fraction * 100 + 512) >> 10);
+}
+
+static inline int32_t log2_known(const rarity *r, uint64_t n) {
+    return n < LOGS ? r->logs[n] : log2_of(n);
+}
+
+static inline uint32_t *count_at(const rarity *r, uint32_t *counts, uint64_t hash) {
+    return &counts[(hash * 0x9e3779b97f4a7c15ULL) >> (64 - r->bits)];
+}
+
+static inline uint64_t block_key(uint32_t payer_group, uint32_t payee) {
+    return mix64(((uint64_t)payer_group << 32 | payee) ^ HASH_A, HASH_B);
+}
+
+static inline void rarity_free(rarity *r) {
+    free(r->amounts);
+    free(r->block_amounts);
+    free(r->blocks);
+    memset(r, 0, sizeof *r);
+}
+
+static inline void rarity_add(rarity *r, const match_side *side) {
+    for (size_t i = 0; i < side->rows; i++) {
+        if (side->cents[i] <= 0) continue;
+        r->rows++;
+        ++*count_at(r, r->amounts, (uint64_t)side->cents[i]);
+        if (side->payer_group[i] == 0 || side->payee[i] == 0) continue;
+        uint64_t block = block_key(side->payer_group[i], side->payee[i]);
+        ++*count_at(r, r->blocks, block);
+        ++*count_at(r, r->block_amounts, block ^ (uint64_t)side->cents[i]);
+    }
+}
+
+/* Count both pools, whole: how common an amount is does not hang on what is matched already.
+ * Returns 0, or -1 when memory is short. */
+static inline int rarity_make(rarity *r, const match_side *left, const match_side *right) {
+    unsigned bits = COUNT_BITS_MIN;
+    while (bits < COUNT_BITS_MAX && (size_t)1 << bits < 2 * (left->rows + right->rows)) bits++;
+    r->bits = bits;
+    r->amounts = calloc((size_t)1 << bits, sizeof *r->amounts);
+    r->block_amounts = calloc((size_t)1 << bits, sizeof *r->block_amounts);
+    r->blocks = calloc((size_t)1 << bits, sizeof *r->blocks);
+    if (r->amounts == NULL || r->block_amounts == NULL || r->blocks == NULL) {
+        rarity_free(r);
+        return -1;
+    }
+    for (uint64_t n = 1; n < LOGS; n++) r->logs[n] = log2_of(n);
+    rarity_add(r, left);
+    rarity_add(r, right);
+    return 0;
+}
+
+/* log2(1 / u): u is the amount's share of the items of this payer and payee, where they are the
+ * same on both sides and have enough items, else its share of both pools. */
+static inline int32_t weigh_rarity(const rarity *r, uint32_t payer_group, uint32_t payee,
+                                   int64_t cents) {
+    uint64_t all = r->rows, equal = 0;
+    if (payer_group != 0 && payee != 0) {
+        uint64_t block = block_key(payer_group, payee);
+        all = *count_at(r, r->blocks, block);
+        equal = *count_at(r, r->block_amounts, block ^ (uint64_t)cents);
+    }
+    if (equal == 0 || all < BLOCK_ROWS_MIN) {
+        all = r->rows;
+        equal = *count_at(r, r->amounts, (uint64_t)cents);
+    }
+    if (equal == 0 || equal > all) return 0;
+    int32_t weight = log2_known(r, all) - log2_known(r, equal);
+    return weight < WEIGHT_AMOUNT_MAX ? weight : WEIGHT_AMOUNT_MAX;
+}
+
+/* ---- a pair ---- */
+
+typedef struct {
+    const match_side *left, *right;
+    rarity *rarity; /* made when first needed: amounts is NULL until then */
+} evidence;
+
+static inline int evidence_ready(const evidence *e) {
+    return e->rarity->amounts != NULL ? 0 : rarity_make(e->rarity, e->left, e->right);
+}
+
+/* The weight of a pair. sum_cents : 0, or the amount that a sum which the pair is part of comes to,
+ * or less than 0 where the sum comes to something else. */
+static inline int32_t weigh_pair(const evidence *e, int32_t i, int32_t j, int64_t sum_cents) {
+    const match_side *left = e->left, *right = e->right;
+    const match_item *r = &left->set->items[i], *p = &right->set->items[j];
+    uint32_t group = left->payer_group[i], other_group = right->payer_group[j];
+    uint32_t payee = left->payee[i], other_payee = right->payee[j];
+    int32_t weight = weigh_trace(left->set, r, right->set, p);
+    weight += weigh_days(left->banking_day[i], right->banking_day[j]);
+    if (group != 0 && other_group != 0) {
+        if (group != other_group) weight += WEIGHT_PAYER_DIFFERS;
+        else
+            weight += left->payer[i] == right->payer[j] ? WEIGHT_PAYER_P1 : WEIGHT_PAYER_P2;
+    }
+    uint32_t company = right->company == NULL ? 0 : right->company[j];
+    if (group != 0 && company != 0)
+        weight += group == company ? WEIGHT_COMPANY : WEIGHT_COMPANY_DIFFERS;
+    if (payee != 0 && other_payee != 0)
+        weight += payee == other_payee ? WEIGHT_PAYEE : WEIGHT_PAYEE_DIFFERS;
+    int64_t cents = left->cents[i], apart = cents - right->cents[j];
+    if (sum_cents < 0 || (sum_cents == 0 && apart != 0)) {
+        if (apart < 0) apart = -apart;
+        int near = sum_cents == 0 && apart <= cents / 20;
+        return weight + (near ? WEIGHT_AMOUNT_NEAR : WEIGHT_AMOUNT_DIFFERS);
+    }
+    int same_block = group == other_group && payee == other_payee;
+    return weight +
+           weigh_rarity(e->rarity, same_block ? group : 0, payee, sum_cents ? sum_cents : cents);
+}
+
+/* PERF: right rows lie anywhere; fetching items ahead halves this loop (bench_match). */
+static inline void weigh_pairs(const evidence *e, const int32_t *left, const int32_t *right,
+                               const int64_t *sums, size_t count, int32_t *weights) {
+    enum { AHEAD = 12 };
+    for (size_t k = 0; k < count; k++) {
+        if (k + AHEAD < count) {
+            int32_t i = left[k + AHEAD], j = right[k + AHEAD];
+            __builtin_prefetch(&e->left->set->items[i]);
+            __builtin_prefetch(&e->right->set->items[j]);
+            __builtin_prefetch(&e->right->banking_day[j]);
+            __builtin_prefetch(&e->right->payer_group[j]);
+            __builtin_prefetch(&e->right->payee[j]);
+            __builtin_prefetch(&e->right->cents[j]);
+            __builtin_prefetch(
+                count_at(e->rarity, e->rarity->amounts, (uint64_t)e->left->cents[i]));
+        }
+        weights[k] = weigh_pair(e, left[k], right[k], sums == NULL ? 0 : sums[k]);
+    }
+}
+
+#endif
