@@ -37,6 +37,11 @@ SCORE_HELP = (
     "Exit code 0: scored. 1: --check, and a target is missed. 2: wrong usage, or not of one feed."
 )
 
+_LEGEND = (
+    "right, wrong: matched by itself. first 3, later: shown for review, the true pair among the "
+    "first three candidates or behind them. missed: not shown. apart: rightly not matched."
+)
+
 
 def score_command(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder that match wrote.")],
@@ -78,6 +83,8 @@ def to_json(score: Score) -> str:
 
 def show_score(console: Console, score: Score) -> None:
     """The tables of a score, and whether its targets hold."""
+    console.print(Text(_LEGEND, "dim"))
+    console.print()
     console.print(_lines_table("By tier", score.tiers, None))
     console.print()
     console.print(_lines_table("By case of the truth", score.cases, score.expects))
@@ -91,31 +98,29 @@ def show_score(console: Console, score: Score) -> None:
 
 
 def _lines_table(title: str, lines: Mapping[str, Line], expects: Mapping[str, str] | None) -> Table:
+    """Tiers are shown with their money, cases with what the truth expects of them."""
     table = Table(title=title, title_justify="left", show_edge=False, pad_edge=False)
     table.add_column("", no_wrap=True)
     if expects is not None:
-        table.add_column("truth expects")
-    for name in ("auto\nright", "auto\nwrong", "review,\nfirst 3", "review,\nlater", "missed"):
+        table.add_column("expected", max_width=13)
+    heads = ["right", "wrong", "first 3", "later", "missed"]
+    heads += ["dollars right", "wrong"] if expects is None else ["apart"]
+    for name in heads:
         table.add_column(name, justify="right", no_wrap=True)
-    if expects is not None:
-        table.add_column("rightly\napart", justify="right", no_wrap=True)
-    table.add_column("dollars\nright", justify="right", no_wrap=True)
-    table.add_column("dollars\nwrong", justify="right", no_wrap=True)
     total = sum(lines.values(), Line())
     for name, line in (*lines.items(), ("total", total)):
         style = "bold red" if line.auto_wrong.count else "bold" if line is total else ""
+        counts = [
+            line.auto_right.count,
+            line.auto_wrong.count,
+            line.review_first.count,
+            line.review_later.count,
+            line.missed.count,
+        ]
         cells = [name] if expects is None else [name, expects.get(name, "")]
-        amounts = (
-            line.auto_right,
-            line.auto_wrong,
-            line.review_first,
-            line.review_later,
-            line.missed,
-        )
-        cells += [f"{amount.count:,}" if amount.count else "" for amount in amounts]
-        if expects is not None:
-            cells.append(f"{line.apart:,}" if line.apart else "")
-        cells += [_dollars(line.auto_right), _dollars(line.auto_wrong)]
+        counts += [] if expects is None else [line.apart]
+        cells += [f"{count:,}" if count else "" for count in counts]
+        cells += [_dollars(line.auto_right), _dollars(line.auto_wrong)] if expects is None else []
         table.add_row(*cells, style=style)
     return table
 
@@ -126,14 +131,15 @@ def _dollars(amount: Amount) -> str:
 
 def _shares_table(score: Score) -> Table:
     table = Table(title="Shares", title_justify="left", show_edge=False, pad_edge=False)
-    for name in ("", "of", "hit", "share", "95 % bounds", "of the money"):
-        table.add_column(name, justify="left" if not name else "right", no_wrap=bool(name))
+    table.add_column("")
+    for name in ("hit", "of", "share", "95 % bounds", "of money"):
+        table.add_column(name, justify="right", no_wrap=True)
     for name, share in (
-        ("precision: automatic pairs that are right", score.precision),
-        ("recall: right, or among the first candidates", score.recall),
-        ("automatic, of those that may be", score.auto_share),
-        ("right or first, of those that only review finds", score.review_share),
-        ("in review, of those that nothing tells apart", score.tie_share),
+        ("automatic, right", score.precision),
+        ("right or first 3", score.recall),
+        ("auto: right", score.auto_share),
+        ("review: first 3", score.review_share),
+        ("ties: in review", score.tie_share),
     ):
         table.add_row(name, *_share_cells(share))
     return table
@@ -142,14 +148,9 @@ def _shares_table(score: Score) -> Table:
 def _share_cells(share: Share) -> list[str]:
     if share.share is None or share.low is None or share.high is None:
         return ["0", "0", "", "", ""]
-    money = "" if share.cents_share is None else f"{share.cents_share:.4%}"
-    return [
-        f"{share.of:,}",
-        f"{share.hit:,}",
-        f"{share.share:.4%}",
-        f"{share.low:.4%} to {share.high:.4%}",
-        money,
-    ]
+    money = "" if share.cents_share is None else f"{share.cents_share:.3%}"
+    bounds = f"{share.low:.4%} - {share.high:.4%}"
+    return [f"{share.hit:,}", f"{share.of:,}", f"{share.share:.3%}", bounds, money]
 
 
 __all__ = ["score_command", "show_score", "to_json"]

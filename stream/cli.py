@@ -19,21 +19,21 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
 from rich.console import Console
-from rich.text import Text
 
 from reassoc.core.errors import PolicyError, ReassocError
 from reassoc.core.policy import Policy
 from reassoc.stream import package_version
 from reassoc.stream.console import ProgressBar, show_summary
+from reassoc.stream.exits import EXIT_UNREADABLE, EXIT_USAGE, fail, say
 from reassoc.stream.inspect import inspect_file
 from reassoc.stream.intake import where_it_failed
 from reassoc.stream.job import run_match
 from reassoc.stream.outputs import OutputError, check_free
+from reassoc.stream.result_commands import EXPLAIN_HELP, explain_command
 from reassoc.stream.settings import load_policy
 
 COMMAND_GROUP = "reassoc.commands"
 """Entry points of this group are commands too: name -> a function as typer takes it."""
-EXIT_UNREADABLE, EXIT_USAGE = 1, 2
 
 # Paragraphs are one line each: the terminal's width decides where they wrap.
 MATCH_HELP = (
@@ -123,13 +123,13 @@ def match_command(
                 on_advance=progress.advance,
             )
     except OutputError as error:
-        _fail(str(error), EXIT_USAGE)
+        fail(str(error), EXIT_USAGE)
     except ReassocError as error:
-        _fail(f"{error}. Nothing was written.", EXIT_UNREADABLE)
+        fail(f"{error}. Nothing was written.", EXIT_UNREADABLE)
     except OSError as error:
-        _fail(f"{error.filename or out}: {error.strerror}. Nothing was written.", EXIT_UNREADABLE)
+        fail(f"{error.filename or out}: {error.strerror}. Nothing was written.", EXIT_UNREADABLE)
     except KeyboardInterrupt:
-        _say("stopped" if out.exists() else "stopped; nothing was written")
+        say("stopped" if out.exists() else "stopped; nothing was written")
         raise
     try:
         if as_json:
@@ -138,11 +138,11 @@ def match_command(
         else:
             show_summary(Console(), summary, str(out))
     except OSError as error:
-        _fail(f"{out} is complete, but showing it failed: {error.strerror}", EXIT_UNREADABLE)
+        fail(f"{out} is complete, but showing it failed: {error.strerror}", EXIT_UNREADABLE)
     if summary.inputs.unreadable:
         if as_json:
             for problem in summary.inputs.unreadable:
-                _say(f"could not be read: {problem.file}: {problem.reason}")
+                say(f"could not be read: {problem.file}: {problem.reason}")
         raise typer.Exit(EXIT_UNREADABLE)
 
 
@@ -166,13 +166,16 @@ def inspect_command(
         archive, _, member = file.partition("!")
         path = Path(archive)
     if not path.is_file():
-        _fail(f"{path}: {'not a file' if path.exists() else 'no such file'}", EXIT_USAGE)
+        fail(f"{path}: {'not a file' if path.exists() else 'no such file'}", EXIT_USAGE)
     try:
         inspect_file(Console(), path, member, mask=mask, limit=limit)
     except ReassocError as error:
-        _fail(f"{file}: {error}", EXIT_UNREADABLE)
+        fail(f"{file}: {error}", EXIT_UNREADABLE)
     except OSError as error:
-        _fail(f"{file}: {error.strerror}", EXIT_UNREADABLE)
+        fail(f"{file}: {error.strerror}", EXIT_UNREADABLE)
+
+
+app.command("explain", help=EXPLAIN_HELP)(explain_command)
 
 
 def _parse_day(text: str | None) -> date:
@@ -184,7 +187,7 @@ def _parse_day(text: str | None) -> date:
             return date.fromisoformat(text)
     except ValueError:
         pass
-    _fail(f"--as-of {text}: not a date; write it as 2026-03-17", EXIT_USAGE)
+    fail(f"--as-of {text}: not a date; write it as 2026-03-17", EXIT_USAGE)
 
 
 def today_in_new_york() -> date:
@@ -192,7 +195,7 @@ def today_in_new_york() -> date:
     try:
         return datetime.now(ZoneInfo("America/New_York")).date()
     except ZoneInfoNotFoundError:
-        _fail("this machine has no time zone data: install tzdata or give --as-of", EXIT_USAGE)
+        fail("this machine has no time zone data: install tzdata or give --as-of", EXIT_USAGE)
 
 
 def _policy(path: Path | None) -> Policy:
@@ -201,16 +204,7 @@ def _policy(path: Path | None) -> Policy:
     try:
         return load_policy(path)
     except PolicyError as error:
-        _fail(str(error), EXIT_USAGE)
-
-
-def _say(message: str) -> None:
-    Console(stderr=True, highlight=False, soft_wrap=True).print(Text(f"reassoc: {message}"))
-
-
-def _fail(message: str, code: int) -> NoReturn:
-    _say(message)
-    raise typer.Exit(code)
+        fail(str(error), EXIT_USAGE)
 
 
 def add_plugins() -> None:
@@ -232,7 +226,7 @@ def add_plugins() -> None:
 
 def _broken(reason: str) -> Callable[[], None]:
     def broken() -> None:
-        _fail(reason, EXIT_USAGE)
+        fail(reason, EXIT_USAGE)
 
     return broken
 
@@ -254,11 +248,11 @@ def main() -> None:
     try:
         app()
     except Exception:
-        _say(f"internal error: {where_it_failed()}. Please report it; nothing was written.")
+        say(f"internal error: {where_it_failed()}. Please report it; nothing was written.")
         if os.environ.get("REASSOC_DEBUG") == "1":
             traceback.print_exc()
         else:
-            _say("REASSOC_DEBUG=1 shows the whole traceback, which may hold personal data.")
+            say("REASSOC_DEBUG=1 shows the whole traceback, which may hold personal data.")
         sys.exit(EXIT_UNREADABLE)
 
 

@@ -11,7 +11,7 @@ from reassoc.core.match import Matches
 from reassoc.core.statuses import Field, Reason, Rewrite, reason_text
 from reassoc.stream.table import csv_cell, pick_cells
 
-_REWRITES = {
+REWRITE_TEXTS = {
     Rewrite.TRACE_N1: "trace in another case or spacing",
     Rewrite.TRACE_N2: "trace without punctuation",
     Rewrite.TRACE_N3: "trace without leading zeros",
@@ -33,7 +33,7 @@ def explain(reason: int, agreed: int, differed: int, rewrites: int) -> str:
         parts.append(f"{', '.join(same)} {'agree' if len(same) > 1 else 'agrees'}")
     if other:
         parts.append(f"{', '.join(other)} {'differ' if len(other) > 1 else 'differs'}")
-    parts += [text for flag, text in _REWRITES.items() if rewrites & flag]
+    parts += [text for flag, text in REWRITE_TEXTS.items() if rewrites & flag]
     # That amounts differ is already said by the field.
     told = reason & ~Reason.AMOUNT_DIFFERS if differed & Field.AMOUNT else reason
     if told:

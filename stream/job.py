@@ -27,7 +27,7 @@ from reassoc.stream.calendar import federal_reserve_calendar
 from reassoc.stream.contents import close_archives
 from reassoc.stream.findings import FINDINGS_HEADER
 from reassoc.stream.intake import Items, read_source
-from reassoc.stream.outcome import Outcome
+from reassoc.stream.outcome import Outcome, filled
 from reassoc.stream.outputs import whole_or_nothing
 from reassoc.stream.pools import Pools, pool
 from reassoc.stream.readers import open_reader
@@ -155,8 +155,14 @@ def _decide(
     remittance_rows = np.flatnonzero(~pools.remittance_is_copy)
     payment_rows = np.flatnonzero(~pools.payment_is_copy)
     remittances, payments = _without_copies(pools, remittance_rows, payment_rows)
-    matches = match(
-        remittances, payments, policy=policy, calendar=federal_reserve_calendar(), as_of=as_of
+    matches = filled(
+        match(
+            remittances,
+            payments,
+            policy=policy,
+            calendar=federal_reserve_calendar(),
+            as_of=as_of,
+        )
     )
     rows = remittance_rows[matches.release]
     releasable = _releasable(pools, rows)

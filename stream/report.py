@@ -1,9 +1,9 @@
-"""The three tables of a run: matches.csv, remittances.csv, payments.csv."""
+"""The tables of a run: matches.csv, remittances.csv, payments.csv, links.csv."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from enum import IntEnum
+from enum import IntEnum, IntFlag
 from pathlib import Path
 from typing import IO
 
@@ -12,12 +12,17 @@ import numpy.typing as npt
 
 from reassoc.core.ach import EntryKind
 from reassoc.core.columns import DATE_NONE
+from reassoc.core.match import Matches
 from reassoc.core.statuses import (
+    Field,
     Funding,
     MatchStatus,
+    PaymentSource,
     PaymentStatus,
     Reason,
     RemittanceStatus,
+    Rewrite,
+    VarianceCause,
     reason_text,
 )
 from reassoc.stream.explain import explain_cells
@@ -38,15 +43,21 @@ from reassoc.stream.verdicts import GROUP_VALID, INTERCHANGE_VALID, OWN_VALID
 MATCH_COLUMNS = (
     "match_id,status,tier,reason,remit_file,remit_ordinal,remit_control,trace,payer_id,"
     "remit_cents,remit_date,payment_file,payment_ordinal,payment_trace,payment_cents,"
-    "payment_date,funded"
+    "payment_date,funded,difference_cents,cause,weight,rank,remittance_rank,rivals,days_apart,"
+    "agreed,differed,rewrites"
 )
 REMITTANCE_COLUMNS = (
     "remit_file,remit_ordinal,remit_control,trace,payer_id,payer_name,remit_cents,remit_date,"
-    "handling,payment_method,currency,claims,status,why,tier,match_id,released_file"
+    "handling,payment_method,currency,claims,status,why,tier,match_id,released_file,tenant,"
+    "payee_bank,payee_account,payee_tin,payee_id,payee_id_kind"
 )
 PAYMENT_COLUMNS = (
     "payment_file,payment_ordinal,payment_trace,trace,payer_id,company_id,company_name,sec,"
-    "entry_description,kind,payment_cents,payment_date,status,funding,why,tier,match_id"
+    "entry_description,kind,payment_cents,payment_date,status,funding,why,tier,match_id,source,"
+    "tenant,payee_bank,payee_account,receiver_id,return_code"
+)
+LINK_COLUMNS = (
+    "kind,status,payment_file,payment_ordinal,other_file,other_ordinal,amount_cents,reason"
 )
 
 Ints = npt.NDArray[np.int64]
@@ -109,13 +120,31 @@ class Verdicts:
         self.payment_funding[outcome.payment_rows] = matches.payment_funding
         self.remittance_match = np.full(remittance_count, -1, np.int64)
         self.payment_match = np.full(payment_count, -1, np.int64)
-        pairs = np.arange(len(matches))[::-1]
-        self.remittance_match[outcome.remittance_rows[matches.remittance[pairs]]] = pairs
-        self.payment_match[outcome.payment_rows[matches.payment[pairs]]] = pairs
+        for rank, match_row, rows, of_pair in (
+            (matches.remittance_rank, self.remittance_match, outcome.remittance_rows,
+             matches.remittance),
+            (matches.rank, self.payment_match, outcome.payment_rows, matches.payment),
+        ):  # fmt: skip
+            pairs = best_last(matches, rank)
+            match_row[rows[of_pair[pairs]]] = pairs
         self.remittance_reason = np.zeros(remittance_count, np.int64)
         self.remittance_reason[outcome.remittance_rows] = matches.remittance_reason
         self.payment_reason = np.zeros(payment_count, np.int64)
         self.payment_reason[outcome.payment_rows] = matches.payment_reason
+        self.remittance_tenant = np.full(remittance_count, -1, np.int64)
+        self.remittance_tenant[outcome.remittance_rows] = matches.remittance_tenant
+        self.payment_tenant = np.full(payment_count, -1, np.int64)
+        self.payment_tenant[outcome.payment_rows] = matches.payment_tenant
+
+
+def best_last(matches: Matches, rank: npt.NDArray[np.uint16]) -> Ints:
+    """Rows of matches, the automatic ones behind all others and those of a better rank behind
+    worse ones: what is written last for an item is what it is shown with. O(k), and O(r log r) for
+    the r rows that are not automatic."""
+    made = matches.status == MatchStatus.AUTO
+    others = np.flatnonzero(~made)
+    order = np.lexsort((-others, rank[others], matches.status[others]))[::-1]
+    return np.concatenate([others[order], np.flatnonzero(made)])
 
 
 def _match_cells(outcome: Outcome, files: Sequence[str]) -> Cells:
@@ -123,8 +152,9 @@ def _match_cells(outcome: Outcome, files: Sequence[str]) -> Cells:
     remittance = outcome.remittance_rows[matches.remittance]
     payment = outcome.payment_rows[matches.payment]
     # Rows of the pools are in the order of inputs and bytes, and so is the table.
-    order = np.lexsort((payment, remittance))
-    statuses = enum_names(MatchStatus)
+    order = np.lexsort((matches.rank, payment, remittance))
+    statuses, causes = enum_names(MatchStatus), enum_names(VarianceCause)
+    causes[VarianceCause.NONE] = ""
 
     def cells(chunk: slice) -> Sequence[Sequence[str]]:
         rows = order[chunk]
@@ -148,6 +178,16 @@ def _match_cells(outcome: Outcome, files: Sequence[str]) -> Cells:
             int_cells(pools.payments.amount_cents[right]),
             date_cells(payment_date(outcome, right)),
             flag_cells(matches.funded[rows]),
+            int_cells(matches.difference_cents[rows]),
+            pick_cells(causes, matches.cause[rows]),
+            int_cells(matches.weight[rows]),
+            int_cells(matches.rank[rows]),
+            int_cells(matches.remittance_rank[rows]),
+            int_cells(matches.rivals[rows]),
+            _number_cells(matches.days_apart[rows], DATE_NONE),
+            _flag_names(matches.agreed[rows], Field),
+            _flag_names(matches.differed[rows], Field),
+            _flag_names(matches.rewrites[rows], Rewrite),
         )
 
     return cells
@@ -157,6 +197,7 @@ def _remittance_cells(outcome: Outcome, verdict: Verdicts, files: Sequence[str])
     pools, columns = outcome.pools, outcome.pools.remittances
     statuses = enum_names(RemittanceStatus)
     released = [csv_cell(file.name) for file in outcome.files]
+    tenants = [csv_cell(name) for name in outcome.matches.tenants]
 
     def cells(rows: slice) -> Sequence[Sequence[str]]:
         match_rows = verdict.remittance_match[rows]
@@ -177,6 +218,12 @@ def _remittance_cells(outcome: Outcome, verdict: Verdicts, files: Sequence[str])
             _remittance_why(outcome, verdict, rows),
             *_pair_cells(outcome, match_rows),
             pick_cells(released, outcome.released_in[rows]),
+            pick_cells(tenants, verdict.remittance_tenant[rows]),
+            text_cells(columns.payee_bank[rows]),
+            text_cells(columns.payee_account[rows]),
+            text_cells(columns.payee_tin[rows]),
+            text_cells(columns.payee_entity_id[rows]),
+            code_cells(columns.payee_entity_qualifier[rows]),
         )
 
     return cells
@@ -189,6 +236,8 @@ def _payment_cells(outcome: Outcome, verdict: Verdicts, files: Sequence[str]) ->
         enum_names(EntryKind),
         enum_names(Funding),
     )
+    tenants = [csv_cell(name) for name in outcome.matches.tenants]
+    sources = enum_names(PaymentSource)
 
     def cells(rows: slice) -> Sequence[Sequence[str]]:
         return (
@@ -208,6 +257,12 @@ def _payment_cells(outcome: Outcome, verdict: Verdicts, files: Sequence[str]) ->
             pick_cells(fundings, verdict.payment_funding[rows]),
             _payment_why(outcome, verdict, rows),
             *_pair_cells(outcome, verdict.payment_match[rows]),
+            pick_cells(sources, columns.source[rows]),
+            pick_cells(tenants, verdict.payment_tenant[rows]),
+            _routing_cells(columns.rdfi_routing[rows]),
+            text_cells(columns.account[rows]),
+            text_cells(columns.receiver_id[rows]),
+            code_cells(columns.return_code[rows]),
         )
 
     return cells
@@ -296,6 +351,25 @@ def _tier_cells(tiers: Ints) -> list[str]:
 def _trace_cells(traces: npt.NDArray[np.int64]) -> list[str]:
     """15-digit trace numbers, empty where the record had none."""
     return [f"{trace:015d}" if trace >= 0 else "" for trace in traces.tolist()]
+
+
+def _routing_cells(numbers: npt.NDArray[np.int32]) -> list[str]:
+    values, inverse = np.unique(numbers, return_inverse=True)
+    return pick_cells([f"{value:09d}" if value > 0 else "" for value in values.tolist()], inverse)
+
+
+def _number_cells(values: npt.NDArray[np.int32], none: int) -> list[str]:
+    return [str(value) if value != none else "" for value in values.tolist()]
+
+
+def _flag_names(flags: npt.NDArray[np.uint16], kind: type[IntFlag]) -> list[str]:
+    """Names of the flags that are set, with blanks between them: `trace payer`."""
+    values, inverse = np.unique(flags, return_inverse=True)
+    names = [
+        " ".join(flag.name.lower() for flag in kind if flag.name and value & flag)
+        for value in values.tolist()
+    ]
+    return pick_cells(names, inverse)
 
 
 def _reason_cells(reasons: Ints) -> list[str]:

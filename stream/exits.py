@@ -1,0 +1,22 @@
+"""How commands end: messages on stderr, and exit codes."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+EXIT_UNREADABLE, EXIT_USAGE = 1, 2
+
+
+def say(message: str) -> None:
+    """One line on stderr, as it is."""
+    Console(stderr=True, highlight=False, soft_wrap=True).print(Text(f"reassoc: {message}"))
+
+
+def fail(message: str, code: int) -> NoReturn:
+    """Say why and end."""
+    say(message)
+    raise typer.Exit(code)

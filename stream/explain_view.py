@@ -1,0 +1,155 @@
+"""An explanation on the screen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from reassoc.stream.console import dollars
+from reassoc.stream.explanation import Candidate, Explanation, Item
+
+ITEMS_SHOWN_MAX = 30
+RIVALS_SHOWN_MAX = 10
+
+_VERDICTS = {
+    "agree": Text("agrees", "green"),
+    "differ": Text("differs", "bold red"),
+    "missing": Text("missing", "yellow"),
+    "seen": Text("not compared", "dim"),
+}
+_STYLES = {"auto": "bold green", "variance": "bold yellow", "review": "bold yellow"}
+
+
+def show_explanation(console: Console, match: Explanation) -> None:
+    """Print an explanation for a person. Account numbers are masked in it already."""
+    style = _STYLES.get(match.status, "bold red")
+    console.print(Text.assemble("Match ", (match.match_id, "bold")))
+    console.print(Text.assemble((match.status.upper(), style), f"  {match.status_text}"))
+    console.print(Text.assemble((match.tier, "bold"), f"  {match.tier_text}"))
+    console.print()
+    console.print(_fields(match))
+    console.print(Text(_days(match)))
+    if match.difference_cents:
+        cause = f"; likely cause: {match.cause_text}" if match.cause_text else ""
+        console.print(
+            Text(f"The payment differs by {dollars(match.difference_cents)}{cause}.", "bold")
+        )
+    _bullets(console, "Made equal by", match.rewrites)
+    _bullets(console, "In the way, or to know", match.reasons)
+    console.print()
+    for title, items, cents in (
+        ("Remittances", match.remittances, match.remittance_cents),
+        ("Payments", match.payments, match.payment_cents),
+    ):
+        console.print(_items(title, items, cents))
+        console.print()
+    _show_rivals(console, match)
+    for link in match.links:
+        other = f" ({link.other})" if link.other else ""
+        money = f" {dollars(link.cents)}" if link.cents is not None else ""
+        reason = f": {link.reason}" if link.reason else ""
+        console.print(
+            Text(f"Linked: {link.kind.replace('_', ' ')}{other}{money}, {link.status}{reason}")
+        )
+    if match.to_release:
+        _bullets(console, "To be released, it needs", match.to_release)
+
+
+def _fields(match: Explanation) -> Table:
+    table = Table(show_edge=False, pad_edge=False, header_style="bold")
+    table.add_column("", no_wrap=True)
+    table.add_column("remittance", overflow="fold")
+    table.add_column("payment", overflow="fold")
+    table.add_column("", overflow="fold")
+    for line in match.fields:
+        verdict = _VERDICTS[line.verdict].copy()
+        if line.note:
+            verdict.append(f" ({line.note})", "dim")
+        table.add_row(line.field, line.remittance or "-", line.payment or "-", verdict)
+    return table
+
+
+def _days(match: Explanation) -> str:
+    evidence = f" Evidence: {match.weight / 100:.1f} bits." if match.weight else ""
+    if match.days_apart is None:
+        return "Days apart: not known, a date is missing." + evidence
+    if match.days_apart == 0:
+        return "Both have the same effective date." + evidence
+    side = "after" if match.days_apart > 0 else "before"
+    count = abs(match.days_apart)
+    days = "day" if count == 1 else "days"
+    return f"The payment is dated {count:,} {days} {side} the remittance.{evidence}"
+
+
+def _items(title: str, items: Sequence[Item], cents: int) -> Table:
+    table = Table(
+        title=title, title_justify="left", show_edge=False, pad_edge=False, header_style="bold"
+    )
+    table.add_column("where", overflow="fold")
+    table.add_column("trace", overflow="fold")
+    table.add_column("dollars", justify="right", no_wrap=True)
+    table.add_column("date", no_wrap=True)
+    table.add_column("status", overflow="fold")
+    for item in items[:ITEMS_SHOWN_MAX]:
+        status = item.status.replace("_", " ") + (f": {item.why}" if item.why else "")
+        place = f"{item.file} #{item.ordinal}"
+        table.add_row(place, item.trace or "-", dollars(item.cents), item.date, status)
+    if len(items) > ITEMS_SHOWN_MAX:
+        table.add_row(f"{len(items) - ITEMS_SHOWN_MAX:,} more", "", "", "", "")
+    if len(items) > 1:
+        table.add_row(Text("sum", "bold"), "", Text(dollars(cents), "bold"), "", "")
+    return table
+
+
+def _show_rivals(console: Console, match: Explanation) -> None:
+    if not match.rivals:
+        return
+    console.print(_rivals(match.rivals))
+    if len(match.rivals) > RIVALS_SHOWN_MAX:
+        console.print(Text(f"{len(match.rivals) - RIVALS_SHOWN_MAX:,} more, see --json"))
+    console.print(
+        Text(
+            f"This one is number {match.rank} for its payment and number {match.remittance_rank} "
+            "for its remittance."
+        )
+    )
+    console.print()
+
+
+def _rivals(rivals: Sequence[Candidate]) -> Table:
+    table = Table(
+        title="Other candidates of the same items, best first",
+        title_justify="left",
+        show_edge=False,
+        pad_edge=False,
+        header_style="bold",
+    )
+    for name in ("match", "tier"):
+        table.add_column(name, no_wrap=True)
+    for name in ("rank", "bits"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("shares")
+    table.add_column("with", overflow="fold")
+    table.add_column("dollars", justify="right", no_wrap=True)
+    for rival in rivals[:RIVALS_SHOWN_MAX]:
+        rank = rival.remittance_rank if rival.shares == "the remittance" else rival.rank
+        table.add_row(
+            rival.match_id,
+            rival.tier,
+            str(rank),
+            f"{rival.weight / 100:.1f}",
+            rival.shares.removeprefix("the "),
+            rival.other,
+            dollars(rival.other_cents),
+        )
+    return table
+
+
+def _bullets(console: Console, title: str, texts: Sequence[str]) -> None:
+    if texts:
+        console.print(Text(f"{title}:"))
+        for text in texts:
+            console.print(Text(f"  - {text}"))
