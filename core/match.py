@@ -28,7 +28,7 @@ import numpy.typing as npt
 from reassoc.core import _keys
 from reassoc.core.calendar import BankingCalendar
 from reassoc.core.columns import DATE_NONE
-from reassoc.core.matching import pending, traces
+from reassoc.core.matching import payees, pending
 from reassoc.core.matching.keys import (
     KeyRules,
     payment_days,
@@ -36,7 +36,7 @@ from reassoc.core.matching.keys import (
     remittance_items,
 )
 from reassoc.core.matching.ordering import id_keys
-from reassoc.core.matching.outcome import Decided, conclude, describe
+from reassoc.core.matching.outcome import conclude, describe
 from reassoc.core.matching.pending import Links
 from reassoc.core.matching.screening import (
     Flags,
@@ -48,13 +48,15 @@ from reassoc.core.matching.screening import (
     screen_payments,
     screen_remittances,
 )
-from reassoc.core.matching.state import Candidates, Rows, Side, State
+from reassoc.core.matching.stages import OnStage, decide
+from reassoc.core.matching.state import Rows, Side, State
 from reassoc.core.policy import Policy, longest_first
 from reassoc.core.pool import PaymentColumns, RemittanceColumns
-from reassoc.core.statuses import MatchStatus, PaymentStatus, RemittanceStatus, Tier, reason_text
+from reassoc.core.statuses import PaymentStatus, RemittanceStatus, Tier, reason_text
 
 if TYPE_CHECKING:
     from reassoc.core.ach import AchFiles
+    from reassoc.core.directory import Directory
     from reassoc.core.x12_835 import Remittances
 
 __all__ = ["Links", "Matches", "match", "reason_text"]
@@ -137,9 +139,10 @@ def match(
     policy: Policy | None = None,
     calendar: BankingCalendar | None = None,
     as_of: int | datetime.date | None = None,
-    directory: Any = None,
+    directory: Directory | None = None,
     released: Mask | None = None,
     at_close: bool = True,
+    on_stage: OnStage = lambda name: None,
 ) -> Matches:
     """Pair remittances with payments.
 
@@ -151,10 +154,11 @@ def match(
         nothing is funded
     directory : payees and payers; None: all belongs to tenant "default", and a payee is a bank and
         an account
-    released : bool[n] remittances that were handed on earlier; not released again, and flagged where
-        their money went back; None for none
+    released : bool[n] remittances that were handed on earlier; not released again, and flagged
+        where their money went back; None for none
     at_close : the banking day is at its close; False: the policy's close_tiers only show what they
         find
+    on_stage : told the name of each stage as it begins
 
     Raises ValueError for `as_of` without a calendar, for a payment_row that is none and for a
     `released` of another length. O(n + m) on average, for blocks of equal trace and payer see
@@ -165,15 +169,19 @@ def match(
     if as_of_day is not None and calendar is None:
         raise ValueError("as_of needs a calendar: banking days decide what has settled")
     left, right = _pools(remittances, payments)
+    on_stage("screening")
     if released is not None and len(released) != len(left):
         raise ValueError(f"released has {len(released)} rows, the remittances have {len(left)}")
     seen, paid = screen_remittances(left, policy), screen_payments(right, as_of_day, calendar)
-    identities = pending.identify(left, right, left.effective_date, payment_days(right), directory)
+    on_stage("payees")
+    identities = payees.identify(left, right, left.effective_date, payment_days(right), directory)
     _quarantine(seen, paid, identities)
+    on_stage("normal forms")
     rules = _payer_rules(policy)
     left_items = remittance_items(left, rules, seen.hold)
     hold_duplicate_remittances(left, left_items, seen)
     hold_duplicate_payments(right, paid)
+    on_stage("returns and reports")
     calendar = calendar or BankingCalendar(np.zeros(0, np.int32))
     links = pending.link()
     right_items = payment_items(right, rules, paid.hold)
@@ -183,9 +191,10 @@ def match(
         _payment_side(right, right_items, paid, identities, calendar),
         at_close,
     )  # fmt: skip
-    decided, kernel = _decide(state, rules)
+    decided, kernel = decide(state, rules, on_stage)
     columns = describe(state, kernel, decided)
     columns["cause"] = _causes(state, columns)
+    on_stage("statuses")
     conclude(state, columns, released)
     return Matches(
         **columns,
@@ -223,7 +232,7 @@ def _pools(
 
 
 def _quarantine(
-    seen: ScreenedRemittances, paid: ScreenedPayments, identities: pending.Identities
+    seen: ScreenedRemittances, paid: ScreenedPayments, identities: payees.Identities
 ) -> None:
     """Set aside what belongs to nobody that the directory knows: it is shown, never guessed."""
     for side, reason, status in (
@@ -260,7 +269,7 @@ def _remittance_side(
     left: RemittanceColumns,
     items: _keys.Items,
     seen: ScreenedRemittances,
-    identities: pending.Identities,
+    identities: payees.Identities,
     calendar: BankingCalendar,
 ) -> Side:
     return _side(
@@ -276,7 +285,7 @@ def _payment_side(
     right: PaymentColumns,
     items: _keys.Items,
     paid: ScreenedPayments,
-    identities: pending.Identities,
+    identities: payees.Identities,
     calendar: BankingCalendar,
 ) -> Side:
     return _side(
@@ -304,36 +313,6 @@ def _banking_days(
     span = np.arange(first, last + 1, dtype=np.int32)
     counts = calendar.between(np.zeros(len(span), np.int32), calendar.roll_forward(span))
     return np.where(known, counts[np.where(known, days - first, 0)], DATE_NONE).astype(np.int32)
-
-
-# ---- the tiers ----
-
-
-def _decide(state: State, rules: KeyRules) -> tuple[Decided, Any]:
-    """Run the tiers, the surest first; what none of them takes goes to review."""
-    policy = state.policy
-    joined = traces.Traces(state, rules, traces.reasons_to_review(policy, state.at_close))
-    found = [traces.pair_carried(state, joined.to_review)]
-    undecided = traces.pair_by_trace(joined)
-    rooted = traces.pair_by_root(joined, undecided)
-    found += [undecided, rooted]
-    undone = traces.pairs_undone(joined)
-    reviewed = pending.review(state, Candidates.concat(found))
-    taken = Candidates.concat(state.taken)
-    decided = Decided.concat(
-        [
-            Decided.sure(taken, MatchStatus.AUTO, pending.weights(state, taken.left, taken.right)),
-            Decided(
-                reviewed.left, reviewed.right, reviewed.group, reviewed.status, reviewed.tier,
-                reviewed.reason, reviewed.rivals, reviewed.weight, reviewed.rank,
-                reviewed.remittance_rank,
-            ),
-            Decided.sure(
-                undone, MatchStatus.UNMATCHED, pending.weights(state, undone.left, undone.right)
-            ),
-        ]
-    )  # fmt: skip
-    return decided, joined.kernel(state.remittances.items)
 
 
 def _causes(state: State, columns: dict[str, Any]) -> npt.NDArray[np.uint8]:

@@ -10,6 +10,11 @@ import numpy.typing as npt
 
 from reassoc.core import _keys, _tiers
 from reassoc.core.matching.ordering import ids_ascend, pair_order
+
+try:
+    from reassoc.core.matching.ranking import Reviewed
+except ImportError:
+    from reassoc.core.matching.pending import Reviewed
 from reassoc.core.matching.screening import Flags, Mask, set_flag
 from reassoc.core.matching.state import Candidates, Rows, State
 from reassoc.core.pool import text_parts
@@ -49,6 +54,14 @@ class Decided:
         return cls(
             pairs.left, pairs.right, pairs.group.copy(), np.full(len(pairs), status, np.uint8),
             pairs.tier, pairs.reason, pairs.rivals, weight, ones, ones,
+        )  # fmt: skip
+
+    @classmethod
+    def reviewed(cls, pairs: Reviewed) -> Decided:
+        """Candidates in their ranking."""
+        return cls(
+            pairs.left, pairs.right, pairs.group, pairs.status, pairs.tier, pairs.reason,
+            pairs.rivals, pairs.weight, pairs.rank, pairs.remittance_rank,
         )  # fmt: skip
 
     @classmethod

@@ -1,0 +1,103 @@
+"""The order of the tiers: the surest first, and what none of them takes goes to review."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from reassoc.core import _tiers
+from reassoc.core.matching import bulk, candidates, traces
+
+try:
+    from reassoc.core.matching import ranking
+except ImportError:
+    from reassoc.core.matching import pending as ranking
+from reassoc.core.matching.keys import KeyRules
+from reassoc.core.matching.outcome import Decided
+from reassoc.core.matching.state import Candidates, Mask, State
+from reassoc.core.statuses import MatchStatus, Reason, Tier
+
+OnStage = Callable[[str], None]
+"""Told the name of each stage as it begins."""
+
+
+def decide(state: State, rules: KeyRules, on_stage: OnStage) -> tuple[Decided, _tiers.Matching]:
+    """Run all tiers over the open items. Returns the pairs and the kernel that explains them."""
+    joined = traces.Traces(state, rules, traces.reasons_to_review(state.policy, state.at_close))
+    on_stage("T0")
+    carried = traces.pair_carried(state, joined.to_review)
+    on_stage("T1 T2 T3")
+    same_trace = traces.pair_by_trace(joined)
+    on_stage("T8 T9, one trace root")
+    rooted = traces.pair_by_root(joined, same_trace)
+    undecided = Candidates.concat([same_trace, rooted])
+    on_stage("money that went back")
+    undone = traces.pairs_undone(joined)
+    known = _loose_tiers(state, undecided, on_stage)
+    on_stage("review")
+    reviewed = ranking.review(state, Candidates.concat([carried, known]))
+    taken = Candidates.concat(state.taken)
+    on_stage("explanation")
+    decided = Decided.concat(
+        [
+            Decided.sure(taken, MatchStatus.AUTO, ranking.weights(state, taken.left, taken.right)),
+            Decided.reviewed(reviewed),
+            Decided.sure(
+                undone, MatchStatus.UNMATCHED, ranking.weights(state, undone.left, undone.right)
+            ),
+        ]
+    )
+    return decided, joined.kernel(state.remittances.items)
+
+
+def _loose_tiers(state: State, undecided: Candidates, on_stage: OnStage) -> Candidates:
+    """T4 and T6 to T10 on what is open: what the policy lets match by itself is taken, all other
+    candidates are returned."""
+    on_stage("T6")
+    cut = candidates.find_cut(state)
+    cut = _take(state, cut, candidates.may_match(state, cut, Tier.T6), undecided)
+    on_stage("T7")
+    traceless = candidates.find_by_payee(state)
+    traceless = _take(state, traceless, candidates.may_match(state, traceless, Tier.T7), undecided)
+    on_stage("T4")
+    payer_unknown = candidates.find_by_trace_only(state)
+    singles = _still_open(state, [undecided, cut, traceless, payer_unknown])
+    on_stage("T8 T9")
+    loose = singles.tier == Tier.T5
+    sums = bulk.find_sums(state, singles.where(~loose), singles.where(loose))
+    bulk_may = state.policy.may_match_unrooted(state.at_close)
+    split_may = bool(state.policy.may_match(state.at_close) >> int(Tier.T9) & 1)
+    sums = bulk.take_unique(state, sums, Tier.T8, bulk_may)
+    sums = bulk.take_unique(state, sums, Tier.T9, split_may)
+    known = _still_open(state, [singles, sums])
+    on_stage("T10")
+    suggestions = candidates.find_suggestions(state, known)
+    return _name_horizon(state, Candidates.concat([known, suggestions]))
+
+
+def _take(state: State, found: Candidates, may: Mask, undecided: Candidates) -> Candidates:
+    """Match what is unique and may; never what an earlier tier has a candidate of equal cents for."""
+    equal = undecided.tier != Tier.T5
+    left_named, right_named = np.zeros(len(state.left), np.bool_), np.zeros(len(state.right), bool)
+    left_named[undecided.left[equal]] = right_named[undecided.right[equal]] = True
+    named = left_named[found.left] | right_named[found.right]
+    return candidates.take_unique(state, found, may & ~named)
+
+
+def _still_open(state: State, parts: list[Candidates]) -> Candidates:
+    found = Candidates.concat(parts)
+    both_open = state.remittances.open[found.left] & state.payments.open[found.right]
+    return found if both_open.all() else found.where(both_open)
+
+
+def _name_horizon(state: State, found: Candidates) -> Candidates:
+    """What goes to review only because the day is not at its close says so."""
+    if state.at_close:
+        return found
+    policy = state.policy
+    waiting = policy.may_match(True) & ~policy.may_match(False)
+    waits = (waiting >> found.tier.astype(np.int64) & 1).astype(np.bool_)
+    waits &= found.reason & np.int64(Reason.TIER_TO_REVIEW) != 0
+    found.reason[waits] ^= np.int64(Reason.TIER_TO_REVIEW | Reason.WAITS_FOR_HORIZON)
+    return found
