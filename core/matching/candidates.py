@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from reassoc.core import _candidates, _keys
 from reassoc.core.matching.state import Candidates, Mask, Rows, Side, State
-from reassoc.core.policy import PayerRule, Policy
+from reassoc.core.policy import Policy
 from reassoc.core.statuses import Reason, Tier
 
 Degrees = npt.NDArray[np.uint32]
@@ -143,29 +143,25 @@ def find_suggestions(state: State, known: Candidates) -> Candidates:
 
 def may_match(state: State, found: Candidates, tier: Tier) -> Mask:
     """bool[k]: whether the policy lets candidates of this tier match by themselves: for everybody,
-    or for the payer that both items have."""
+    or for the payer of one of the two (the payers of a pair that may match are one)."""
     if tier.name in state.policy.auto_tiers:
         return np.ones(len(found), np.bool_)
-    groups = [
-        group
-        for rule, group in zip(state.policy.payers, _rule_groups(state.policy), strict=True)
-        if tier.name in rule.auto_tiers
-    ]
-    payer = state.remittances.payer_group[found.left]
-    same = (payer != 0) & (payer == state.payments.payer_group[found.right])
-    allowed: Mask = same & np.isin(payer, np.array(groups, np.uint32))
+    numbers = _opted_payers(state.policy, tier)
+    payers = state.remittances.payer[found.left], state.payments.payer[found.right]
+    allowed: Mask = np.isin(payers[0], numbers) | np.isin(payers[1], numbers)
     return allowed
 
 
-def _rule_groups(policy: Policy) -> list[int]:
-    """The payer group of each rule: rules stand first in the table of payers, and the number of a
-    rule's first payer is its group (see _keys.PayerTable)."""
-    forms = [_distinct_forms(rule) for rule in policy.payers]
-    return [1 + sum(forms[:place]) for place in range(len(forms))]
-
-
-def _distinct_forms(rule: PayerRule) -> int:
-    return len({_keys.payer_form_of(value.encode()) for value in rule.ids})
+def _opted_payers(policy: Policy, tier: Tier) -> npt.NDArray[np.uint32]:
+    """Numbers of the payers with a rule that lets the tier match by itself: the ids of all rules
+    stand first in the table of payers, from 1 on (see _keys.PayerTable)."""
+    numbers, opted = 1, [np.zeros(0, np.uint32)]
+    for rule in policy.payers:
+        count = len({_keys.payer_form_of(value.encode()) for value in rule.ids})
+        if tier.name in rule.auto_tiers:
+            opted.append(np.arange(numbers, numbers + count, dtype=np.uint32))
+        numbers += count
+    return np.concatenate(opted)
 
 
 def take_unique(state: State, found: Candidates, may: Mask) -> Candidates:
