@@ -107,6 +107,7 @@ class Fields:
     def __init__(self, data: bytes, pieces: list[tuple[int, int]], *, holds_text: bool) -> None:
         self._data, self._holds_text, self.pieces = data, holds_text, pieces
         self.at, self.fresh = pieces[0][0], False
+        self._piece = self._place = self._stop = 0
         self._enter(0)
 
     def take(self) -> bytes | None:

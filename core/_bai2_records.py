@@ -65,8 +65,8 @@ def records(data: bytes) -> Iterator[Record]:
     )
     fixed = _fixed_bytes(data, begin)
     base = BROKEN
-    for start, stop in _lines(data, begin, fixed):
-        flags = 0
+    for line_start, stop in _lines(data, begin, fixed):
+        start, flags = line_start, 0
         while start < stop:
             found = _CODE.match(data, start, stop)
             at, code = start, BROKEN
