@@ -19,6 +19,7 @@ enum {
     SUM_ITEMS_MAX = 30,
     SUM_HALF_MAX = SUM_ITEMS_MAX / 2,
     SUMS_SHOWN = 3,
+    MERGE_STEPS_MIN = 4,   /* fewer are not worth the two ends */
     SUM_DAYS_MAX = 1 << 22 /* days of all items together fit into their part of a cost */
 };
 
@@ -98,8 +99,46 @@ static inline size_t sums_below(const half_sum *sums, size_t count, uint64_t lim
     return low;
 }
 
-/* The sums without and with one more item, as far as they lie from `low` to `high`. PERF: the merge
- * has no branch that depends on the amounts; with one it takes twice as long (bench_bulk). */
+/* All ones where a is below b. The empty instruction hides from the compiler that it is a truth
+ * value: it would make a branch of it, which no processor foresees here. */
+static inline uint64_t below_mask(uint64_t a, uint64_t b) {
+    uint64_t mask = 0 - (uint64_t)(a < b);
+    __asm__("" : "+r"(mask));
+    return mask;
+}
+
+/* The lower of the first of both runs, with the item added to those of `b`; and the run it stood in
+ * moves on. */
+static inline void take_lower(half_sum *out, const half_sum **a, const half_sum **b,
+                              sum_step item) {
+    uint64_t with = (*b)->sum + item.cents, without = (*a)->sum;
+    uint64_t takes = below_mask(with, without);
+    out->sum = without ^ ((without ^ with) & takes);
+    uint64_t cost = (*a)->cost;
+    out->cost = cost ^ ((cost ^ ((*b)->cost + item.cost)) & takes);
+    *a += 1 + (int64_t)takes;
+    *b -= (int64_t)takes;
+}
+
+/* The same from the other end: the higher of the last of both runs, whose ends these are. */
+static inline void take_higher(half_sum *out, const half_sum **a, const half_sum **b,
+                               sum_step item) {
+    uint64_t with = (*b)[-1].sum + item.cents, without = (*a)[-1].sum;
+    uint64_t leaves = below_mask(with, without);
+    out->sum = with ^ ((without ^ with) & leaves);
+    uint64_t cost = (*b)[-1].cost + item.cost;
+    out->cost = cost ^ ((cost ^ (*a)[-1].cost) & leaves);
+    *a += (int64_t)leaves;
+    *b -= 1 + (int64_t)leaves;
+}
+
+static inline size_t fewer(ptrdiff_t a, ptrdiff_t b) {
+    return (size_t)(a < b ? a : b);
+}
+
+/* The sums without and with one more item, as far as they lie from `low` to `high`. PERF: merged
+ * from both ends at once, since each step waits for the one before it; so it takes half as long as
+ * with a branch on the amounts (bench_bulk). */
 static inline size_t sums_with(half_sum *restrict to, const half_sum *restrict from, size_t count,
                                sum_step item, uint64_t low, uint64_t high) {
     uint64_t low_before = low > item.cents ? low - item.cents : 0;
@@ -107,23 +146,20 @@ static inline size_t sums_with(half_sum *restrict to, const half_sum *restrict f
     const half_sum *a = from + sums_below(from, count, low),
                    *a_end = from + sums_below(from, count, high + 1),
                    *b = from + sums_below(from, b_stop, low_before), *b_end = from + b_stop;
-    half_sum *out = to;
-    while (a < a_end && b < b_end) {
-        uint64_t without = a->sum, with = b->sum + item.cents;
-        uint64_t cost_without = a->cost, cost_with = b->cost + item.cost;
-        int takes = with < without;
-        out->sum = takes ? with : without;
-        out->cost = takes ? cost_with : cost_without;
-        a += !takes;
-        b += takes;
-        out++;
-    }
+    size_t formed = (size_t)(a_end - a) + (size_t)(b_end - b);
+    half_sum *out = to, *out_end = to + formed;
+    for (size_t safe; (safe = fewer(a_end - a, b_end - b) / 2) >= MERGE_STEPS_MIN;)
+        for (size_t i = 0; i < safe; i++) {
+            take_lower(out++, &a, &b, item);
+            take_higher(--out_end, &a_end, &b_end, item);
+        }
+    while (a < a_end && b < b_end) take_lower(out++, &a, &b, item);
     for (; a < a_end; a++) *out++ = *a;
     for (; b < b_end; b++, out++) {
         out->sum = b->sum + item.cents;
         out->cost = b->cost + item.cost;
     }
-    return (size_t)(out - to);
+    return formed;
 }
 
 static inline uint64_t at_most(uint64_t value, uint64_t limit) {
@@ -171,12 +207,6 @@ static inline void keep_lowest(uint64_t costs[SUMS_SHOWN], uint64_t cost) {
 
 static const sum_run NO_RUN = {0, 0, {UINT64_MAX, UINT64_MAX, UINT64_MAX}};
 
-static inline size_t run_length(const half_sum *sums, size_t count) {
-    size_t length = 1;
-    while (length < count && sums[length].sum == sums[0].sum) length++;
-    return length;
-}
-
 /* runs[1] has the sums with a needed item, runs[0] the others. */
 static inline void run_tell(const half_sum *sums, size_t count, uint64_t half_items,
                             uint64_t needed, sum_run runs[2]) {
@@ -199,30 +229,74 @@ static inline void runs_meet(const sum_run *a, const sum_run *b, sum_run *found)
             keep_lowest(found->costs, a->costs[i] + b->costs[j]);
 }
 
+/* What of both halves is still to be compared: a counterpart is in it, or there is none. */
+typedef struct {
+    const half_sum *up, *up_end;
+    const half_sum *down, *down_end;
+} sum_field;
+
+/* The first of `up` and the last of `down` come to the target, or (`far`) the last of `up` and the
+ * first of `down`: their runs of equal sums meet and leave the field. */
+static inline void field_meets(sum_field *field, int far, const sum_half *left,
+                               const sum_half *right, uint64_t needed, sum_run *found) {
+    sum_run of_left[2], of_right[2];
+    uint64_t sum = far ? field->up_end[-1].sum : field->up->sum;
+    uint64_t other = far ? field->down->sum : field->down_end[-1].sum;
+    const half_sum *up = field->up, *up_end = field->up_end;
+    const half_sum *down = field->down, *down_end = field->down_end;
+    if (far) {
+        while (field->up_end > up && field->up_end[-1].sum == sum) field->up_end--;
+        while (field->down < down_end && field->down->sum == other) field->down++;
+        up = field->up_end;
+        down_end = field->down;
+    } else {
+        while (field->up < up_end && field->up->sum == sum) field->up++;
+        while (field->down_end > down && field->down_end[-1].sum == other) field->down_end--;
+        up_end = field->up;
+        down = field->down_end;
+    }
+    run_tell(up, (size_t)(up_end - up), left->items, needed, of_left);
+    run_tell(down, (size_t)(down_end - down), right->items, needed, of_right);
+    runs_meet(&of_left[1], &of_right[0], found);
+    runs_meet(&of_left[0], &of_right[1], found);
+    runs_meet(&of_left[1], &of_right[1], found);
+    if (needed == 0) runs_meet(&of_left[0], &of_right[0], found);
+}
+
+/* Steps from two corners of the field at once, `steps` of them or until a sum is the target. PERF:
+ * see sums_with. */
+static inline void field_narrow(sum_field *field, size_t steps, uint64_t target) {
+    sum_field at = *field;
+    for (; steps > 0; steps--) {
+        uint64_t near = at.up->sum + at.down_end[-1].sum, far = at.up_end[-1].sum + at.down->sum;
+        if (__builtin_expect((near == target) | (far == target), 0)) break;
+        int64_t near_below = (int64_t)below_mask(near, target);
+        int64_t far_below = (int64_t)below_mask(far, target);
+        at.up -= near_below;
+        at.down_end -= 1 + near_below;
+        at.down -= far_below;
+        at.up_end -= 1 + far_below;
+    }
+    *field = at;
+}
+
 /* Every sum of the one half with its counterpart of the other. */
 static inline void halves_meet(const sum_half *left, const sum_half *right, uint64_t target,
                                uint64_t needed, sum_run *found) {
-    size_t i = 0, j = 0; /* j counts from the end */
-    while (i < left->count && j < right->count) {
-        uint64_t sum = left->sums[i].sum + right->sums[right->count - 1 - j].sum;
-        if (__builtin_expect(sum == target, 0)) {
-            size_t length = run_length(left->sums + i, left->count - i), others = 1;
-            const half_sum *other = &right->sums[right->count - 1 - j];
-            while (j + others < right->count && other[-(ptrdiff_t)others].sum == other->sum)
-                others++;
-            sum_run of_left[2], of_right[2];
-            run_tell(left->sums + i, length, left->items, needed, of_left);
-            run_tell(other + 1 - others, others, right->items, needed, of_right);
-            runs_meet(&of_left[1], &of_right[0], found);
-            runs_meet(&of_left[0], &of_right[1], found);
-            runs_meet(&of_left[1], &of_right[1], found);
-            if (needed == 0) runs_meet(&of_left[0], &of_right[0], found);
-            i += length;
-            j += others;
-            continue;
-        }
-        i += sum < target;
-        j += sum > target;
+    sum_field field = {left->sums, left->sums + left->count, right->sums,
+                       right->sums + right->count};
+    while (field.up < field.up_end && field.down < field.down_end) {
+        size_t safe = fewer(field.up_end - field.up, field.down_end - field.down) / 2;
+        field_narrow(&field, safe, target);
+        if (field.up == field.up_end || field.down == field.down_end) return;
+        uint64_t near = field.up->sum + field.down_end[-1].sum;
+        if (near == target) field_meets(&field, 0, left, right, needed, found);
+        else if (field.up_end[-1].sum + field.down->sum == target)
+            field_meets(&field, 1, left, right, needed, found);
+        else if (near < target)
+            field.up++;
+        else
+            field.down_end--;
     }
 }
 
