@@ -390,7 +390,7 @@ def _exact(truth: Truth, pairs: Mask, found: Found, row: Ints) -> Mask:
     of_one = (lowest == highest) & (lowest >= 0)
     whole = of_one & (rows_of == sizes[np.where(of_one, lowest, 0)])
     single = ~found.automatic & (rows_of[found.group] == 1) & (row >= 0)
-    return whole[found.group] | single
+    return np.asarray(whole[found.group] | single)
 
 
 def _true_groups(truth: Truth, pairs: Mask) -> Ints:

@@ -20,7 +20,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import typer
 from rich.console import Console
 
-from reassoc.core.errors import PolicyError, ReassocError
+from reassoc.core.directory import Directory
+from reassoc.core.errors import DirectoryError, PolicyError, ReassocError
 from reassoc.core.policy import Policy
 from reassoc.stream import package_version
 from reassoc.stream.console import ProgressBar, show_summary
@@ -30,16 +31,17 @@ from reassoc.stream.intake import where_it_failed
 from reassoc.stream.job import run_match
 from reassoc.stream.outputs import OutputError, check_free
 from reassoc.stream.result_commands import EXPLAIN_HELP, explain_command
-from reassoc.stream.settings import load_policy
+from reassoc.stream.settings import load_policy, read_directory
 
 COMMAND_GROUP = "reassoc.commands"
 """Entry points of this group are commands too: name -> a function as typer takes it."""
 
 # Paragraphs are one line each: the terminal's width decides where they wrap.
 MATCH_HELP = (
-    "Match 835s with ACH payments and write what may be posted.\n\n"
+    "Match 835s with payments (ACH, bank reports, checks) and write what may be posted.\n\n"
     "Every file's kind is told from its content. DIR gets matches.csv (one row per pair), "
-    "remittances.csv and payments.csv (every item with its status and why), findings.csv (what is "
+    "remittances.csv and payments.csv (every item with its status and why), links.csv (returns, "
+    "reversals and bank reports with the payments that they are about), findings.csv (what is "
     "wrong and where), summary.json, and released/ with the 835s whose money has settled. "
     "It appears whole or not at all.\n\n"
     "Exit code 0: all was processed. 1: some input could not be read (the rest was processed), "
@@ -85,7 +87,7 @@ def match_command(
         typer.Argument(
             metavar="PATH",
             exists=True,
-            help="Files or folders with 835s and ACH files: plain, gzip or zip.",
+            help="Files or folders with 835s, ACH files and BAI2 bank reports: plain, gzip or zip.",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="A new folder for the result.")],
@@ -104,6 +106,15 @@ def match_command(
             "--policy", metavar="FILE.toml", help="Payer aliases, trace prefixes and windows."
         ),
     ] = None,
+    directory: Annotated[
+        Path | None,
+        typer.Option(
+            "--directory",
+            metavar="FILE.toml",
+            help="Payees and payers by their identifiers, and whose tenant a payee is. With it, "
+            "items of unknown payees are quarantined.",
+        ),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print summary.json on stdout instead of a table.")
     ] = False,
@@ -111,6 +122,7 @@ def match_command(
     """`reassoc match`."""
     day = _parse_day(as_of)
     rules = _policy(policy)
+    known = _directory(directory)
     try:
         check_free(out)
         with ProgressBar(Console(stderr=True)) as progress:
@@ -119,6 +131,7 @@ def match_command(
                 out,
                 as_of=day,
                 policy=rules,
+                directory=known,
                 on_step=progress.step,
                 on_advance=progress.advance,
             )
@@ -204,6 +217,15 @@ def _policy(path: Path | None) -> Policy:
     try:
         return load_policy(path)
     except PolicyError as error:
+        fail(str(error), EXIT_USAGE)
+
+
+def _directory(path: Path | None) -> Directory | None:
+    if path is None:
+        return None
+    try:
+        return read_directory(path)
+    except DirectoryError as error:
         fail(str(error), EXIT_USAGE)
 
 

@@ -14,20 +14,22 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 import numpy.typing as npt
 
-from reassoc.core.match import match
+from reassoc.core.directory import Directory
+from reassoc.core.match import Matches, match
 from reassoc.core.policy import Policy
 from reassoc.core.pool import PaymentColumns, RemittanceColumns
 from reassoc.stream.calendar import federal_reserve_calendar
 from reassoc.stream.contents import close_archives
 from reassoc.stream.findings import FINDINGS_HEADER
 from reassoc.stream.intake import Items, read_source
-from reassoc.stream.outcome import Outcome, filled
+from reassoc.stream.outcome import Outcome
 from reassoc.stream.outputs import whole_or_nothing
 from reassoc.stream.pools import Pools, pool
 from reassoc.stream.readers import open_reader
@@ -60,6 +62,7 @@ def run_match(
     *,
     as_of: date,
     policy: Policy,
+    directory: Directory | None = None,
     worker_count: int | None = None,
     on_step: Step = lambda name, byte_count: None,
     on_advance: Advance = lambda byte_count: None,
@@ -82,7 +85,8 @@ def run_match(
         read_all = _note_problems(found, items)
         pools = pool(read_all)
         on_step("matching", 0)
-        outcome = _decide(pools, read_all, policy, as_of, folder, on_step, on_advance)
+        decide = partial(_match, policy=policy, directory=directory, as_of=as_of)
+        outcome = _decide(pools, read_all, decide, as_of, folder, on_step, on_advance)
         on_step("writing tables", 0)
         write_tables(outcome, folder)
         summary = summarise(outcome, found, time.monotonic() - began)
@@ -142,10 +146,28 @@ def _note_problems(found: Discovery, items: Sequence[Items]) -> list[Items]:
     return good
 
 
+def _match(
+    remittances: RemittanceColumns,
+    payments: PaymentColumns,
+    *,
+    policy: Policy,
+    directory: Directory | None,
+    as_of: date,
+) -> Matches:
+    return match(
+        remittances,
+        payments,
+        policy=policy,
+        calendar=federal_reserve_calendar(),
+        as_of=as_of,
+        directory=directory,
+    )
+
+
 def _decide(
     pools: Pools,
     items: Sequence[Items],
-    policy: Policy,
+    decide: Callable[[RemittanceColumns, PaymentColumns], Matches],
     as_of: date,
     folder: Path,
     on_step: Step,
@@ -155,15 +177,7 @@ def _decide(
     remittance_rows = np.flatnonzero(~pools.remittance_is_copy)
     payment_rows = np.flatnonzero(~pools.payment_is_copy)
     remittances, payments = _without_copies(pools, remittance_rows, payment_rows)
-    matches = filled(
-        match(
-            remittances,
-            payments,
-            policy=policy,
-            calendar=federal_reserve_calendar(),
-            as_of=as_of,
-        )
-    )
+    matches = decide(remittances, payments)
     rows = remittance_rows[matches.release]
     releasable = _releasable(pools, rows)
     plan = plan_release(releasable)

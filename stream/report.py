@@ -16,6 +16,7 @@ from reassoc.core.match import Matches
 from reassoc.core.statuses import (
     Field,
     Funding,
+    LinkKind,
     MatchStatus,
     PaymentSource,
     PaymentStatus,
@@ -64,8 +65,8 @@ Ints = npt.NDArray[np.int64]
 
 
 def write_tables(outcome: Outcome, folder: Path) -> None:
-    """Write the three tables: one row per pair, per remittance and per payment, in the order of
-    inputs and bytes.
+    """Write the tables: one row per pair, per remittance, per payment and per link between
+    payments, in the order of inputs and bytes.
 
     About a microsecond a row; memory: CHUNK_ROWS rows of text.
     """
@@ -85,6 +86,12 @@ def write_tables(outcome: Outcome, folder: Path) -> None:
         PAYMENT_COLUMNS,
         len(outcome.pools.payment_ordinal),
         _payment_cells(outcome, verdict, files),
+    )
+    _write(
+        folder / "links.csv",
+        LINK_COLUMNS,
+        len(outcome.matches.links.payment),
+        _link_cells(outcome, files),
     )
 
 
@@ -268,6 +275,36 @@ def _payment_cells(outcome: Outcome, verdict: Verdicts, files: Sequence[str]) ->
     return cells
 
 
+def _link_cells(outcome: Outcome, files: Sequence[str]) -> Cells:
+    links, pools = outcome.matches.links, outcome.pools
+    payment = outcome.payment_rows[links.payment]
+    # A row -1 behind the last: what a link is about may not have been seen.
+    other = np.append(outcome.payment_rows, -1)[links.other]
+    order = np.lexsort((other, payment))
+    kinds, statuses = enum_names(LinkKind), enum_names(MatchStatus)
+    source, ordinal = np.append(pools.payment_source, -1), pools.payment_ordinal
+
+    def cells(chunk: slice) -> Sequence[Sequence[str]]:
+        rows = order[chunk]
+        left, right = payment[rows], other[rows]
+        ordinals = int_cells(ordinal[left]), int_cells(ordinal[right])
+        return (
+            pick_cells(kinds, links.kind[rows]),
+            pick_cells(statuses, links.status[rows]),
+            pick_cells(files, source[left]),
+            ordinals[0],
+            pick_cells(files, source[right]),
+            [
+                text if there else ""
+                for text, there in zip(ordinals[1], (right >= 0).tolist(), strict=True)
+            ],
+            int_cells(pools.payments.amount_cents[left]),
+            _reason_cells(outcome.matches.payment_reason[links.payment[rows]]),
+        )
+
+    return cells
+
+
 def _pair_cells(outcome: Outcome, match_rows: Ints) -> tuple[list[str], list[str]]:
     """Tier and match id of an item's match, empty where it has none."""
     matches = outcome.matches
@@ -378,6 +415,7 @@ def _reason_cells(reasons: Ints) -> list[str]:
 
 
 __all__ = [
+    "LINK_COLUMNS",
     "MATCH_COLUMNS",
     "PAYMENT_COLUMNS",
     "REMITTANCE_COLUMNS",

@@ -1,4 +1,4 @@
-"""The policy file: TOML into `reassoc.core.policy.Policy`, with errors that name the file and the
+"""The files that a user writes: policy and directory, with errors that name the file and the
 key.
 """
 
@@ -8,10 +8,12 @@ from pathlib import Path
 
 import msgspec
 
-from reassoc.core.errors import PolicyError
+from reassoc.core.directory import Directory, load_directory
+from reassoc.core.errors import DirectoryError, PolicyError
 from reassoc.core.policy import Policy
 
 POLICY_BYTES_MAX = 16 << 20
+DIRECTORY_BYTES_MAX = 1 << 30
 
 
 def load_policy(path: Path) -> Policy:
@@ -38,6 +40,27 @@ def load_policy(path: Path) -> Policy:
         raise PolicyError(f"{path}: not UTF-8 at byte {error.start}") from error
     except ValueError as error:
         raise PolicyError(f"{path}: {error}") from error
+
+
+def read_directory(path: Path) -> Directory:
+    """Read a directory file (TOML, UTF-8, at most DIRECTORY_BYTES_MAX).
+
+    Raises DirectoryError that names the file and the line or the key, never a value.
+    """
+    try:
+        data = path.read_bytes() if path.stat().st_size <= DIRECTORY_BYTES_MAX else None
+    except OSError as error:
+        raise DirectoryError(f"{path}: cannot be read: {error.strerror}") from error
+    if data is None:
+        raise DirectoryError(
+            f"{path}: larger than DIRECTORY_BYTES_MAX ({DIRECTORY_BYTES_MAX} bytes)"
+        )
+    try:
+        return load_directory(data.decode())
+    except DirectoryError as error:
+        raise DirectoryError(f"{path}: {error}") from error
+    except UnicodeDecodeError as error:
+        raise DirectoryError(f"{path}: not UTF-8 at byte {error.start}") from None
 
 
 def _with_key(message: str) -> str:

@@ -13,10 +13,18 @@ import numpy as np
 import numpy.typing as npt
 
 from reassoc.core.errors import FindingCode, severity
-from reassoc.core.statuses import Funding, MatchStatus, PaymentStatus, RemittanceStatus
+from reassoc.core.statuses import (
+    Funding,
+    LinkKind,
+    MatchStatus,
+    PaymentSource,
+    PaymentStatus,
+    RemittanceStatus,
+    VarianceCause,
+)
 from reassoc.stream import package_version
 from reassoc.stream.outcome import Outcome
-from reassoc.stream.report import Verdicts, enum_names
+from reassoc.stream.report import Verdicts, best_last, enum_names
 from reassoc.stream.sources import Discovery
 
 
@@ -41,30 +49,44 @@ class Inputs(msgspec.Struct, frozen=True, kw_only=True):
     copies: int
     x12: int
     ach: int
+    bank_reports: int
+    lists: int
     unreadable: list[NotRead]
     passed_over: list[NotRead]
 
 
 class Side(msgspec.Struct, frozen=True, kw_only=True):
-    """All remittances, or all payments, by their final status."""
+    """All remittances, or all payments, by their final status and by tenant."""
 
     total: Tally
     by_status: dict[str, Tally]
+    by_tenant: dict[str, Tally]
 
 
 class Payments(Side, frozen=True, kw_only=True):
-    """Payments, and by whether the money is there."""
+    """Payments, by whether the money is there, and by where they were seen."""
 
     by_funding: dict[str, Tally]
+    by_source: dict[str, Tally]
 
 
 class Pairs(msgspec.Struct, frozen=True, kw_only=True):
-    """Matches. Cents are those of the payments, each counted once."""
+    """Pairs, candidates among them. Cents are those of the payments, each counted once, where it
+    fits best; of `variance_by_cause` the differences, payment less remittance.
+    """
 
     total: Tally
     funded: Tally
     by_status: dict[str, Tally]
     by_tier: dict[str, Tally]
+    variance_by_cause: dict[str, Tally]
+
+
+class LinkTallies(msgspec.Struct, frozen=True, kw_only=True):
+    """What payment rows are to each other: sure links, and those that a person must look at."""
+
+    by_kind: dict[str, Tally]
+    unclear: dict[str, Tally]
 
 
 class ReleasedInterchange(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,6 +120,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     remittances: Side
     payments: Payments
     matches: Pairs
+    links: LinkTallies
     released: Released
     findings: Findings
     claims: int
@@ -117,6 +140,7 @@ def summarise(outcome: Outcome, found: Discovery, seconds: float) -> Summary:
     pools, items = outcome.pools, outcome.items
     verdict = Verdicts(outcome)
     byte_count = sum(one.byte_count for one in items)
+    tenants = outcome.matches.tenants
     return Summary(
         reassoc=package_version(),
         as_of=outcome.as_of.isoformat(),
@@ -125,6 +149,8 @@ def summarise(outcome: Outcome, found: Discovery, seconds: float) -> Summary:
             copies=int((pools.copy_of >= 0).sum()),
             x12=sum(one.kind.name == "X12" for one in items),
             ach=sum(one.kind.name == "ACH" for one in items),
+            bank_reports=sum(one.kind.name == "BAI2" for one in items),
+            lists=sum(one.kind.name not in ("X12", "ACH", "BAI2") for one in items),
             unreadable=[NotRead(problem.name, problem.reason) for problem in found.unreadable],
             passed_over=[NotRead(problem.name, problem.reason) for problem in found.passed_over],
         ),
@@ -135,6 +161,7 @@ def summarise(outcome: Outcome, found: Discovery, seconds: float) -> Summary:
                 pools.remittances.paid_cents,
                 enum_names(RemittanceStatus),
             ),
+            by_tenant=_tallies(verdict.remittance_tenant, pools.remittances.paid_cents, tenants),
         ),
         payments=Payments(
             total=_total(pools.payments.amount_cents),
@@ -144,8 +171,15 @@ def summarise(outcome: Outcome, found: Discovery, seconds: float) -> Summary:
             by_funding=_tallies(
                 verdict.payment_funding, pools.payments.amount_cents, enum_names(Funding)
             ),
+            by_tenant=_tallies(verdict.payment_tenant, pools.payments.amount_cents, tenants),
+            by_source=_tallies(
+                pools.payments.source.astype(np.int64),
+                pools.payments.amount_cents,
+                enum_names(PaymentSource),
+            ),
         ),
         matches=_pairs(outcome),
+        links=_links(outcome),
         released=_released(outcome),
         findings=_findings([one.finding_counts for one in items]),
         claims=sum(one.claim_count for one in items),
@@ -183,17 +217,34 @@ def _tallies(
 def _pairs(outcome: Outcome) -> Pairs:
     matches, payments = outcome.matches, outcome.pools.payments
     rows = outcome.payment_rows[matches.payment]
-    cents = payments.amount_cents[rows]
-    once = np.zeros(len(rows), np.bool_)
-    once[np.unique(rows, return_index=True)[1]] = True
-    cents = np.where(once, cents, 0)
+    best = np.full(len(payments), -1, np.int64)
+    pairs = best_last(matches, matches.rank)
+    best[rows[pairs]] = pairs
+    cents = np.where(best[rows] == np.arange(len(rows)), payments.amount_cents[rows], 0)
     statuses = enum_names(MatchStatus)
     tiers = [f"T{tier}" for tier in range(11)]
+    causes = enum_names(VarianceCause)
+    causes[VarianceCause.NONE] = "unknown"
+    variance = matches.status == MatchStatus.VARIANCE
     return Pairs(
         total=_total(cents),
         funded=_total(cents[matches.funded]),
         by_status=_tallies(matches.status.astype(np.int64), cents, statuses),
         by_tier=_tallies(matches.tier.astype(np.int64), cents, tiers),
+        variance_by_cause=_tallies(
+            matches.cause[variance].astype(np.int64), matches.difference_cents[variance], causes
+        ),
+    )
+
+
+def _links(outcome: Outcome) -> LinkTallies:
+    links = outcome.matches.links
+    cents = outcome.pools.payments.amount_cents[outcome.payment_rows[links.payment]]
+    sure, names = links.status == MatchStatus.AUTO, enum_names(LinkKind)
+    kinds = links.kind.astype(np.int64)
+    return LinkTallies(
+        by_kind=_tallies(kinds[sure], cents[sure], names),
+        unclear=_tallies(kinds[~sure], cents[~sure], names),
     )
 
 
