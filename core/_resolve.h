@@ -283,9 +283,8 @@ static inline void put_sum(block *b, int tier, size_t single, const uint8_t *is_
     (tier == TIER_8 ? b->right_used : b->left_used)[single] = 1;
 }
 
-/* T8: the only open payment is the sum of all open remittances of the trace. Returns whether there
- * was a payment with several of them, so that one may be missing. */
-static inline int settle_bulk_payment(block *b) {
+/* T8: the only open payment is the sum of all open remittances of the trace. */
+static inline void settle_bulk_payment(block *b) {
     const matching *m = b->m;
     uint8_t is_part[BLOCK_SIDE_MAX];
     size_t open = 0, single = 0, parts = 0;
@@ -300,19 +299,18 @@ static inline int settle_bulk_payment(block *b) {
         open++;
         single = j;
     }
-    if (open != 1) return 0;
+    if (open != 1) return;
     for (size_t i = 0; i < b->left_count; i++) {
         int edge = b->left_used[i] ? TIER_NONE : *block_edge(b, i, single);
         is_part[i] = edge == TIER_5;
-        if (edge >= TIER_1 && edge <= TIER_3) return 0; /* it alone is the whole amount, too */
+        if (edge >= TIER_1 && edge <= TIER_3) return; /* it alone is the whole amount, too */
         if (!is_part[i]) continue;
         parts++;
         held |= is_held(m, b->left[i], b->right[single]);
-        if (__builtin_add_overflow(sum, m->left->items[b->left[i]].cents, &sum)) return 0;
+        if (__builtin_add_overflow(sum, m->left->items[b->left[i]].cents, &sum)) return;
     }
-    if (parts < 2 || m->right->items[b->right[single]].cents != sum) return parts >= 2;
-    put_sum(b, TIER_8, single, is_part, b->left_count, held);
-    return 0;
+    if (parts >= 2 && m->right->items[b->right[single]].cents == sum)
+        put_sum(b, TIER_8, single, is_part, b->left_count, held);
 }
 
 /* T9: the only open remittance is the sum of all open payments of the trace. */
@@ -341,7 +339,7 @@ static inline void settle_split_remittance(block *b) {
         put_sum(b, TIER_9, single, is_part, b->right_count, held);
 }
 
-static inline void put_review(block *b, size_t i, size_t j, int edge, int sibling_missing) {
+static inline void put_review(block *b, size_t i, size_t j, int edge) {
     const matching *m = b->m;
     uint32_t same = b->left_degree[i] + b->right_degree[j],
              other = b->left_loose[i] + b->right_loose[j];
@@ -354,14 +352,14 @@ static inline void put_review(block *b, size_t i, size_t j, int edge, int siblin
     uint32_t rivals = edge == TIER_5 ? same + other - 2 : same - 2;
     if (edge != TIER_5) reason |= m->to_review[edge];
     else
-        reason |= REASON_AMOUNT_DIFFERS | (sibling_missing ? REASON_SIBLING_MISSING : 0);
+        reason |= REASON_AMOUNT_DIFFERS | (b->right_loose[j] > 1 ? REASON_SIBLING_MISSING : 0);
     if (rivals > 0) reason |= REASON_TIE;
     put_edge(m, b->left[i], b->right[j], STATUS_REVIEW, edge, reason, rivals, 0);
 }
 
 /* What no tier could decide is shown with its rivals. A pair of other cents is not shown where both
  * sides have one of equal cents. */
-static inline void settle_rest(block *b, int sibling_missing) {
+static inline void settle_rest(block *b) {
     count_edges(b, TIER_3);
     for (size_t i = 0; i < b->left_count; i++) {
         for (size_t j = 0; j < b->right_count; j++) {
@@ -371,7 +369,7 @@ static inline void settle_rest(block *b, int sibling_missing) {
                 b->m->left_reason[b->left[i]] |= REASON_OUT_OF_WINDOW;
                 b->m->right_reason[b->right[j]] |= REASON_OUT_OF_WINDOW;
             } else if (edge != TIER_5 || b->left_degree[i] == 0 || b->right_degree[j] == 0) {
-                put_review(b, i, j, edge, sibling_missing);
+                put_review(b, i, j, edge);
             }
         }
     }
@@ -386,15 +384,16 @@ static inline int settle_block(block *b) {
     for (size_t i = 0; i < b->left_count; i++)
         for (size_t j = 0; j < b->right_count; j++)
             *block_edge(b, i, j) = (uint8_t)edge_tier(m, b->left[i], b->right[j]);
-    if (!m->sums_only) {
-        mark_conflicts(b);
-        settle_tier(b, TIER_1);
-        settle_tier(b, TIER_2);
-        settle_tier(b, TIER_3);
+    if (m->sums_only) {
+        settle_bulk_payment(b);
+        settle_split_remittance(b);
+        return 0;
     }
-    int sibling_missing = settle_bulk_payment(b);
-    settle_split_remittance(b);
-    if (!m->sums_only) settle_rest(b, sibling_missing);
+    mark_conflicts(b);
+    settle_tier(b, TIER_1);
+    settle_tier(b, TIER_2);
+    settle_tier(b, TIER_3);
+    settle_rest(b);
     return 0;
 }
 

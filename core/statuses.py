@@ -183,6 +183,7 @@ class Reason(IntFlag):
     PART_OF_DEPOSIT = 1 << 47
     DEPOSIT_DIFFERS = 1 << 48
     PAYEE_DIFFERS = 1 << 49
+    REISSUE = 1 << 50
 
 
 _REASON_TEXTS: dict[Reason, str] = {
@@ -234,6 +235,7 @@ _REASON_TEXTS: dict[Reason, str] = {
     Reason.REPORTED_BY_BANK: "the bank's report shows it",
     Reason.REPORT_UNCLEAR: "the bank reported money that fits this payment and others",
     Reason.PART_OF_DEPOSIT: "its checks are listed one by one",
+    Reason.REISSUE: "payer, payee and amount agree, the trace is new: it may be paid again",
     Reason.PAYEE_DIFFERS: "the payees are not the same",
     Reason.DEPOSIT_DIFFERS: "the deposit is not the sum of its checks",
 }

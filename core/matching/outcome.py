@@ -10,11 +10,7 @@ import numpy.typing as npt
 
 from reassoc.core import _keys, _tiers
 from reassoc.core.matching.ordering import ids_ascend, pair_order
-
-try:
-    from reassoc.core.matching.ranking import Reviewed
-except ImportError:
-    from reassoc.core.matching.pending import Reviewed
+from reassoc.core.matching.ranking import Reviewed
 from reassoc.core.matching.screening import Flags, Mask, set_flag
 from reassoc.core.matching.state import Candidates, Rows, State
 from reassoc.core.pool import text_parts

@@ -7,12 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from reassoc.core import _tiers
-from reassoc.core.matching import bulk, candidates, traces
-
-try:
-    from reassoc.core.matching import ranking
-except ImportError:
-    from reassoc.core.matching import pending as ranking
+from reassoc.core.matching import bulk, candidates, ranking, reissues, traces
 from reassoc.core.matching.keys import KeyRules
 from reassoc.core.matching.outcome import Decided
 from reassoc.core.matching.state import Candidates, Mask, State
@@ -52,17 +47,18 @@ def decide(state: State, rules: KeyRules, on_stage: OnStage) -> tuple[Decided, _
 
 
 def _loose_tiers(state: State, undecided: Candidates, on_stage: OnStage) -> Candidates:
-    """T4 and T6 to T10 on what is open: what the policy lets match by itself is taken, all other
+    """T6, T4, T7 to T10 on what is open: what the policy lets match by itself is taken, all other
     candidates are returned."""
     on_stage("T6")
     cut = candidates.find_cut(state)
     cut = _take(state, cut, candidates.may_match(state, cut, Tier.T6), undecided)
-    on_stage("T7")
-    traceless = candidates.find_by_payee(state)
-    traceless = _take(state, traceless, candidates.may_match(state, traceless, Tier.T7), undecided)
     on_stage("T4")
     payer_unknown = candidates.find_by_trace_only(state)
-    singles = _still_open(state, [undecided, cut, traceless, payer_unknown])
+    surer = Candidates.concat([undecided, cut, payer_unknown])
+    on_stage("T7")
+    traceless = candidates.find_by_payee(state)
+    traceless = _take(state, traceless, candidates.may_match(state, traceless, Tier.T7), surer)
+    singles = _still_open(state, [surer, traceless])
     on_stage("T8 T9")
     loose = singles.tier == Tier.T5
     sums = bulk.find_sums(state, singles.where(~loose), singles.where(loose))
@@ -72,8 +68,9 @@ def _loose_tiers(state: State, undecided: Candidates, on_stage: OnStage) -> Cand
     sums = bulk.take_unique(state, sums, Tier.T9, split_may)
     known = _still_open(state, [singles, sums])
     on_stage("T10")
-    suggestions = candidates.find_suggestions(state, known)
-    return _name_horizon(state, Candidates.concat([known, suggestions]))
+    reissued = reissues.find_reissues(state, known)
+    suggestions = candidates.find_suggestions(state, Candidates.concat([known, reissued]))
+    return _name_horizon(state, Candidates.concat([known, reissued, suggestions]))
 
 
 def _take(state: State, found: Candidates, may: Mask, undecided: Candidates) -> Candidates:

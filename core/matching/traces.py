@@ -16,7 +16,7 @@ from reassoc.core.matching.screening import ScreenedPayments, ScreenedRemittance
 from reassoc.core.matching.state import Candidates, Mask, Rows, Side, State
 from reassoc.core.policy import Policy
 from reassoc.core.pool import text_parts
-from reassoc.core.statuses import MatchStatus, Reason, RemittanceStatus, Tier
+from reassoc.core.statuses import MatchStatus, Rail, Reason, RemittanceStatus, Tier
 
 ROOT_BYTES_MIN = 6
 """Letters and digits that a trace must have before its suffix, to be the root of several."""
@@ -139,7 +139,7 @@ def pair_carried(state: State, to_review: Int64s) -> Candidates:
     unusable = ~paid.open[carriers] & ~gone
     seen.reason[rows[unusable]] |= np.int64(Reason.CARRIER_NOT_USABLE)
     seen.open[rows[unusable]] = False
-    taking = ~unusable & ~gone & seen.open[rows]
+    taking = ~unusable & ~gone & seen.open[rows] & (seen.rail[rows] == Rail.ACH)
     rows, carriers, siblings = rows[taking], carriers[taking], siblings[taking]
     alone, equal = siblings == 1, left.paid_cents[rows] == right.amount_cents[carriers]
     reason = np.zeros(len(rows), np.int64)
@@ -175,14 +175,11 @@ def _carried(state: State) -> tuple[Rows, Rows, Int64s]:
 
 
 def pair_by_trace(traces: Traces) -> Candidates:
-    """T1, T2, T3, and sums of all that shares a trace: what is sure is taken, the rest returned."""
+    """T1, T2 and T3: what is sure is taken, what is undecided returned, T5 among it."""
     state = traces.state
     left_on = _taking_part(state.remittances, state.seen)
     right_on = _taking_part(state.payments, state.paid)
-    return _take_sure(state, traces.settle(left_on, right_on, traces.to_review))
-
-
-def _take_sure(state: State, edges: Table) -> Candidates:
+    edges = traces.settle(left_on, right_on, traces.to_review)
     sure = edges.status == MatchStatus.AUTO
     state.take(_candidates(edges, sure))
     return _candidates(edges, ~sure)
@@ -198,29 +195,46 @@ def _taking_part(side: Side, screened: ScreenedRemittances | ScreenedPayments) -
 
 
 def pair_by_root(traces: Traces, undecided: Candidates) -> Candidates:
-    """T8 and T9 of traces with numbered parts: `12345678-01` and `12345678-02` for `12345678`.
+    """T8 and T9 of one trace, or of one root of traces with numbered parts: `12345678-01` and
+    `12345678-02` for `12345678`. Sums of all open siblings are taken, others returned.
 
-    The root must have ROOT_BYTES_MIN letters and digits and the part at most SUFFIX_BYTES_MAX,
-    behind one of `-./_ `. Payments in `undecided` pairs of equal amount do not take part.
+    A root has ROOT_BYTES_MIN letters and digits or more, a part at most SUFFIX_BYTES_MAX, behind
+    one of `-./_ `. A sum one item of which has another candidate in `undecided` is not sure.
     """
     state = traces.state
     left, right = state.remittances, state.payments
-    if not (left.open.any() and right.open.any()):
-        return Candidates.concat([])
     roots = _roots(state, traces.rules)
-    if roots is None:
-        return Candidates.concat([])
     usable = _keys.USABLE_TRACE | _keys.USABLE_PAYER
     left_on = left.open & (roots.usable & usable == usable)
     right_on = right.open & (right.items.usable & usable == usable)
-    equal = undecided.tier != Tier.T5
-    left_on[undecided.left[equal]] = right_on[undecided.right[equal]] = False
-    return _take_sure(state, traces.settle(left_on, right_on, traces.to_review, roots))
+    if not (left_on.any() and right_on.any()):
+        return Candidates.concat([])
+    edges = traces.settle(left_on, right_on, traces.to_review, roots)
+    found = _candidates(edges, np.ones(len(edges), np.bool_))
+    contested = _contested(found, undecided)
+    set_flag(found.reason, contested, Reason.TIE)
+    sure = (edges.status == MatchStatus.AUTO) & ~contested
+    state.take(found.where(sure))
+    return found.where(~sure)
 
 
-def _roots(state: State, rules: KeyRules) -> _keys.Items | None:
-    """Open remittances with the part behind the root of their traces cut off; None where none has
-    one."""
+def _contested(sums: Candidates, undecided: Candidates) -> Mask:
+    """bool[k]: rows of sums of which an item has a candidate outside of its own sum."""
+    if not len(sums):
+        return np.zeros(0, np.bool_)
+    inside = np.isin(_pair_keys(undecided), _pair_keys(sums))
+    others = undecided.where(~inside)
+    named = np.isin(sums.left, others.left) | np.isin(sums.right, others.right)
+    contested: Mask = np.isin(sums.group, sums.group[named])
+    return contested
+
+
+def _pair_keys(pairs: Candidates) -> Int64s:
+    return pairs.left.astype(np.int64) << 32 | pairs.right
+
+
+def _roots(state: State, rules: KeyRules) -> _keys.Items:
+    """Open remittances with the part behind the root of their traces cut off."""
     rows = np.flatnonzero(state.remittances.open)
     refs = np.zeros_like(state.left.trace.refs)
     refs[rows] = state.left.trace.refs[rows]
@@ -229,7 +243,7 @@ def _roots(state: State, rules: KeyRules) -> _keys.Items | None:
     for length in range(1, SUFFIX_BYTES_MAX + 1):
         cut[_ends_in_part(source, refs[rows], length)] = length + 1
     if not cut.any():
-        return None
+        return state.remittances.items
     refs[rows, 1] -= cut
     roots = TextColumn(state.left.trace.source, refs)
     return remittance_items(state.left, rules, state.seen.hold, roots)
