@@ -8,7 +8,7 @@ from pathlib import Path
 
 from reassoc.loadtest.dates import compact, previous_banking_day, to_date
 from reassoc.loadtest.draws import Draws
-from reassoc.loadtest.model import SETTLEMENT_BLANK, Chunk, Payment
+from reassoc.loadtest.model import SETTLEMENT_BLANK, Chunk, Notice, Payment
 from reassoc.loadtest.plan import Counters
 from reassoc.loadtest.remittances import embedded
 
@@ -79,17 +79,35 @@ class PaymentFiles:
     def write(self, chunk: Chunk, number: int) -> None:
         """Write the chunk's payments; note file, ordinal and trace on each. O(bytes)."""
         draws = Draws(self._seed, STREAM_BATCHES, number)
-        by_destination: dict[int, list[Payment]] = {}
+        by_place: dict[tuple[bool, bool, int], list[Payment]] = {}
         for payment in chunk.payments:
-            by_destination.setdefault(payment.payee.destination, []).append(payment)
-        for destination in sorted(by_destination):
+            place = (payment.goes_out, payment.is_early, payment.payee.destination)
+            by_place.setdefault(place, []).append(payment)
+        places = sorted(by_place)
+        batches = {place: _batches(by_place[place], draws) for place in places}
+        # Returns name the trace of their original, which may stand in a later file.
+        for place in places:
+            self._give_traces(batches[place])
+        for place in places:
+            for batch in batches[place]:
+                _repeat_traces(batch)
+        for place in places:
+            goes_out, is_early, destination = place
             bank = chunk.world.destinations[destination]
             if self._open is None:
-                self._open = self._begin(bank, destination, chunk.day)
-            for batch in _batches(by_destination[destination], draws):
+                day = previous_banking_day(chunk.day) if is_early else chunk.day
+                self._open = self._begin(bank, destination, day, goes_out)
+            for batch in batches[place]:
                 self._write_batch(batch, chunk, bank)
             if not self._one_file:
                 self.close()
+
+    def _give_traces(self, batches: list[list[Payment]]) -> None:
+        for batch in batches:
+            odfi = batch[0].odfi[:8]
+            serial = self._reserve(odfi, len(batch))
+            for number, payment in enumerate(batch, serial + 1):
+                payment.trace = f"{odfi}{number:07d}"
 
     def close(self) -> None:
         """End the file that is open, if one is."""
@@ -97,13 +115,14 @@ class PaymentFiles:
             self._end(self._open)
             self._open = None
 
-    def _begin(self, bank: str, destination: int, day: int) -> OpenFile:
+    def _begin(self, bank: str, destination: int, day: int, goes_out: bool) -> OpenFile:
         if self._one_file:
             name, serial, line_end = self._one_file, 1, "\n"
         else:
-            serial = self._serials.get(bank, 0) + 1
-            self._serials[bank] = serial
-            name = str(Path("ach", to_date(day).isoformat(), f"BANK{bank}-{serial:04d}.ach"))
+            kind = "RETURNS" if goes_out else "BANK"
+            serial = self._serials.get(kind + bank, 0) + 1
+            self._serials[kind + bank] = serial
+            name = str(Path("ach", to_date(day).isoformat(), f"{kind}{bank}-{serial:04d}.ach"))
             line_end = _LINE_ENDS[destination % len(_LINE_ENDS)]
         opened = OpenFile(name, line_end)
         self._put_header(opened, bank, day, serial)
@@ -132,8 +151,6 @@ class PaymentFiles:
     def _write_batch(self, batch: list[Payment], chunk: Chunk, bank: str) -> None:
         opened = self._open
         assert opened is not None
-        # The traces of originals are known by now; copies keep them, and traces ascend in a batch.
-        batch = sorted(batch, key=lambda payment: payment.copy_of.trace if payment.copy_of else "")
         cents = sum(payment.amount_cents for payment in batch)
         totals = opened.totals
         if (
@@ -153,7 +170,7 @@ class PaymentFiles:
         effective = compact(first.effective_day)[2:]
         settlement = "   "
         if first.settlement_day != SETTLEMENT_BLANK:
-            settlement = f"{to_date(first.settlement_day).timetuple().tm_yday:03d}"
+            settlement = _day_of_year(first.settlement_day)
         odfi = first.odfi[:8]
         tail = f"{odfi}{opened.batches:07d}"
         records = [
@@ -161,16 +178,11 @@ class PaymentFiles:
             f"{first.sec}{first.entry_description:10.10}{effective}{effective}{settlement}1{tail}"
         ]
         totals = Totals()
-        serial = self._reserve(odfi, len(batch))
         for payment in batch:
-            serial += 1
-            payment.trace = (
-                payment.copy_of.trace if payment.copy_of is not None else f"{odfi}{serial:07d}"
-            )
             payment.file, payment.ordinal = opened.name, opened.entries
             opened.entries += 1
             records += self._entry_records(payment, chunk, opened)
-            totals.routing_sum += int(payment.payee.rdfi[:8])
+            totals.routing_sum += int((payment.rdfi or payment.payee.rdfi)[:8])
             if payment.transaction_code % 10 >= 7:
                 totals.debit_cents += payment.amount_cents
             else:
@@ -211,11 +223,14 @@ class PaymentFiles:
             receiver = f"{payee.name:22.22}"
             if payment.addenda:
                 slices = [payment.addenda]
+        has_addenda = 1 if slices or payment.notice is not None else 0
         entry = (
-            f"6{payment.transaction_code}{payee.rdfi}{payee.account:17.17}"
+            f"6{payment.transaction_code}{payment.rdfi or payee.rdfi}{payee.account:17.17}"
             f"{payment.amount_cents:010d}"
-            f"{payee.tax_id:15.15}{receiver}  {1 if slices else 0}{payment.trace}"
+            f"{payee.tax_id:15.15}{receiver}  {has_addenda}{payment.trace}"
         )
+        if payment.notice is not None:
+            return [entry, _notice_record(payment.notice, payment.trace)]
         serial = payment.trace[8:]
         return [
             entry,
@@ -226,6 +241,44 @@ class PaymentFiles:
         opened.records += len(records)
         end = opened.line_end
         self._put(opened.name, (end.join(records) + end).encode("latin-1"))
+
+
+def _repeat_traces(batch: list[Payment]) -> None:
+    """Give copies the traces of their originals; traces ascend in a batch."""
+    for payment in batch:
+        if payment.copy_of is not None:
+            payment.trace = payment.copy_of.trace
+    batch.sort(key=lambda payment: payment.trace)
+
+
+def _notice_record(notice: Notice, trace: str) -> str:
+    """Addenda 98 or 99: what became of an entry."""
+    original, answers = notice.original, notice.answers
+    rdfi = original.payee.rdfi[:8]
+    start = f"7{'98' if notice.code[0] == 'C' else '99'}{notice.code}{original.trace}"
+    if notice.code[0] == "C":
+        return f"{start}{'':6}{rdfi}{'EXNEWACCOUNT':29}{'':15}{trace}"
+    if answers is None:
+        return f"{start}{'':6}{rdfi}{'EXAMPLE RETURN':44}{trace}"
+    first = answers
+    if answers.notice is not None and answers.notice.answers is not None:
+        first = answers.notice.answers
+    assert first.notice is not None
+    back = f"{first.trace}{_day_of_year(first.settlement_day)}{first.notice.code[1:]}"
+    if first is answers:
+        return f"{start}{'':6}{rdfi}{'':3}{back}{'EXAMPLE REFUSAL':21}{trace}"
+    day = compact(first.settlement_day)[2:]
+    refused = f"{answers.trace}{_day_of_year(answers.settlement_day)}{_reason(answers)}"
+    settled = _day_of_year(original.settlement_day)
+    return f"{start}{day}{rdfi}{settled}{back}{refused} {trace}"
+
+
+def _reason(payment: Payment) -> str:
+    return payment.notice.code[1:] if payment.notice is not None else "  "
+
+
+def _day_of_year(day: int) -> str:
+    return f"{to_date(day).timetuple().tm_yday:03d}"
 
 
 def _batches(payments: list[Payment], draws: Draws) -> list[list[Payment]]:

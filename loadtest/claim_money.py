@@ -31,6 +31,7 @@ class Kind(IntEnum):
     DENIED = 1
     CORRECTION = 2
     FORWARDED = 3
+    REVERSAL = 4
 
 
 @dataclass(slots=True)
@@ -81,6 +82,8 @@ class Claim:
 def draw_claims(draws: Draws, kind: Kind) -> list[Claim]:
     """The claim of one pool entry; two (a reversal and the claim paid anew) for a correction."""
     match kind:
+        case Kind.REVERSAL:
+            return _correction(draws)[:1]
         case Kind.DENIED:
             return [_denied(draws)]
         case Kind.CORRECTION:

@@ -65,9 +65,11 @@ class ClaimPool:
         mixed_short: Region,
         paid: Region,
         denied: Region,
+        reversed_: Region,
     ) -> None:
         self.texts = [text.data for text in texts]
         self.mixed, self.mixed_short, self.paid, self.denied = mixed, mixed_short, paid, denied
+        self.reversed = reversed_
         self.lengths = np.array([len(text.data) for text in texts], np.int64)
         self.paid_cents = np.array([text.paid_cents for text in texts], np.int64)
         self.charge_cents = np.array([text.charge_cents for text in texts], np.int64)
@@ -107,7 +109,8 @@ def build_pool(seed: int, claims_total: int, first_day: int) -> ClaimPool:
     )
     paid = grow([Kind.PAID] * paid_count)
     denied = grow([Kind.DENIED] * denied_count)
-    return ClaimPool(texts, mixed, mixed_short, paid, denied)
+    reversed_ = grow([Kind.REVERSAL] * denied_count)
+    return ClaimPool(texts, mixed, mixed_short, paid, denied, reversed_)
 
 
 @dataclass(frozen=True)

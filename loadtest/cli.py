@@ -13,8 +13,15 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from reassoc.loadtest.defects import RATE_UNIT
-from reassoc.loadtest.feed import START_DATE, FeedOptions, FeedSummary, generate_feed
+from reassoc.loadtest.defects import DEFECTS, PROFILES, RATE_UNIT
+from reassoc.loadtest.feed import (
+    REPORTED_PER_MILLE,
+    START_DATE,
+    FeedOptions,
+    FeedSummary,
+    generate_feed,
+)
+from reassoc.loadtest.plan import CTX_PER_MILLE
 from reassoc.loadtest.write import FeedError
 
 EXIT_USAGE = 2
@@ -22,20 +29,31 @@ _PROGRESS_PAYMENTS_MIN = 20_000
 
 
 def generate(
-    out: Annotated[Path, typer.Option(help="Folder to make; it must not exist or be empty.")],
-    payments: Annotated[int, typer.Option(help="How many payments, faulty ones included.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to make; it must not exist or be empty.")
+    ] = None,
+    payments: Annotated[
+        int | None, typer.Option(help="How many payments, faulty ones included.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 0,
     claims: Annotated[float, typer.Option(help="Mean number of claims per remittance.")] = 16.0,
     defects: Annotated[
         bool,
-        typer.Option("--defects", help="With what goes wrong in real feeds, at default rates."),
+        typer.Option("--defects", help="With what goes wrong in real feeds: --profile default."),
     ] = False,
+    profile: Annotated[
+        str,
+        typer.Option(
+            help="clean, default (what goes wrong in real feeds) or adversarial (with look-alikes "
+            "at high rates)."
+        ),
+    ] = "",
     rate: Annotated[
         list[str] | None,
         typer.Option(
             metavar="CASE=FRACTION",
             help="Rate of one case, e.g. amount_variance=0.05; repeatable. "
-            "Without --defects only the named cases occur.",
+            "Without --defects and --profile only the named cases occur.",
         ),
     ] = None,
     start_date: Annotated[
@@ -46,11 +64,32 @@ def generate(
         str,
         typer.Option(help="many: as senders send them; one: a single 835 and a single ACH file."),
     ] = "many",
+    directory: Annotated[
+        bool, typer.Option(help="Write directory.toml: payees and payers by their identifiers.")
+    ] = True,
+    bank_reports: Annotated[
+        str,
+        typer.Option(
+            metavar="FRACTION",
+            help="Accounts whose entries a bank's BAI2 report shows, too "
+            f"[default: {REPORTED_PER_MILLE / 1000:g}, 0 in clean feeds]",
+        ),
+    ] = "",
+    list_cases: Annotated[
+        bool, typer.Option("--list-cases", help="Show the cases and end.")
+    ] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
-    """Make a feed of synthetic 835s and ACH files, and truth.csv: what belongs together."""
+    """Make a feed of synthetic 835s, ACH files and bank reports, and truth.csv: what belongs
+    together.
+    """
     errors = Console(stderr=True)
+    if list_cases:
+        _show_cases(json_)
+        return
     try:
+        if out is None or payments is None:
+            raise FeedError("--out and --payments are needed")
         if files not in ("many", "one"):
             raise FeedError("--files must be many or one")
         options = FeedOptions(
@@ -62,6 +101,9 @@ def generate(
             start_date=start_date.date(),
             days=days,
             one_file=files == "one",
+            profile=profile,
+            directory=directory,
+            reported_per_mille=_per_mille(bank_reports),
         )
         summary = _run(out, options, errors)
     except FeedError as fault:
@@ -99,6 +141,53 @@ def _rates(texts: list[str]) -> dict[str, int]:
     return rates_ppm
 
 
+def _per_mille(text: str) -> int:
+    """The --bank-reports option; -1 where it was not given."""
+    if not text:
+        return -1
+    try:
+        fraction = Fraction(text if len(text) <= 30 and "e" not in text.lower() else "")
+    except (ValueError, ZeroDivisionError):
+        fraction = Fraction(-1)
+    if not 0 <= fraction <= 1:
+        raise FeedError("--bank-reports must be a fraction between 0 and 1, as 0.05 or 1/20")
+    return round(fraction * 1000)
+
+
+def _show_cases(as_json: bool) -> None:
+    """The cases as a table, or as JSON."""
+    rows = [
+        {
+            "case": case.name,
+            "section": case.section,
+            "rates_ppm": {name: rates.get(case.name, 0) for name, rates in PROFILES.items()},
+            "expect": case.expect,
+            "what": _first_sentence(case.apply.__doc__),
+        }
+        for case in DEFECTS
+    ]
+    if as_json:
+        typer.echo(json.dumps(rows))
+        return
+    table = Table(title="Cases, by their number among the thirty edge cases", title_justify="left")
+    for name in ("case", "number", "default", "adversarial", "expect"):
+        table.add_column(name, justify="right" if name in ("default", "adversarial") else "left")
+    table.add_row("clean", "21", "rest", "rest", "auto")
+    table.add_row("ctx", "28", f"{CTX_PER_MILLE / 10:g} % of the rest", "", "auto")
+    table.add_row("bank_report", "", f"{REPORTED_PER_MILLE / 10:g} % of accounts", "", "none")
+    for case in DEFECTS:
+        shares = [
+            f"{PROFILES[name].get(case.name, 0) / 10_000:.2f} %"
+            for name in ("default", "adversarial")
+        ]
+        table.add_row(case.name, case.section, *shares, case.expect)
+    Console().print(table)
+
+
+def _first_sentence(text: str | None) -> str:
+    return " ".join((text or "").split())
+
+
 def _run(out: Path, options: FeedOptions, errors: Console) -> FeedSummary:
     if options.payments < _PROGRESS_PAYMENTS_MIN or not errors.is_terminal:
         return generate_feed(out, options)
@@ -128,8 +217,12 @@ def _table(summary: FeedSummary, out: Path) -> Table:
         ("bytes", f"{summary.bytes:,}"),
         ("835 files", f"{summary.remittance_files:,}"),
         ("ACH files", f"{summary.payment_files:,}"),
+        ("bank reports", f"{summary.bank_files:,}"),
+        ("lockbox lists", f"{summary.lockbox_files:,}"),
         ("remittances", f"{summary.remittances:,}"),
         ("ACH entries", f"{summary.payments:,}"),
+        ("lines of bank reports", f"{summary.bank_lines:,}"),
+        ("listed checks", f"{summary.listed_checks:,}"),
         ("claims", f"{summary.claims:,}"),
         ("paid by the 835s", _dollars(summary.paid_cents)),
         ("amount of the entries", _dollars(summary.entry_cents)),

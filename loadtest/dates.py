@@ -54,6 +54,11 @@ def previous_banking_day(days: int) -> int:
     return days
 
 
+def next_banking_day(days: int) -> int:
+    """The first banking day after that day."""
+    return roll_forward(days + 1)
+
+
 def next_closed_day(days: int) -> int:
     """The first day from that one on that is a weekend or a holiday."""
     while is_banking_day(days):

@@ -3,7 +3,11 @@
     generate_feed(Path("feed"), FeedOptions(payments=10_000, seed=7, defects=True))
 
     feed/835/<day>/<sender>-0001.835    remittances, each sender in its own way of writing X12
-    feed/ach/<day>/BANK<routing>-0001.ach
+    feed/ach/<day>/BANK<routing>-0001.ach    what a receiving bank gets
+    feed/ach/<day>/RETURNS<routing>-0001.ach what it sends back
+    feed/bank/<day>/PRIORDAY<routing>-0001.bai2, INTRADAY...
+    feed/lockbox/<day>/BOX<routing>-0001.csv, with lockbox.layout.toml
+    feed/directory.toml                 payees and payers
     feed/truth.csv                      what belongs together; one side may be empty
 
 The same options give the same bytes on every machine. Memory does not grow with the size of the
@@ -21,10 +25,13 @@ from pathlib import Path
 from typing import Any
 
 from reassoc.loadtest.ach_files import PaymentFiles
+from reassoc.loadtest.bank_files import BankFiles, report_payments
 from reassoc.loadtest.claims import build_pool
 from reassoc.loadtest.dates import banking_days, roll_forward, to_days
-from reassoc.loadtest.defects import DEFECTS, plan_rates
-from reassoc.loadtest.model import Chunk
+from reassoc.loadtest.defects import DEFECTS, PROFILES, plan_rates
+from reassoc.loadtest.directory_file import DIRECTORY_NAME, directory_text
+from reassoc.loadtest.lockbox_files import LockboxFiles
+from reassoc.loadtest.model import BankLine, Chunk, Item, ListedCheck, Remittance
 from reassoc.loadtest.plan import CTX_PER_MILLE, Counters, Planner
 from reassoc.loadtest.remittances import RemittanceFiles
 from reassoc.loadtest.truth import Truth
@@ -34,6 +41,7 @@ from reassoc.loadtest.write import FeedError, Folder, single_file
 PAYMENTS_MAX = 20_000_000
 CLAIMS_MEAN_MAX = 10_000
 DAYS_MAX = 366
+REPORTED_PER_MILLE = 60
 CHUNK_BYTES = 32 << 20
 CHUNK_PAYMENTS_MAX = 8192
 START_DATE = date(2026, 3, 16)
@@ -51,11 +59,15 @@ class FeedOptions:
 
     payments : int       cases, 1 .. PAYMENTS_MAX; most are one 835 and one ACH entry
     claims : float       mean number of claims per remittance, 1 .. CLAIMS_MEAN_MAX
-    defects : bool       with every case at its default rate
+    defects : bool       with every case at its default rate: the profile "default"
+    profile : str        of defects.PROFILES; "" is "default" with `defects` and else "clean"
     rates_ppm            cases with a rate of their own, per million payments (see `plan_rates`)
     days : int           banking days that the payments spread over
     one_file : bool      one 835 file, `~` as its only terminator, and one ACH file
     ctx_per_mille : int  share of clean payments that are CTX with the 835 inside
+    directory : bool     write directory.toml, and let cases rest on it
+    reported_per_mille : int   accounts whose entries the bank reports, too; -1 is REPORTED_PER_MILLE
+                               in feeds with defects, none in clean ones
     """
 
     payments: int
@@ -67,6 +79,21 @@ class FeedOptions:
     days: int = 5
     one_file: bool = False
     ctx_per_mille: int = CTX_PER_MILLE
+    profile: str = ""
+    directory: bool = True
+    reported_per_mille: int = -1
+
+    @property
+    def profile_name(self) -> str:
+        """The profile that is meant."""
+        return self.profile or ("default" if self.defects else "clean")
+
+    @property
+    def accounts_reported_per_mille(self) -> int:
+        """The share of accounts that is meant."""
+        if self.reported_per_mille >= 0:
+            return self.reported_per_mille
+        return 0 if self.profile_name == "clean" else REPORTED_PER_MILLE
 
     def check(self) -> None:
         """Raise FeedError where a value is out of its range."""
@@ -76,29 +103,37 @@ class FeedOptions:
             ("claims", 1, CLAIMS_MEAN_MAX),
             ("days", 1, DAYS_MAX),
             ("ctx_per_mille", 0, 1000),
+            ("reported_per_mille", -1, 1000),
         ):
             if not low <= getattr(self, name) <= high:
                 raise FeedError(f"{name} must be between {low} and {high}")
+        if self.profile_name not in PROFILES:
+            raise FeedError(f"profile must be one of {', '.join(PROFILES)}")
         if not 1971 <= self.start_date.year <= 2090:
             raise FeedError("start_date must be between 1971 and 2090")
 
 
 @dataclass(slots=True)
 class FeedSummary:
-    """What was made. `cases` counts rows of the truth by case; `paid_cents` sums the 835s,
-    `entry_cents` the entries.
+    """What was made. `cases` and `expects` count rows of the truth by case and by what is expected;
+    `paid_cents` sums the 835s, `entry_cents` the entries.
     """
 
     remittance_files: int = 0
     payment_files: int = 0
+    bank_files: int = 0
+    lockbox_files: int = 0
     remittances: int = 0
     payments: int = 0
+    bank_lines: int = 0
+    listed_checks: int = 0
     claims: int = 0
     paid_cents: int = 0
     entry_cents: int = 0
     bytes: int = 0
     seconds: float = 0.0
     cases: dict[str, int] = field(default_factory=dict)
+    expects: dict[str, int] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """The summary as plain values, for JSON."""
@@ -113,7 +148,7 @@ def generate_feed(out: Path, options: FeedOptions, progress: Progress | None = N
     """
     options.check()
     try:
-        rates_ppm = plan_rates(options.defects, options.rates_ppm)
+        rates_ppm = plan_rates(options.profile_name, options.rates_ppm)
     except ValueError as fault:
         raise FeedError(str(fault)) from None
     started = time.perf_counter()
@@ -180,7 +215,7 @@ def write_payment_file(
 
 def _prepared(options: FeedOptions) -> Planner:
     options.check()
-    return _planner(options, plan_rates(False, {}))
+    return _planner(options, plan_rates("clean", {}))
 
 
 def _planner(options: FeedOptions, rates_ppm: Sequence[int]) -> Planner:
@@ -193,6 +228,7 @@ def _planner(options: FeedOptions, rates_ppm: Sequence[int]) -> Planner:
         defects=DEFECTS,
         rates_ppm=rates_ppm,
         ctx_per_mille=options.ctx_per_mille,
+        has_directory=options.directory,
     )
 
 
@@ -218,13 +254,20 @@ def _write_chunks(
     payments = PaymentFiles(
         options.seed, counters, folder.put, "payments.ach" if options.one_file else ""
     )
+    bank = BankFiles(folder.put, "bank.bai2" if options.one_file else "")
+    lockbox = LockboxFiles(folder.put, "lockbox.csv" if options.one_file else "")
     summary, cases = FeedSummary(), Counter[str]()
     truth = Truth(folder.put)
+    if options.directory:
+        folder.put(DIRECTORY_NAME, directory_text(planner.world).encode("ascii"))
     done = 0
     for number, (day, count) in enumerate(_chunks(options)):
         chunk = planner.plan(number, day, count, counters)
+        report_payments(chunk, options.accounts_reported_per_mille)
         remittances.write(chunk, number)
         payments.write(chunk, number)
+        bank.write(chunk)
+        lockbox.write(chunk)
         truth.add(chunk)
         _count(summary, cases, chunk)
         done += count
@@ -233,6 +276,8 @@ def _write_chunks(
     payments.close()
     summary.remittance_files = sum(name.endswith(".835") for name in folder.names)
     summary.payment_files = sum(name.endswith(".ach") for name in folder.names)
+    summary.bank_files = sum(name.endswith(".bai2") for name in folder.names)
+    summary.lockbox_files = sum(name.startswith("lockbox") for name in folder.names)
     summary.cases = dict(sorted(cases.items()))
     return summary
 
@@ -254,12 +299,25 @@ def _chunks(options: FeedOptions) -> list[tuple[int, int]]:
 
 
 def _count(summary: FeedSummary, cases: Counter[str], chunk: Chunk) -> None:
+    remittances: dict[int, Remittance] = {}
+    items: dict[int, Item] = {}
     for link in chunk.links:
         cases[link.case] += 1
+        summary.expects[link.expect] = summary.expects.get(link.expect, 0) + 1
+        # A row for each pair: an item of a bulk case stands in several.
         if link.remittance is not None:
-            summary.remittances += 1
-            summary.claims += link.remittance.claims
-            summary.paid_cents += link.remittance.paid_cents
+            remittances[id(link.remittance)] = link.remittance
         if link.payment is not None:
+            items[id(link.payment)] = link.payment
+    for remittance in remittances.values():
+        summary.remittances += 1
+        summary.claims += remittance.claims
+        summary.paid_cents += remittance.paid_cents
+    for item in items.values():
+        if isinstance(item, BankLine):
+            summary.bank_lines += 1
+        elif isinstance(item, ListedCheck):
+            summary.listed_checks += 1
+        else:
             summary.payments += 1
-            summary.entry_cents += link.payment.amount_cents
+            summary.entry_cents += item.amount_cents

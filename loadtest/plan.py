@@ -11,16 +11,14 @@ import numpy as np
 
 from reassoc.loadtest.claims import ClaimPool, shifts, write_body
 from reassoc.loadtest.dates import compact
-from reassoc.loadtest.defects import Defect
-from reassoc.loadtest.draws import Draws, Flags, Ints
-from reassoc.loadtest.model import Chunk, Remittance, embed, pay
+from reassoc.loadtest.defects import Claims, Defect
+from reassoc.loadtest.draws import Draws, Ints
+from reassoc.loadtest.model import CTX_BYTES_MAX, Chunk, Remittance, embed, pay
 from reassoc.loadtest.world import World
 
 STREAM_CHUNK = 3
 
 CTX_PER_MILLE = 80
-CTX_BYTES_MAX = 400_000
-"""An embedded 835 may be no longer than this: 9,999 addenda hold 80 bytes each."""
 PLB_PER_MILLE = 120
 PAID_CENTS_MIN = 500
 RATE_UNIT = 1_000_000
@@ -56,6 +54,7 @@ class Planner:
     defects: Sequence[Defect]
     rates_ppm: Sequence[int]
     ctx_per_mille: int = CTX_PER_MILLE
+    has_directory: bool = True
 
     def plan(self, number: int, day: int, count: int, counters: Counters) -> Chunk:
         """Plan chunk `number`: `count` cases of one banking day. O(claims)."""
@@ -66,11 +65,9 @@ class Planner:
         spare_count = sum(
             self.defects[case].spares for case in cases.tolist() if case < len(self.defects)
         )
-        denied = np.array([*(defect.denied_claims for defect in self.defects), False], np.bool_)[
-            cases
-        ]
+        claims = np.array([*(defect.claims for defect in self.defects), Claims.PAYING], np.int64)
         chunk, base = self._draw(
-            draws, day, np.concatenate([denied, np.zeros(spare_count, np.bool_)]), counters
+            draws, day, np.concatenate([claims[cases], np.zeros(spare_count, np.int64)]), counters
         )
         chunk.spares = base[count:]
         for remittance, case in zip(base[:count], cases.tolist(), strict=True):
@@ -88,12 +85,12 @@ class Planner:
         return chunk
 
     def _draw(
-        self, draws: Draws, day: int, denied: Flags, counters: Counters
+        self, draws: Draws, day: int, kinds: Ints, counters: Counters
     ) -> tuple[Chunk, list[Remittance]]:
-        """Draw one balanced remittance per element of `denied` (bool[n]: nothing is paid), and the
-        claims of all.
+        """Draw one balanced remittance per element of `kinds` (int64[n]: Claims), and the claims of
+        all.
         """
-        count = len(denied)
+        count = len(kinds)
         payer_count = len(self.world.payers)
         payers = draws.among(
             [payer_count * 2 // (number + 1) + 1 for number in range(payer_count)], count
@@ -105,16 +102,17 @@ class Planner:
             + ((self.claims_mean_milli - 1000) * sizes + draws.below(RATE_UNIT, count)) // RATE_UNIT
         )
         starts = np.concatenate([[0], np.cumsum(fragments)])
-        entries = self._entries(draws, np.repeat(payers, fragments), np.repeat(denied, fragments))
+        entries = self._entries(draws, np.repeat(payers, fragments), np.repeat(kinds, fragments))
         moved = shifts(self.pool, entries, draws)
         totals = np.add.reduceat(self.pool.paid_cents[entries] + moved, starts[:-1])
         # A remittance that would pay nothing, or less, gets claims that are all paid.
-        poor = np.repeat((totals < PAID_CENTS_MIN) & ~denied, fragments)
+        paying = kinds == Claims.PAYING
+        poor = np.repeat((totals < PAID_CENTS_MIN) & paying, fragments)
         entries[poor] = self.pool.paid.draw(draws, int(poor.sum()))
         moved[poor] = 0
         body = write_body(self.pool, entries, moved, counters.claims)
         counters.claims += len(entries)
-        chunk = Chunk(self.world, day, body, [])
+        chunk = Chunk(self.world, day, body, [], self.has_directory)
         sums = [
             np.add.reduceat(values, starts[:-1]).tolist()
             for values in (
@@ -155,13 +153,14 @@ class Planner:
             )
         return chunk, base
 
-    def _entries(self, draws: Draws, payers: Ints, denied: Flags) -> Ints:
+    def _entries(self, draws: Draws, payers: Ints, kinds: Ints) -> Ints:
         """int64[n]: a pool entry for each claim, from the region that its payer's way of writing
         amounts asks for.
         """
         short = np.array([payer.short_amounts for payer in self.world.payers], np.bool_)[payers]
-        regions = (self.pool.mixed, self.pool.mixed_short, self.pool.denied)
-        which = np.where(denied, 2, short.astype(np.int64))
+        pool = self.pool
+        regions = (pool.mixed, pool.mixed_short, pool.denied, pool.reversed)
+        which = np.where(kinds != Claims.PAYING, kinds + 1, short.astype(np.int64))
         starts = np.array([region.start for region in regions], np.int64)[which]
         spans = np.array([region.stop - region.start for region in regions], np.int64)[which]
         return starts + draws.below(spans, len(payers))

@@ -19,6 +19,7 @@ _INTERCHANGE_SIZES = (1, 3, 10, 40, 150, 1000)
 """At most so many transactions go into one interchange; drawn anew for each."""
 
 _CLEARED_BY_ACH = "ACH"
+_TO_ACCOUNTS = ("ACH", "FWT")
 _VERSION = "005010X221A1"
 
 
@@ -54,12 +55,13 @@ def transaction(remittance: Remittance, control: str) -> tuple[bytes, bytes]:
 
 
 def _payment(remittance: Remittance, paid: str, date_text: str) -> str:
-    """BPR: both accounts when the money goes by ACH, else the payer's identifier alone."""
+    """BPR: both accounts when the money goes to one, else the payer's identifier alone."""
     payer, payee = remittance.payer, remittance.payee
     start = f"BPR*{remittance.handling}*{paid}*C*{remittance.method}*"
-    if remittance.method != _CLEARED_BY_ACH:
-        return f"{start}*****{remittance.payer_id}******{date_text}~"
     form = "CTX" if remittance.handling == "C" else "CCP"
+    form = form if remittance.method == _CLEARED_BY_ACH else ""
+    if remittance.method not in _TO_ACCOUNTS or not remittance.has_accounts:
+        return f"{start}{form}*****{remittance.payer_id}******{date_text}~"
     return (
         f"{start}{form}*01*{payer.odfi}*DA*{payer.account}*{remittance.payer_id}*{payer.supplement}"
         f"*01*{payee.rdfi}*DA*{payee.account}*{date_text}~"

@@ -6,7 +6,7 @@ which the tax office never gave out as employer prefixes of these kinds; all che
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from reassoc.loadtest.draws import Draws
 
@@ -17,6 +17,11 @@ PAYEES_MAX = 5000
 RECEIVERS_MAX = 8
 RDFI_COUNT = 30
 DESTINATIONS_MAX = 6
+SITES = 3
+"""Places of a payee that have a provider identifier of their own."""
+STRANGERS = 5
+"""Payees that no directory knows."""
+AGGREGATORS = 2
 
 _TOWNS = (
     ("OMAHA", "NE", "68102"),
@@ -157,12 +162,44 @@ class Payee:
 
 
 @dataclass(frozen=True, slots=True)
+class Aggregator:
+    """Who pays in its own name for plans (numbers of payers)."""
+
+    name: str
+    company_name: str
+    payer_id: str
+    plans: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class World:
-    """Everybody in a feed."""
+    """Everybody in a feed. `strangers` are payees and `unknown_aggregator` a payer that no
+    directory knows.
+    """
 
     payers: tuple[Payer, ...]
     payees: tuple[Payee, ...]
     destinations: tuple[str, ...]
+    strangers: tuple[Payee, ...]
+    aggregators: tuple[Aggregator, ...]
+    unknown_aggregator: Aggregator
+
+    def sites(self, payee: Payee) -> list[Payee]:
+        """The payee as its SITES places: each with an identifier of its own, all with its account
+        and, where they say it, its tax number.
+        """
+        found = []
+        for place, identifier in enumerate(site_npis(payee)):
+            name = f"{payee.name} SITE {place + 1}"
+            block = f"N1*PE*{name}*XX*{identifier}~"
+            block += f"REF*TJ*{payee.tax_id}~" if place % 2 else ""
+            found.append(replace(payee, name=name, npi=identifier, block=block))
+        return found
+
+
+def site_npis(payee: Payee) -> list[str]:
+    """The provider identifiers of a payee's SITES places."""
+    return [npi(600_000 + payee.number * SITES + place) for place in range(SITES)]
 
 
 def routing_number(serial: int) -> str:
@@ -205,12 +242,30 @@ def build_world(seed: int, payments: int) -> World:
     )
     destination_count = min(DESTINATIONS_MAX, 1 + payments // 50)
     receiver_count = min(RECEIVERS_MAX, 2 + payments // 100)
-    payees = tuple(
+    payee_count = min(PAYEES_MAX, 5 + payments // 20)
+    everyone = tuple(
         _payee(number, destination_count, receiver_count, draws)
-        for number in range(min(PAYEES_MAX, 5 + payments // 20))
+        for number in range(payee_count + STRANGERS)
     )
     destinations = tuple(routing_number(900 + number) for number in range(destination_count))
-    return World(payers, payees, destinations)
+    return World(
+        payers=payers,
+        payees=everyone[:payee_count],
+        destinations=destinations,
+        strangers=everyone[payee_count:],
+        aggregators=tuple(_aggregator(number, payer_count) for number in range(AGGREGATORS)),
+        unknown_aggregator=_aggregator(AGGREGATORS, 0),
+    )
+
+
+def _aggregator(number: int, payer_count: int) -> Aggregator:
+    """Every fourth payer is a plan of the same aggregator; neighbours never are."""
+    return Aggregator(
+        name=f"EXAMPLE PAYMENTS {number + 1}",
+        company_name=f"EXAMPLE PAYMTS {number + 1}",
+        payer_id=f"1978{number * 1_001 + 4_321:06d}",
+        plans=tuple(range(number + 1, payer_count, 4)),
+    )
 
 
 def _payer(number: int, sender: Sender, draws: Draws) -> Payer:

@@ -1,4 +1,5 @@
-"""Plain readers for generated feeds, written apart from reassoc's own: X12, ACH and the truth.
+"""Plain readers for generated feeds, written apart from reassoc's own: X12, ACH, BAI2, lockbox
+lists and the truth.
 
 Each reader asserts what must hold for every file: envelopes, counts, totals, hashes, check digits.
 """
@@ -101,14 +102,56 @@ class Entry:
 
 
 @dataclass
+class BankLine:
+    """A record 16 with the account and the group that it stands in."""
+
+    fields: list[str]
+    text: str
+    account: str
+    bank: str
+    as_of: str
+    modifier: str
+
+    @property
+    def type_code(self) -> int:
+        """What moved."""
+        return int(self.fields[1])
+
+    @property
+    def amount(self) -> int:
+        """Cents."""
+        return int(self.fields[2])
+
+
+@dataclass
+class Check:
+    """A row of a lockbox list."""
+
+    row: dict[str, str]
+
+    @property
+    def amount(self) -> int:
+        """Cents."""
+        return cents(self.row["Amount"])
+
+
+@dataclass
 class TruthRow:
-    """A row of truth.csv with what it names."""
+    """A row of truth.csv with what it names: the payment is an entry, a bank line or a check."""
 
     case: str
     remittance: Remittance835 | None
     entry: Entry | None
     remit_file: str
     payment_file: str
+    expect: str = ""
+    line: BankLine | None = None
+    check: Check | None = None
+
+    @property
+    def payment(self) -> Entry | BankLine | Check | None:
+        """The payment, whatever it is."""
+        return self.entry or self.line or self.check
 
 
 def cents(text: str) -> int:
@@ -177,8 +220,12 @@ def read_ach(data: bytes) -> list[Entry]:
             entries.append(Entry(record, header))
         elif record[0] == "7":
             entries[-1].addenda.append(record)
-            assert int(record[83:87]) == len(entries[-1].addenda)
-            assert record[87:] == entries[-1].record[87:]
+            if record[1:3] == "05":
+                assert int(record[83:87]) == len(entries[-1].addenda)
+                assert record[87:] == entries[-1].record[87:]
+            else:
+                assert record[79:] == entries[-1].record[79:]
+                assert record[27:35].isdigit()
             batches[-1][0] += 1
         elif record[0] == "8":
             assert _numbers(record, 4, 6, 10, 12, 12) == batches[-1]
@@ -220,34 +267,136 @@ def _numbers(record: str, at: int, *widths: int) -> list[int]:
     return found
 
 
-def read_feed(root: Path) -> list[TruthRow]:
-    """The truth with its items; asserts that it names every item of the feed exactly once."""
+def read_bai2(data: bytes) -> list[BankLine]:
+    """Every record 16 of a report; asserts all control totals and counts."""
+    lines: list[BankLine] = []
+    sums: list[int] = []
+    counts: list[int] = []
+    children: list[int] = []
+    bank = as_of = modifier = account = ""
+    for number, raw in enumerate(data.decode("latin-1").splitlines()):
+        code, rest = raw[:2], raw.rstrip("/").split(",")
+        assert number or code == "01"
+        counts = [count + 1 for count in counts]
+        if code == "88":
+            lines[-1].text += " " + raw[3:]
+        elif code in ("01", "02", "03"):
+            sums.append(0)
+            counts.append(1)
+            children.append(0)
+        if code == "02":
+            bank, as_of, modifier = rest[2], rest[4], rest[7]
+        elif code == "03":
+            account = rest[1]
+            sums[-1] += sum(int(value) for value in rest[4::4])
+        elif code == "16":
+            fields = raw.split(",", 6)
+            lines.append(BankLine(fields, fields[6].rstrip("/"), account, bank, as_of, modifier))
+            sums[-1] += int(fields[2])
+        elif code in ("49", "98", "99"):
+            # An account's trailer has no number of children.
+            wanted = [sums[-1], *([] if code == "49" else [children[-1]]), counts[-1]]
+            assert [int(value) for value in rest[1:]] == wanted
+            total = sums.pop()
+            counts.pop()
+            children.pop()
+            if sums:
+                sums[-1] += total
+                children[-1] += 1
+    assert not sums
+    return lines
+
+
+def _read_items(
+    root: Path,
+) -> tuple[dict[tuple[str, int], Remittance835], dict[tuple[str, int], Entry | BankLine | Check]]:
     remittances: dict[tuple[str, int], Remittance835] = {}
-    entries: dict[tuple[str, int], Entry] = {}
+    payments: dict[tuple[str, int], Entry | BankLine | Check] = {}
     for path in sorted(root.rglob("*.835")):
         for number, found in enumerate(read_x12(path.read_bytes())):
             remittances[str(path.relative_to(root)), number] = found
     for path in sorted(root.rglob("*.ach")):
         name, embedded = str(path.relative_to(root)), 0
         for number, entry in enumerate(read_ach(path.read_bytes())):
-            entries[name, number] = entry
-            if entry.batch[50:53] == "CTX":
+            payments[name, number] = entry
+            if entry.batch[50:53] == "CTX" and entry.addenda[0][1:3] == "05":
                 (remittances[name, embedded],) = read_x12(entry.text.encode("latin-1"))
                 embedded += 1
+    for path in sorted(root.rglob("*.bai2")):
+        for number, line in enumerate(read_bai2(path.read_bytes())):
+            payments[str(path.relative_to(root)), number] = line
+    for path in sorted(root.rglob("*.csv")):
+        if path.name != "truth.csv":
+            with path.open(newline="") as file:
+                for number, row in enumerate(csv.DictReader(file)):
+                    payments[str(path.relative_to(root)), number] = Check(row)
+    return remittances, payments
+
+
+def read_feed(root: Path) -> list[TruthRow]:
+    """The truth with its items; asserts that it names every item of the feed, each in rows of one
+    case, and that an item stands alone or in pairs, never both.
+    """
+    remittances, payments = _read_items(root)
     rows: list[TruthRow] = []
+    seen: dict[tuple[str, str, int], tuple[str, bool]] = {}
     with (root / "truth.csv").open(newline="") as file:
         for row in csv.DictReader(file):
-            remittance = entry = None
+            keys = []
+            remittance = payment = None
             if row["remit_file"]:
-                remittance = remittances.pop((row["remit_file"], int(row["remit_ordinal"])))
+                key = row["remit_file"], int(row["remit_ordinal"])
+                remittance = remittances[key]
+                keys.append(("remittance", *key))
             if row["payment_file"]:
-                entry = entries.pop((row["payment_file"], int(row["payment_ordinal"])))
-                assert entry.record[79:] == row["payment_trace"]
-            else:
-                assert row["payment_ordinal"] == row["payment_trace"] == ""
+                key = row["payment_file"], int(row["payment_ordinal"])
+                payment = payments[key]
+                keys.append(("payment", *key))
+            trace = payment.record[79:] if isinstance(payment, Entry) else ""
+            assert row["payment_trace"] == trace
+            assert bool(row["payment_file"]) == bool(row["payment_ordinal"])
+            is_pair = len(keys) == 2
+            assert keys
+            assert row["expect"] in ("auto", "review", "indistinguishable", "unmatched", "none")
+            assert is_pair == (row["expect"] != "none")
+            for item in keys:
+                assert seen.setdefault(item, (row["case"], is_pair)) == (row["case"], is_pair)
             rows.append(
-                TruthRow(row["case"], remittance, entry, row["remit_file"], row["payment_file"])
+                TruthRow(
+                    row["case"],
+                    remittance,
+                    payment if isinstance(payment, Entry) else None,
+                    row["remit_file"],
+                    row["payment_file"],
+                    row["expect"],
+                    payment if isinstance(payment, BankLine) else None,
+                    payment if isinstance(payment, Check) else None,
+                )
             )
-    assert not remittances
-    assert not entries
+    found = {("remittance", *key) for key in remittances} | {("payment", *key) for key in payments}
+    assert set(seen) == found
     return rows
+
+
+def groups(rows: list[TruthRow]) -> list[list[TruthRow]]:
+    """Pairs of the truth by what they share: a row alone, or all rows of one bulk case."""
+    found: list[list[TruthRow]] = []
+    of_item: dict[int, list[TruthRow]] = {}
+    for row in rows:
+        if row.remittance is None or row.payment is None:
+            continue
+        keys = (id(row.remittance), id(row.payment))
+        group = of_item.get(keys[0]) or of_item.get(keys[1])
+        if group is None:
+            group = []
+            found.append(group)
+        group.append(row)
+        of_item[keys[0]] = of_item[keys[1]] = group
+    return found
+
+
+def difference(group: list[TruthRow]) -> int:
+    """Cents that the payments of a group are more than its remittances."""
+    payments = {id(row.payment): row.payment.amount for row in group if row.payment}
+    remittances = {id(row.remittance): row.remittance.paid for row in group if row.remittance}
+    return sum(payments.values()) - sum(remittances.values())

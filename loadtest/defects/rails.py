@@ -1,0 +1,149 @@
+"""Cases of money that comes by other ways than ACH, and of banks' reports."""
+
+from __future__ import annotations
+
+from reassoc.loadtest.dates import next_banking_day
+from reassoc.loadtest.defects.base import Defect
+from reassoc.loadtest.draws import Draws
+from reassoc.loadtest.model import (
+    AUTO,
+    NONE,
+    REVIEW,
+    BankLine,
+    Chunk,
+    ListedCheck,
+    Payment,
+    Remittance,
+    pay,
+)
+
+LOCKBOX_DEPOSIT, LOCKBOX_ITEM, ACH_CREDIT, WIRE_IN = 115, 116, 165, 195
+_NOISE = ((469, "EXAMPLE SERVICE CHARGE"), (475, ""), (455, "EXAMPLE RENT"), (495, "WIRE OUT"))
+
+
+def _check(case: str, chunk: Chunk, remittance: Remittance, draws: Draws) -> None:
+    """Paid by check: no ACH entry will come, and the bank has not seen it yet."""
+    remittance.method = "CHK"
+    chunk.add(case, remittance, None)
+
+
+def _number(remittance: Remittance, draws: Draws) -> None:
+    """A check number for a trace: ten digits that no other check has."""
+    digits = "".join(mark for mark in remittance.trace if mark.isdigit())[-9:]
+    remittance.trace = f"{draws.pick('123')}{digits:0>9}"
+    remittance.method = "CHK"
+
+
+def _check_listed(case: str, chunk: Chunk, remittance: Remittance, draws: Draws) -> None:
+    """The check stands in the lockbox list, its drawer's account with it."""
+    _number(remittance, draws)
+    known = case == "check_listed" and chunk.has_directory
+    account = remittance.payer.account if case == "check_listed" else f"9{draws.one(10**8):08d}"
+    check = ListedCheck(
+        payee=remittance.payee,
+        payer=remittance.payer,
+        number=remittance.trace,
+        amount_cents=remittance.paid_cents,
+        day=next_banking_day(remittance.effective_day),
+        drawer_account=account,
+    )
+    chunk.add(case, remittance, check, AUTO if known else REVIEW)
+
+
+def _check_reported(case: str, chunk: Chunk, remittance: Remittance, draws: Draws) -> None:
+    """The bank's report has the check as an item of a lockbox deposit, and the deposit itself."""
+    _number(remittance, draws)
+    day = next_banking_day(remittance.effective_day)
+    item = BankLine(
+        payee=remittance.payee,
+        type_code=LOCKBOX_ITEM,
+        amount_cents=remittance.paid_cents,
+        day=day,
+        customer_reference=remittance.trace,
+        text=f"LOCKBOX {remittance.payee.number:06d} CHECK {remittance.trace} "
+        f"{remittance.payer.company_name}",
+    )
+    chunk.add(case, remittance, item, REVIEW)
+    deposit = BankLine(
+        payee=remittance.payee,
+        type_code=LOCKBOX_DEPOSIT,
+        amount_cents=remittance.paid_cents,
+        day=day,
+        text=f"LOCKBOX {remittance.payee.number:06d} DEPOSIT OF 1",
+    )
+    chunk.add(case, None, deposit)
+
+
+def _virtual_card(case: str, chunk: Chunk, remittance: Remittance, draws: Draws) -> None:
+    """Paid by a card: what reaches the account is a merchant's deposit, net of the fee."""
+    remittance.method = "CCC"
+    chunk.add(case, remittance, None)
+    deposit = pay(remittance)
+    deposit.amount_cents -= max(1, remittance.paid_cents * 29 // 1000)
+    deposit.company_name, deposit.company_id = "EXAMPLE MERCHANT", "9970000002"
+    deposit.entry_description, deposit.addenda = "MERCH DEP", ""
+    chunk.add(case, None, deposit)
+
+
+def _wire(case: str, chunk: Chunk, remittance: Remittance, draws: Draws) -> None:
+    """Paid by wire: the bank's report has it, with the TRN in its text."""
+    remittance.method = "FWT"
+    payment = pay(remittance)
+    line = BankLine(
+        payee=remittance.payee,
+        type_code=WIRE_IN,
+        amount_cents=remittance.paid_cents,
+        day=remittance.effective_day,
+        text=f"WIRE TYPE:WIRE IN ORIG:{remittance.payer.name} PMT DET:{payment.addenda}",
+    )
+    chunk.add(case, remittance, line)
+
+
+def report_line(payment: Payment, day: int) -> BankLine:
+    """The line of an ACH credit in the bank's report, in Bank of America's way of writing."""
+    payee = payment.payee
+    text = (
+        f"{payment.company_name} DES:{payment.entry_description} ID:{payee.tax_id}"
+        f" INDN:{payee.name:.22} CO ID:{payment.company_id} {payment.sec}"
+    )
+    if payment.addenda:
+        text += f" PMT INFO:{payment.addenda}"
+    return BankLine(
+        payee=payee,
+        type_code=ACH_CREDIT,
+        amount_cents=payment.amount_cents,
+        day=day,
+        text=text,
+    )
+
+
+def _entry_missing(case: str, chunk: Chunk, remittance: Remittance, draws: Draws) -> None:
+    """The ACH file never came; the bank's report has the credit, addenda and all."""
+    line = report_line(pay(remittance), remittance.effective_day)
+    chunk.add(case, remittance, line)
+
+
+def _noise(case: str, chunk: Chunk, remittance: Remittance, draws: Draws) -> None:
+    """Debits and charges that a report is full of."""
+    code, text = draws.pick(_NOISE)
+    line = BankLine(
+        payee=remittance.payee,
+        type_code=code,
+        amount_cents=draws.between(100, 900_000),
+        day=remittance.effective_day,
+        customer_reference=f"{draws.one(10**6):06d}" if code == 475 else "",
+        text=text,
+    )
+    chunk.add(case, None, line)
+
+
+RAIL_CASES = (
+    Defect("check", 8_000, _check, NONE, "13"),
+    Defect("check_listed", 4_000, _check_listed, section="13"),
+    Defect("check_listed_unknown_drawer", 1_000, _check_listed, REVIEW, "13"),
+    Defect("check_reported", 3_000, _check_reported, REVIEW, "13"),
+    Defect("virtual_card", 4_000, _virtual_card, NONE, "14"),
+    Defect("wire", 3_000, _wire),
+    Defect("report_alone", 4_000, _entry_missing),
+    Defect("report_noise", 2_000, _noise, NONE),
+)
