@@ -1,0 +1,334 @@
+"""What banks report: lines that repeat, and lines about money that another row stands for.
+
+The same detail comes in a same-day and in a previous-day report, and again in a corrected one: of
+equal lines the largest number seen in any one report is real, the others are copies.
+
+An ACH credit is seen in the ACH file and again in the bank's report, a check in a lockbox list and
+again there: one payment, which is now posted. Account, cents and day tell which, and the trace
+where both have one. Where that is not certain, the line is still no second payment: money that may
+be counted already is not counted again. The entries that it may be about are real and go on; only
+whether they are posted is not known, so their funding stays by their dates. That holds, too, where
+as many lines as entries are equal in every field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from reassoc.core import _keys
+from reassoc.core.calendar import BankingCalendar
+from reassoc.core.columns import DATE_NONE, TextColumn
+from reassoc.core.matching.ordering import id_keys, mix, sound_first
+from reassoc.core.matching.pairing import (
+    Days,
+    Fits,
+    Found,
+    Keyed,
+    Keys,
+    Mask,
+    Pairs,
+    Rows,
+    banking_days,
+    first_date,
+    fresh,
+    group_numbers,
+    join_pairs,
+    may_be_in,
+    pair_up,
+    rows_mask,
+    rows_of,
+    window,
+)
+from reassoc.core.matching.screening import ScreenedPayments
+from reassoc.core.matching.texts import normal, numbers, one_is_cut, without_zeros
+from reassoc.core.policy import Policy
+from reassoc.core.pool import PaymentColumns, text_parts
+from reassoc.core.statuses import (
+    Funding,
+    LinkKind,
+    PaymentSource,
+    PaymentStatus,
+    Rail,
+    Reason,
+)
+
+# ---- lines that repeat ----
+
+_CONTENT_TEXTS = (
+    "account",
+    "bank_reference",
+    "trace",
+    "payer_id",
+    "deposit",
+    "payer_account",
+    "company_id",
+    "company_name",
+    "entry_description",
+    "receiver_id",
+)
+_CONTENT_NUMBERS = (
+    "source",
+    "kind",
+    "type_code",
+    "amount_cents",
+    "settlement_date",
+    "effective_date",
+)
+
+
+def hold_repeated_lines(right: PaymentColumns, paid: ScreenedPayments) -> None:
+    """Hold the copies among the lines of reports and lists: of equal content as many rows stay as
+    one report holds at most, the lowest ids, valid ones before any others.
+
+    A report is one group of one file. A line read twice (the same id) is one line. O(m), and
+    O(k log k) for lines with the amount and account of another.
+    """
+    rows = rows_of((right.source != PaymentSource.ACH) & paid.money)
+    if not len(rows):
+        return
+    near = mix(
+        right.amount_cents[rows],
+        right.settlement_date[rows],
+        right.type_code[rows],
+        _keys.text_hashes(*text_parts(right.account[rows])).view(np.int64),
+    )
+    rows = rows[_keys.repeated(near)]
+    if not len(rows):
+        return
+    content = _content_numbers(right, rows)
+    ids = sound_first(id_keys(right.id_digest[rows], right.id_offset[rows]), right.valid[rows])
+    places_in_file = [~right.valid[rows], right.id_offset[rows], right.report[rows]]
+    order = np.lexsort([*places_in_file, right.id_digest[rows], content])
+    rows, content, ids = rows[order], content[order], ids[order]
+    in_report = fresh(right.id_digest[rows], right.report[rows], content)
+    again = ~(fresh(right.id_offset[rows]) | in_report)
+    places = np.cumsum(~again) - 1
+    number = places - np.maximum.accumulate(np.where(in_report, places, 0))
+    starts = np.flatnonzero(fresh(content))
+    kept_count = np.maximum.reduceat(number, starts) + 1
+    copies = again | _beyond(content, ids, again, starts, kept_count)
+    held = rows[copies]
+    paid.status[held] = PaymentStatus.DUPLICATE
+    paid.reason[held] |= np.int64(Reason.DUPLICATE)
+    paid.open[held] = False
+
+
+def _content_numbers(right: PaymentColumns, rows: Rows) -> Keys:
+    """Equal numbers for rows that say the same."""
+    columns = [numbers(getattr(right, name)[rows]) for name in _CONTENT_TEXTS]
+    columns += [getattr(right, name)[rows] for name in _CONTENT_NUMBERS]
+    return group_numbers(*columns)
+
+
+def _beyond(
+    content: Keys, ids: npt.NDArray[np.uint64], again: Mask, starts: Keys, kept_count: Keys
+) -> Mask:
+    """bool[k]: rows that are not among the lowest ids of their content. Rows stand by content."""
+    order = np.lexsort([ids, again, content])
+    places = np.arange(len(order))
+    sizes = np.diff(np.append(starts, len(order)))
+    beyond = np.zeros(len(order), np.bool_)
+    beyond[order] = places - np.repeat(starts, sizes) >= np.repeat(kept_count, sizes)
+    return beyond
+
+
+# ---- lines about money that another row stands for ----
+
+
+@dataclass(slots=True)
+class _Lines:
+    """Lines of reports and the entries that they may be about, in comparable form.
+
+    rows : int32[k]        lines, then entries
+    line : bool[k]
+    rail, account, cents, trace : int64[k]   numbers; 0 for no account, no trace
+    day : int64[k]         banking day, DATE_NONE
+    forms : TextColumn[k]  traces in normal form
+    place : int32[m]       where a row stands in `rows`
+    """
+
+    rows: Rows
+    line: Mask
+    rail: Keys
+    account: Keys
+    cents: Keys
+    trace: Keys
+    day: Days
+    forms: TextColumn
+    place: Rows
+
+    def pairs(
+        self, on: Mask, columns: tuple[Keys, ...], days: int, keep: Callable[[Rows, Rows], Mask]
+    ) -> Pairs:
+        """Lines and entries, of those that are on, with equal columns, few days apart."""
+        few, many = rows_of(on & self.line), rows_of(on & ~self.line)
+        return pair_up(
+            Keyed(self.rows[few], tuple(column[few] for column in columns)),
+            *window(self.day[few], days, days),
+            Keyed(self.rows[many], tuple(column[many] for column in columns)),
+            self.day[many],
+            lambda one, other: keep(self.place[one], self.place[other]),
+        )
+
+
+def link_reports(
+    right: PaymentColumns,
+    paid: ScreenedPayments,
+    calendar: BankingCalendar,
+    policy: Policy,
+    known_accounts: npt.NDArray[np.uint32] | None = None,
+) -> list[Found]:
+    """Link the bank's lines to the entries, or listed checks, that they report.
+
+    known_accounts : uint32[m]   accounts that the directory knows, see links.Accounts
+
+    Equal traces first, then what is left; unique both ways each time. Linked: the entry is POSTED
+    (once the line's value date has come) and the line REPORTED. Writes status, reason, open,
+    money and funding. O(m + k log k) for k rows with an account and amount that lines have.
+    """
+    check = right.source == PaymentSource.CHECK
+    reported = (right.source == PaymentSource.BANK_ACH) | check & (right.report >= 0)
+    usable = paid.money & (paid.status != PaymentStatus.DUPLICATE)
+    lines = rows_of(usable & reported)
+    entries = rows_of(usable & ~reported & ((right.source == PaymentSource.ACH) | check))
+    if not len(lines):
+        return []
+    both = _comparable(right, paid, calendar, lines, entries, known_accounts)
+    by_trace = Fits(_by_trace(both, policy.posting_window_banking_days), len(right))
+    by_trace.sure = _unique(by_trace)
+    linked = [column[by_trace.sure] for column in (by_trace.few, by_trace.many)]
+    left = ~rows_mask(len(right), np.concatenate(linked))[both.rows]
+    rest = Fits(_by_account(both, left, policy.posting_window_banking_days), len(right))
+    dated = first_date(right, np.concatenate([rest.few, rest.many])) != DATE_NONE
+    rest.sure = _unique(rest) & dated.reshape(2, -1).all(axis=0)
+    rest.sure &= by_trace.count[rest.few] == 0
+    rest.sure &= ~by_trace.touched(sure=False)[rest.many]
+    for fits in (by_trace, rest):
+        _post(paid, fits)
+    _leave_unclear(paid, lines, by_trace, rest)
+    return [fits.links(LinkKind.REPORT_OF) for fits in (by_trace, rest)]
+
+
+def _comparable(
+    right: PaymentColumns,
+    paid: ScreenedPayments,
+    calendar: BankingCalendar,
+    lines: Rows,
+    entries: Rows,
+    known_accounts: npt.NDArray[np.uint32] | None,
+) -> _Lines:
+    """Lines, and those entries that have the amount, and the account, of any of them.
+
+    PERF: most entries are put aside by hashes; what is left is numbered exactly.
+    """
+    cents = right.amount_cents
+    entries = entries[may_be_in(mix(cents[entries]), mix(cents[lines]))]
+    if known_accounts is None:
+        keys = [
+            mix(cents[rows], _keys.text_hashes(*text_parts(without_zeros(right.account[rows]))))
+            for rows in (entries, lines)
+        ]
+        check = right.source[entries] == PaymentSource.CHECK
+        entries = entries[may_be_in(*keys) | check]
+    rows = np.concatenate([lines, entries])
+    account = numbers(without_zeros(right.account[rows]))
+    if known_accounts is not None:
+        account = _known_as_one(account, known_accounts[rows])
+    traces = right.trace[rows]
+    refs = traces.refs.copy()
+    refs[refs[:, 1] > _keys.TRACE_BYTES_MAX, 1] = 0
+    forms = normal(without_zeros(TextColumn(traces.source, refs)))
+    place = np.full(len(right), -1, np.int32)
+    place[rows] = np.arange(len(rows), dtype=np.int32)
+    return _Lines(
+        rows=rows,
+        line=np.arange(len(rows)) < len(lines),
+        rail=paid.rail[rows].astype(np.int64),
+        account=account,
+        cents=cents[rows],
+        trace=numbers(forms),
+        day=banking_days(calendar, first_date(right, rows)),
+        forms=forms,
+        place=place,
+    )
+
+
+def _known_as_one(account: Keys, known: npt.NDArray[np.uint32]) -> Keys:
+    """Account numbers where those that the directory knows as one have one number."""
+    account = account.copy()
+    rows = rows_of(known > 0)
+    _, of_row = np.unique(known[rows], return_inverse=True)
+    lowest = np.full(len(rows), 2**62)
+    np.minimum.at(lowest, of_row, np.where(account[rows] > 0, account[rows], 2**62))
+    beyond = int(account.max(initial=0)) + 1 + np.arange(len(rows))
+    account[rows] = np.where(lowest == 2**62, beyond, lowest)[of_row]
+    return account
+
+
+def _by_trace(both: _Lines, days: int) -> Pairs:
+    """Equal rail, account, cents and trace. A check's number and amount tell it even where an
+    account is not given."""
+    traced, placed = both.trace > 0, both.account > 0
+    exact = both.pairs(
+        traced & placed, (both.rail, both.account, both.cents, both.trace), days, _any_pair
+    )
+    checks = traced & (both.rail == Rail.CHECK)
+    if not (checks & ~placed).any():
+        return exact
+
+    def one_unplaced(one: Rows, other: Rows) -> Mask:
+        return ~(placed[one] & placed[other])
+
+    return join_pairs(exact, both.pairs(checks, (both.cents, both.trace), days, one_unplaced))
+
+
+def _any_pair(one: Rows, _: Rows) -> Mask:
+    return np.ones(len(one), np.bool_)
+
+
+def _by_account(both: _Lines, left: Mask, days: int) -> Pairs:
+    """Equal rail, account and cents, and traces that do not contradict: not both given, or one is a
+    cut form of the other, as banks do to long ones."""
+
+    def agree(one: Rows, other: Rows) -> Mask:
+        ours, theirs = both.trace[one], both.trace[other]
+        fits: Mask = (ours == 0) | (theirs == 0) | (ours == theirs)
+        unequal = np.flatnonzero(~fits)
+        fits[unequal] = one_is_cut(both.forms[one[unequal]], both.forms[other[unequal]])
+        return fits
+
+    return both.pairs(left & (both.account > 0), (both.rail, both.account, both.cents), days, agree)
+
+
+def _unique(fits: Fits) -> Mask:
+    """bool[p]: pairs that are the only one of both their rows."""
+    others = np.bincount(fits.many, minlength=len(fits.count))
+    others[fits.crowded_many] = Fits.CROWDED
+    unique: Mask = fits.alone() & (others[fits.many] == 1)
+    return unique
+
+
+def _post(paid: ScreenedPayments, fits: Fits) -> None:
+    lines, entries = fits.few[fits.sure], fits.many[fits.sure]
+    paid.funding[entries] = np.maximum(paid.funding[entries], paid.funding[lines])
+    paid.reason[entries] |= np.int64(Reason.REPORTED_BY_BANK)
+    close_report(paid, lines)
+
+
+def close_report(paid: ScreenedPayments, rows: Rows) -> None:
+    """Rows that tell of money which other rows stand for: no payment, counted nowhere."""
+    paid.status[rows] = PaymentStatus.REPORTED
+    paid.open[rows] = paid.money[rows] = False
+    paid.funding[rows] = Funding.NONE
+
+
+def _leave_unclear(paid: ScreenedPayments, lines: Rows, *stages: Fits) -> None:
+    for fits in stages:
+        unclear = lines[(fits.count[lines] > 0) & (paid.status[lines] != PaymentStatus.REPORTED)]
+        close_report(paid, unclear)
+        paid.reason[unclear] |= np.int64(Reason.REPORT_UNCLEAR)
+        paid.reason[rows_of(fits.touched(sure=False))] |= np.int64(Reason.REPORT_UNCLEAR)

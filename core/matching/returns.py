@@ -1,0 +1,285 @@
+"""Entries that come back: returns with their refusals, and notifications of change.
+
+A return names the trace number of the entry that it sends back. A trace number repeats (other
+banks, other days, numbers that are all zero), so the receiving bank, the amount and the days must
+agree as well, and a return that fits several entries holds them all instead of choosing one.
+
+    return       R01..       its original was returned: the money is back
+    dishonored   R61..R70    the return was refused: the original waits for a person
+    contested    R71..R79    the refusal was refused: returned again
+    notification C01..       other account data; moves no money and changes no match
+
+What a return comes to is read off all rows together, whatever their order. Source: Nacha's layouts
+of addenda 98 and 99.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from reassoc.core.ach import EntryKind, ReturnForm
+from reassoc.core.matching.pairing import (
+    Fits,
+    Found,
+    Keyed,
+    Mask,
+    Pairs,
+    Rows,
+    first_date,
+    hold,
+    join_pairs,
+    pair_up,
+    rows_mask,
+    rows_of,
+    window,
+)
+from reassoc.core.matching.screening import ScreenedPayments
+from reassoc.core.policy import Policy
+from reassoc.core.pool import PaymentColumns
+from reassoc.core.statuses import LinkKind, PaymentStatus, Reason
+
+Column = npt.NDArray[np.int64]
+_Same = Callable[[Rows, Rows], Mask]
+
+
+class Undone(NamedTuple):
+    """bool[m] each: entries that were sent back, and those of which that is not certain."""
+
+    certain: Mask
+    doubtful: Mask
+
+
+class _Returns(NamedTuple):
+    """Rows by what they say."""
+
+    plain: Rows
+    dishonored: Rows
+    contested: Rows
+
+    @classmethod
+    def of(cls, right: PaymentColumns) -> _Returns:
+        rows = rows_of(right.kind == EntryKind.RETURN)
+        form = right.return_form[rows]
+        dishonored, contested = form == ReturnForm.DISHONORED, form == ReturnForm.CONTESTED
+        return cls(rows[~(dishonored | contested)], rows[dishonored], rows[contested])
+
+
+def link_returns(
+    right: PaymentColumns, paid: ScreenedPayments, policy: Policy, entries: Mask, reversals: Rows
+) -> tuple[list[Found], Undone]:
+    """Link returns to the credits, or reversing debits, that they send back.
+
+    entries : bool[m]     ACH entries that can be an original
+    reversals : int32[k]  debits that take credits back; what comes of their return is told, not
+                          written
+
+    Writes status, reason, hold, open and back. O(m + k log k) for k returns.
+    """
+    told = _Returns.of(right)
+    undone = Undone(np.zeros(len(right), np.bool_), np.zeros(len(right), np.bool_))
+    if not sum(map(len, told)):
+        return [], undone
+    originals = entries & paid.money
+    originals[reversals] = entries[reversals]
+    sent = Fits(_originals(right, policy, told.plain, rows_of(originals)), len(right))
+    refused = Fits(_refused_returns(right, policy, told), len(right))
+    upheld = Fits(_refusals(right, policy, told), len(right))
+    named = right.original_trace > 0
+    sent.sure = sent.alone() & named[sent.few]
+    original_of = _about(sent, np.arange(len(right)))
+    refused.sure = _clear(refused, right, original_of)
+    upheld.sure = _clear(upheld, right, _about(refused, original_of))
+    for fits, rows in ((sent, told.plain), (refused, told.dishonored), (upheld, told.contested)):
+        fits.tell(paid.reason, rows, Reason.RETURN_UNCLEAR)
+    _undo(right, paid, sent, refused, upheld, undone)
+    return [
+        sent.links(LinkKind.RETURN_OF),
+        refused.links(LinkKind.DISHONORED_RETURN_OF),
+        upheld.links(LinkKind.CONTESTED_RETURN_OF),
+    ], undone
+
+
+def _originals(right: PaymentColumns, policy: Policy, tellers: Rows, entries: Rows) -> Pairs:
+    """Entries with the trace number, amount and bank that a return names, not younger than it.
+
+    An entry without a settlement date has not been given one yet, or the file lacks it: any day
+    fits.
+    """
+    tellers = tellers[right.original_trace[tellers] >= 0]
+    return pair_up(
+        Keyed(tellers, (right.original_trace[tellers], right.amount_cents[tellers])),
+        *_days_back(right, policy, tellers),
+        Keyed(entries, (right.ach_trace[entries], right.amount_cents[entries])),
+        right.settlement_date[entries].astype(np.int64),
+        lambda few, many: _same_bank(right.original_rdfi[few], right.rdfi_routing[many] // 10),
+    )
+
+
+def _refused_returns(right: PaymentColumns, policy: Policy, told: _Returns) -> Pairs:
+    """Returns that dishonored ones answer: by the return's trace number, or by the original's."""
+
+    def same(few: Rows, many: Rows) -> Mask:
+        original = right.original_trace
+        bank = _same_bank(right.original_rdfi[few], right.original_rdfi[many])
+        named = (original[few] < 0) | (original[few] == original[many])
+        agrees: Mask = bank & named
+        return agrees
+
+    by_return = right.return_trace[told.dishonored] > 0
+    by_original = ~by_return & (right.original_trace[told.dishonored] >= 0)
+    return join_pairs(
+        _pairs(
+            right, policy, told.dishonored[by_return], right.return_trace, told.plain,
+            right.ach_trace, same,
+        ),
+        _pairs(
+            right, policy, told.dishonored[by_original], right.original_trace, told.plain,
+            right.original_trace, same,
+        ),
+    )  # fmt: skip
+
+
+def _refusals(right: PaymentColumns, policy: Policy, told: _Returns) -> Pairs:
+    """Dishonored returns that contested ones answer: about the same original and return."""
+
+    def same(few: Rows, many: Rows) -> Mask:
+        one, other = right.return_trace[few], right.return_trace[many]
+        bank = _same_bank(right.original_rdfi[few], right.original_rdfi[many])
+        agrees: Mask = bank & ((one <= 0) | (other <= 0) | (one == other))
+        return agrees
+
+    tellers = told.contested[right.original_trace[told.contested] >= 0]
+    names = right.original_trace
+    return _pairs(right, policy, tellers, names, told.dishonored, names, same)
+
+
+def _pairs(
+    right: PaymentColumns,
+    policy: Policy,
+    tellers: Rows,
+    named: Column,
+    rows: Rows,
+    names: Column,
+    same: _Same,
+) -> Pairs:
+    return pair_up(
+        Keyed(tellers, (named[tellers], right.amount_cents[tellers])),
+        *_days_back(right, policy, tellers),
+        Keyed(rows, (names[rows], right.amount_cents[rows])),
+        first_date(right, rows).astype(np.int64),
+        same,
+    )
+
+
+def _days_back(right: PaymentColumns, policy: Policy, rows: Rows) -> tuple[Column, Column]:
+    return window(first_date(right, rows).astype(np.int64), policy.return_window_days, 0)
+
+
+def _same_bank(named: npt.NDArray[np.int32], bank: npt.NDArray[np.int32]) -> Mask:
+    """bool[p]: whether the first eight digits agree; a bank that is not given fits any."""
+    agrees: Mask = (named <= 0) | (bank <= 0) | (named == bank)
+    return agrees
+
+
+# ---- what comes of them ----
+
+
+def _about(fits: Fits, subject: Column) -> Column:
+    """int64[m]: by telling row, the subject of the row that it is surely about; -1 for none."""
+    found = np.full(len(subject), -1, np.int64)
+    found[fits.few[fits.sure]] = subject[fits.many[fits.sure]]
+    return found
+
+
+def _clear(fits: Fits, right: PaymentColumns, subject: Column) -> Mask:
+    """bool[p]: pairs of rows that fit one other; or several which say the same: copies of one
+    return, with its trace number, about one original."""
+    _, of_pair = np.unique(fits.few, return_inverse=True)
+    copies = np.ones(len(fits.few), np.bool_)
+    for values in (subject[fits.many], right.ach_trace[fits.many]):
+        lowest, highest = np.full(len(values), 2**63 - 1), np.full(len(values), -(2**63))
+        np.minimum.at(lowest, of_pair, values)
+        np.maximum.at(highest, of_pair, values)
+        copies &= (lowest == highest)[of_pair]
+    copies &= subject[fits.many] >= 0
+    named = (right.original_trace > 0) | (right.return_trace > 0)
+    clear: Mask = (fits.alone() | copies) & named[fits.few]
+    return clear
+
+
+def _undo(
+    right: PaymentColumns,
+    paid: ScreenedPayments,
+    sent: Fits,
+    refused: Fits,
+    upheld: Fits,
+    undone: Undone,
+) -> None:
+    """Write what a return and its refusals come to for the entry that they are about."""
+    size = len(right)
+    contested = upheld.touched(sure=True)
+    unsettled = upheld.touched(sure=False)
+    refusal, refused_return = refused.few[refused.sure], refused.many[refused.sure]
+    stands = rows_mask(size, refused_return[contested[refusal]])
+    falls = rows_mask(size, refused_return[~contested[refusal]]) & ~stands
+    open_question = refused.touched(sure=False)
+    open_question[refused_return[unsettled[refusal]]] = True
+    teller, original = sent.few[sent.sure], sent.many[sent.sure]
+    undone.certain[original[~(falls | open_question)[teller]]] = True
+    dishonored = rows_mask(size, original[falls[teller]])
+    unclear = sent.touched(sure=False)
+    unclear[original[open_question[teller]]] = True
+    dishonored &= ~undone.certain
+    unclear &= ~undone.certain
+    undone.doubtful[:] = dishonored | unclear
+    hold(paid, rows_of(dishonored & paid.money), Reason.RETURN_DISHONORED)
+    hold(paid, rows_of(unclear & paid.money), Reason.RETURN_UNCLEAR)
+    rows = rows_of(undone.certain)
+    paid.status[rows] = PaymentStatus.RETURNED
+    paid.reason[rows] |= np.int64(Reason.RETURNED)
+    paid.open[rows] = False
+    paid.back[rows] = paid.money[rows]
+
+
+# ---- notifications of change ----
+
+_CHANGEABLE = (EntryKind.CREDIT, EntryKind.DEBIT, EntryKind.PRENOTE, EntryKind.ZERO_DOLLAR)
+
+
+def link_changes(
+    right: PaymentColumns, paid: ScreenedPayments, policy: Policy, entries: Mask
+) -> list[Found]:
+    """Link notifications of change, and their refusals, to the entries that they are about. O(m).
+
+    As returns, but of any entry, prenotes too, and by the amount only where the notification has
+    one. Nothing comes of it but a word on the entry.
+    """
+    rows = rows_of(right.kind == EntryKind.NOTIFICATION)
+    if not len(rows):
+        return []
+
+    def same(few: Rows, many: Rows) -> Mask:
+        cents = right.amount_cents[few]
+        bank = _same_bank(right.original_rdfi[few], right.rdfi_routing[many] // 10)
+        agrees: Mask = bank & ((cents == 0) | (cents == right.amount_cents[many]))
+        return agrees
+
+    tellers = rows[right.original_trace[rows] >= 0]
+    originals = rows_of(entries & np.isin(right.kind, _CHANGEABLE))
+    pairs = pair_up(
+        Keyed(tellers, (right.original_trace[tellers],)),
+        *_days_back(right, policy, tellers),
+        Keyed(originals, (right.ach_trace[originals],)),
+        right.settlement_date[originals].astype(np.int64),
+        same,
+    )
+    fits = Fits(pairs, len(right))
+    fits.sure = fits.alone() & (right.original_trace[fits.few] > 0)
+    paid.reason[rows[fits.count[rows] == 0]] |= np.int64(Reason.NO_ORIGINAL)
+    notices = right.return_form[fits.few] != ReturnForm.CHANGE_REFUSED
+    paid.reason[fits.many[fits.sure & notices]] |= np.int64(Reason.ACCOUNT_CHANGED)
+    return [fits.links(LinkKind.CHANGE_OF)]
