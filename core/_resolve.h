@@ -375,6 +375,18 @@ static inline void settle_rest(block *b) {
     }
 }
 
+/* A payment with several open remittances that are not the sum of it: one may still come. */
+static inline void settle_missing(block *b) {
+    count_edges(b, TIER_NONE);
+    for (size_t i = 0; i < b->left_count; i++)
+        for (size_t j = 0; j < b->right_count; j++)
+            if (!b->left_used[i] && !b->right_used[j] && b->right_loose[j] > 1 &&
+                *block_edge(b, i, j) == TIER_5)
+                put_edge(b->m, b->left[i], b->right[j], STATUS_REVIEW, TIER_5,
+                         REASON_AMOUNT_DIFFERS | REASON_SIBLING_MISSING,
+                         b->left_loose[i] + b->right_loose[j] - 2, 0);
+}
+
 static inline int settle_block(block *b) {
     const matching *m = b->m;
     memset(b->left_used, 0, b->left_count);
@@ -387,6 +399,7 @@ static inline int settle_block(block *b) {
     if (m->sums_only) {
         settle_bulk_payment(b);
         settle_split_remittance(b);
+        settle_missing(b);
         return 0;
     }
     mark_conflicts(b);

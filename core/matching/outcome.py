@@ -26,6 +26,8 @@ from reassoc.core.statuses import (
 )
 
 HEALTHCARE_MARK = b"HCCLAIMPMT"
+_BLOCKING = Reason.REMITTANCE_INVALID | Reason.PAYMENT_INVALID | Reason.NOT_SETTLED
+"""Reasons that keep what is matched from being released."""
 
 
 @dataclass(slots=True)
@@ -172,8 +174,9 @@ def conclude(state: State, columns: dict[str, Any], released: Mask | None) -> No
     told = np.flatnonzero(reason != 0)
     np.bitwise_or.at(seen.reason, left[told], reason[told])
     np.bitwise_or.at(paid.reason, right[told], reason[told])
-    seen.free[left[sure & (reason == 0)]] = True
-    seen.free[left[sure & (reason != 0)]] = False
+    blocked = reason & np.int64(_BLOCKING) != 0
+    seen.free[left[sure & ~blocked]] = True
+    seen.free[left[sure & blocked]] = False
     if released is not None:
         seen.free &= ~released
     _explain_remittances(state)

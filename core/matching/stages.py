@@ -74,7 +74,7 @@ def _loose_tiers(state: State, undecided: Candidates, on_stage: OnStage) -> Cand
 
 
 def _take(state: State, found: Candidates, may: Mask, undecided: Candidates) -> Candidates:
-    """Match what is unique and may; never what an earlier tier has a candidate of equal cents for."""
+    """Match what is unique and may; not what an earlier tier has candidates of equal cents for."""
     equal = undecided.tier != Tier.T5
     left_named, right_named = np.zeros(len(state.left), np.bool_), np.zeros(len(state.right), bool)
     left_named[undecided.left[equal]] = right_named[undecided.right[equal]] = True

@@ -196,7 +196,8 @@ def _taking_part(side: Side, screened: ScreenedRemittances | ScreenedPayments) -
 
 def pair_by_root(traces: Traces, undecided: Candidates) -> Candidates:
     """T8 and T9 of one trace, or of one root of traces with numbered parts: `12345678-01` and
-    `12345678-02` for `12345678`. Sums of all open siblings are taken, others returned.
+    `12345678-02` for `12345678`. Sums of all open siblings are taken; siblings that are not all of
+    a payment are returned.
 
     A root has ROOT_BYTES_MIN letters and digits or more, a part at most SUFFIX_BYTES_MAX, behind
     one of `-./_ `. A sum one item of which has another candidate in `undecided` is not sure.
@@ -211,21 +212,22 @@ def pair_by_root(traces: Traces, undecided: Candidates) -> Candidates:
         return Candidates.concat([])
     edges = traces.settle(left_on, right_on, traces.to_review, roots)
     found = _candidates(edges, np.ones(len(edges), np.bool_))
+    known = np.isin(_pair_keys(found), _pair_keys(undecided)) & (found.group == 0)
     contested = _contested(found, undecided)
     set_flag(found.reason, contested, Reason.TIE)
     sure = (edges.status == MatchStatus.AUTO) & ~contested
     state.take(found.where(sure))
-    return found.where(~sure)
+    return found.where(~sure & ~known)
 
 
 def _contested(sums: Candidates, undecided: Candidates) -> Mask:
     """bool[k]: rows of sums of which an item has a candidate outside of its own sum."""
-    if not len(sums):
-        return np.zeros(0, np.bool_)
+    if not sums.group.any():
+        return np.zeros(len(sums), np.bool_)
     inside = np.isin(_pair_keys(undecided), _pair_keys(sums))
     others = undecided.where(~inside)
     named = np.isin(sums.left, others.left) | np.isin(sums.right, others.right)
-    contested: Mask = np.isin(sums.group, sums.group[named])
+    contested: Mask = np.isin(sums.group, sums.group[named]) & (sums.group != 0)
     return contested
 
 
@@ -276,6 +278,7 @@ def pairs_undone(traces: Traces) -> Candidates:
     rows, carriers, siblings = _carried(state)
     equal = state.left.paid_cents[rows] == state.right.amount_cents[carriers]
     undone = back[carriers] & state.seen.open[rows] & (siblings == 1) & equal
+    undone &= state.seen.rail[rows] == Rail.ACH
     carried = Candidates.of(rows[undone], carriers[undone], Tier.T0)
     usable = _keys.USABLE_TRACE | _keys.USABLE_PAYER
     left, right = state.remittances, state.payments
