@@ -66,8 +66,8 @@ class FeedOptions:
     one_file : bool      one 835 file, `~` as its only terminator, and one ACH file
     ctx_per_mille : int  share of clean payments that are CTX with the 835 inside
     directory : bool     write directory.toml, and let cases rest on it
-    reported_per_mille : int   accounts whose entries the bank reports, too; -1 is REPORTED_PER_MILLE
-                               in feeds with defects, none in clean ones
+    reported_per_mille : int   accounts whose entries the bank reports, too; -1 stands for
+                               REPORTED_PER_MILLE in feeds with defects, for none in clean ones
     """
 
     payments: int

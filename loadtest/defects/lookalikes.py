@@ -94,19 +94,16 @@ def _near_zeros_lost(case: str, chunk: Chunk, remittance: Remittance, draws: Dra
 
 
 def _swapped_payers(case: str, chunk: Chunk, remittance: Remittance, draws: Draws) -> None:
-    """Two payers' payments to one payee carry each other's trace."""
+    """Two payers' payments to one payee each name the other payer; the traces are right."""
     first, second = siblings(chunk, remittance, 1)
     give_payer(second, other_payer(chunk, first.payer))
-    expect = REVIEW
     if case.endswith("same_amount"):
-        # Trace and payer contradict each other, and either may be the wrong one.
         level([first, second])
-        expect = INDISTINGUISHABLE
-    payments = [pay(first), pay(second)]
-    retrace(payments[0], first.payer, second.trace)
-    retrace(payments[1], second.payer, first.trace)
-    chunk.add(case, first, payments[0], expect)
-    chunk.add(case, second, payments[1], expect)
+    for each, other in ((first, second), (second, first)):
+        payment = pay(each)
+        payment.company_id, payment.company_name = other.payer.company_id, other.payer.company_name
+        retrace(payment, other.payer, each.trace)
+        chunk.add(case, each, payment, REVIEW)
 
 
 def another_payee(chunk: Chunk, payee: Payee, draws: Draws) -> Payee:
@@ -276,7 +273,7 @@ LOOKALIKE_CASES = (
     Defect("near_trace_punctuation", 15_000, _near_punctuation, spares=1),
     Defect("near_trace_zeros_lost", 8_000, _near_zeros_lost, INDISTINGUISHABLE, spares=1),
     Defect("swapped_payers", 8_000, _swapped_payers, REVIEW, spares=1),
-    Defect("swapped_payers_same_amount", 8_000, _swapped_payers, INDISTINGUISHABLE, spares=1),
+    Defect("swapped_payers_same_amount", 8_000, _swapped_payers, REVIEW, spares=1),
     Defect("stranger_of_other_payer", 12_000, _stranger, NONE, spares=1),
     Defect("stranger_of_other_payee", 12_000, _stranger, NONE, spares=1),
     Defect("stranger_with_cut_trace", 6_000, _stranger_cut, NONE, spares=1),

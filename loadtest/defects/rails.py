@@ -51,27 +51,31 @@ def _check_listed(case: str, chunk: Chunk, remittance: Remittance, draws: Draws)
 
 
 def _check_reported(case: str, chunk: Chunk, remittance: Remittance, draws: Draws) -> None:
-    """The bank's report has the check as an item of a lockbox deposit, and the deposit itself."""
+    """The bank's report has a lockbox deposit and, behind it, the check: with its drawer's name, or
+    with its number alone.
+    """
     _number(remittance, draws)
+    is_named = case == "check_reported"
     day = next_banking_day(remittance.effective_day)
+    box = f"LOCKBOX {remittance.payee.number:06d}"
+    deposit = BankLine(
+        payee=remittance.payee,
+        type_code=LOCKBOX_DEPOSIT,
+        amount_cents=remittance.paid_cents,
+        day=day,
+        text=f"{box} DEPOSIT OF 1",
+    )
+    drawer = f" FROM:{remittance.payer.company_name}" if is_named else ""
     item = BankLine(
         payee=remittance.payee,
         type_code=LOCKBOX_ITEM,
         amount_cents=remittance.paid_cents,
         day=day,
         customer_reference=remittance.trace,
-        text=f"LOCKBOX {remittance.payee.number:06d} CHECK {remittance.trace} "
-        f"{remittance.payer.company_name}",
-    )
-    chunk.add(case, remittance, item, REVIEW)
-    deposit = BankLine(
-        payee=remittance.payee,
-        type_code=LOCKBOX_DEPOSIT,
-        amount_cents=remittance.paid_cents,
-        day=day,
-        text=f"LOCKBOX {remittance.payee.number:06d} DEPOSIT OF 1",
+        text=f"{box} CHECK NUMBER:{remittance.trace}{drawer}",
     )
     chunk.add(case, None, deposit)
+    chunk.add(case, remittance, item, AUTO if is_named and chunk.has_directory else REVIEW)
 
 
 def _virtual_card(case: str, chunk: Chunk, remittance: Remittance, draws: Draws) -> None:
@@ -141,7 +145,8 @@ RAIL_CASES = (
     Defect("check", 8_000, _check, NONE, "13"),
     Defect("check_listed", 4_000, _check_listed, section="13"),
     Defect("check_listed_unknown_drawer", 1_000, _check_listed, REVIEW, "13"),
-    Defect("check_reported", 3_000, _check_reported, REVIEW, "13"),
+    Defect("check_reported", 2_000, _check_reported, section="13"),
+    Defect("check_reported_unnamed", 1_000, _check_reported, REVIEW, "13"),
     Defect("virtual_card", 4_000, _virtual_card, NONE, "14"),
     Defect("wire", 3_000, _wire),
     Defect("report_alone", 4_000, _entry_missing),
