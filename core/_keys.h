@@ -10,6 +10,10 @@
 #include "_forms.h"
 
 #define ITEM_TEXT_BYTES 24 /* traces up to this length lie in the item itself */
+#define PAYER_NAME_BYTES_MAX 64
+#define PAYER_FORM_BYTES_MAX 80 /* a mark, a routing number, and an account */
+#define COMPANY_NAME_BYTES 16   /* all that an ACH batch has of a name */
+#define ROUTING_BYTES 9
 
 typedef enum {
     KEYS_OK = 0,
@@ -17,6 +21,17 @@ typedef enum {
     KEYS_OUT_OF_SOURCE = 2,
     KEYS_TOO_MUCH_TEXT = 3
 } keys_status;
+
+/* What an item can say of its payer. All but identifiers are marked by a first byte that no
+ * identifier has, and count only where they are listed: a name alone makes no payer. */
+typedef enum {
+    PAYER_ID = 0,
+    PAYER_NAME = 1,    /* in full */
+    PAYER_COMPANY = 2, /* in full, or what an ACH batch has of it */
+    PAYER_ACCOUNT = 3  /* routing number and account of whoever drew a check */
+} payer_kind;
+
+#define PAYER_DATED 0x80000000u /* set in affix_set: look at the spans */
 
 /* What the matcher does with a payer. */
 typedef struct {
@@ -26,6 +41,12 @@ typedef struct {
     uint32_t affix_set; /* 0 for none */
 } payer_rule;
 
+/* Days on which a payer belongs to a group, both included; the spans of one do not overlap. */
+typedef struct {
+    int32_t start, stop;
+    uint32_t group, affix_set;
+} payer_span;
+
 /* Payers by number, in order of first sight from 1 on. Those with a rule of their own are put in
  * first. */
 typedef struct {
@@ -33,11 +54,13 @@ typedef struct {
     uint32_t capacity;
     uint32_t slot_mask;
     uint32_t *slots; /* number, 0 for free */
-    uint8_t (*names)[PAYER_BYTES_MAX];
+    uint8_t (*names)[PAYER_FORM_BYTES_MAX];
     uint8_t *lengths;
     const payer_rule *rules; /* [rule_count], by number */
     uint32_t rule_count;
     uint32_t affix_set; /* of payers without a rule */
+    const payer_span *spans;
+    const uint32_t *span_starts; /* [rule_count + 1] */
 } payer_table;
 
 static inline void payers_free(payer_table *payers) {
@@ -50,7 +73,7 @@ static inline void payers_free(payer_table *payers) {
 static inline int payers_grow(payer_table *payers) {
     uint32_t capacity = payers->capacity ? payers->capacity * 2 : 256;
     uint32_t mask = capacity * 2 - 1;
-    void *names = realloc(payers->names, (size_t)capacity * PAYER_BYTES_MAX);
+    void *names = realloc(payers->names, (size_t)capacity * PAYER_FORM_BYTES_MAX);
     if (names != NULL) payers->names = names;
     void *lengths = realloc(payers->lengths, capacity);
     if (lengths != NULL) payers->lengths = lengths;
@@ -75,21 +98,36 @@ static inline int payers_grow(payer_table *payers) {
     return 0;
 }
 
-static inline int payers_number(payer_table *payers, const uint8_t *name, size_t length,
-                                uint32_t *number) {
-    if (payers->count >= payers->capacity && payers_grow(payers) != 0) return -1;
-    uint32_t slot = (uint32_t)hash_bytes(name, length, 0) & payers->slot_mask;
+/* The slot of a form, or the free one where it would go. There is always a free one. */
+static inline uint32_t payers_slot(const payer_table *payers, const uint8_t *form, size_t length) {
+    uint32_t slot = (uint32_t)hash_bytes(form, length, 0) & payers->slot_mask;
     for (; payers->slots[slot] != 0; slot = (slot + 1) & payers->slot_mask) {
         uint32_t known = payers->slots[slot];
-        if (payers->lengths[known] == length && memcmp(payers->names[known], name, length) == 0) {
-            *number = known;
-            return 0;
-        }
+        if (payers->lengths[known] == length && memcmp(payers->names[known], form, length) == 0)
+            break;
     }
-    payers->slots[slot] = *number = payers->count++;
-    memcpy(payers->names[*number], name, length);
-    payers->lengths[*number] = (uint8_t)length;
+    return slot;
+}
+
+static inline int payers_number(payer_table *payers, const uint8_t *form, size_t length,
+                                uint32_t *number) {
+    if (payers->count >= payers->capacity && payers_grow(payers) != 0) return -1;
+    uint32_t slot = payers_slot(payers, form, length);
+    if (payers->slots[slot] == 0) {
+        payers->slots[slot] = payers->count;
+        memcpy(payers->names[payers->count], form, length);
+        payers->lengths[payers->count++] = (uint8_t)length;
+    }
+    *number = payers->slots[slot];
     return 0;
+}
+
+/* The number of a form that is listed, 0 for all others. */
+static inline uint32_t payers_listed(const payer_table *payers, const uint8_t *form,
+                                     size_t length) {
+    if (payers->rule_count <= 1 || length == 0) return 0;
+    uint32_t number = payers->slots[payers_slot(payers, form, length)];
+    return number < payers->rule_count ? number : 0;
 }
 
 static inline const uint8_t *payer_name(const payer_table *payers, uint32_t number) {
@@ -124,18 +162,52 @@ typedef struct {
     cached_payer other; /* the last one that had no place here */
 } payer_cache;
 
+static inline payer_rule rule_of(const payer_table *payers, uint32_t number) {
+    if (number == 0) return (payer_rule){0, 0, payers->affix_set};
+    if (number < payers->rule_count) return payers->rules[number];
+    return (payer_rule){number, number, payers->affix_set};
+}
+
+/* The rule on a day. A payer that belongs to no group then is one by itself, a name or an account
+ * nobody. Without a day every span counts, if all say the same. */
+static inline payer_rule rule_on(const payer_table *payers, payer_rule rule, int32_t date) {
+    if (!(rule.affix_set & PAYER_DATED)) return rule;
+    payer_rule own = {rule.number, rule.number, payers->affix_set};
+    if (payers->names[rule.number][0] <= PAYER_ACCOUNT) own.number = own.group = 0;
+    const payer_span *span = payers->spans + payers->span_starts[rule.number];
+    const payer_span *end = payers->spans + payers->span_starts[rule.number + 1];
+    if (date == DATE_NONE) {
+        for (const payer_span *other = span; other < end; other++)
+            if (other->group != span->group) return own;
+        return (payer_rule){rule.number, span->group, span->affix_set};
+    }
+    for (; span < end; span++)
+        if (span->start <= date && date <= span->stop)
+            return (payer_rule){rule.number, span->group, span->affix_set};
+    return own;
+}
+
 static inline int look_up_payer(payer_table *payers, const uint8_t *raw, size_t size,
                                 cached_payer *found) {
     uint8_t name[PAYER_BYTES_MAX];
     size_t length = payer_form(raw, size, name, &found->bare);
     uint32_t number = 0;
     if (length > 0 && payers_number(payers, name, length, &number) != 0) return -1;
-    if (number == 0) found->rule = (payer_rule){0, 0, payers->affix_set};
-    else if (number < payers->rule_count)
-        found->rule = payers->rules[number];
-    else
-        found->rule = (payer_rule){number, number, payers->affix_set};
+    found->rule = rule_of(payers, number);
     return 0;
+}
+
+/* Form of a name or an account, its mark first: letters and digits in upper case, of an account
+ * without the zeros behind the routing number. 0 bytes where nothing is left, or too much. */
+static inline size_t marked_form(const uint8_t *raw, size_t size, payer_kind kind, uint8_t *out) {
+    size_t length = 0, head = kind == PAYER_ACCOUNT ? ROUTING_BYTES : 0;
+    out[0] = (uint8_t)kind;
+    for (size_t i = 0; i < size; i++) {
+        if (!is_alnum(raw[i]) || (head > 0 && length == head && raw[i] == '0')) continue;
+        if (length == head + PAYER_NAME_BYTES_MAX) return 0;
+        out[1 + length++] = upper(raw[i]);
+    }
+    return length > head ? 1 + length : 0;
 }
 
 /* The payer of a text that lies inside its source. NULL when memory is short. */
@@ -157,10 +229,10 @@ static inline const cached_payer *find_payer(payer_cache *cache, const uint8_t *
     return place;
 }
 
-/* P1 numbers of a text column, as the items would have them. */
+/* P1 numbers of a text column, as the items would have them, and P2 numbers on their days. */
 static inline keys_status number_payers(payer_table *payers, const uint8_t *source,
                                         size_t source_size, const text_ref *refs, size_t rows,
-                                        uint32_t *numbers) {
+                                        const int32_t *dates, uint32_t *numbers, uint32_t *groups) {
     payer_cache *cache = calloc(1, sizeof *cache);
     keys_status status = cache == NULL ? KEYS_NO_MEMORY : KEYS_OK;
     if (cache != NULL) cache->payers = payers;
@@ -169,8 +241,10 @@ static inline keys_status number_payers(payer_table *payers, const uint8_t *sour
         if (ref_outside(refs[i], source_size)) status = KEYS_OUT_OF_SOURCE;
         else if ((payer = find_payer(cache, source, source_size, refs[i])) == NULL)
             status = KEYS_NO_MEMORY;
-        else
+        else {
             numbers[i] = payer->rule.number;
+            groups[i] = rule_on(payers, payer->rule, dates ? dates[i] : DATE_NONE).group;
+        }
     }
     free(cache);
     return status;
@@ -203,8 +277,9 @@ typedef struct {
 
 typedef struct {
     match_item *items;
-    uint64_t *keys;  /* hash of N4 and P2: equal keys make a block */
-    uint8_t *usable; /* ITEM_TRACE and ITEM_PAYER of each row */
+    uint64_t *keys;                  /* hash of N4 and P2: equal keys make a block */
+    uint8_t *usable;                 /* ITEM_TRACE and ITEM_PAYER of each row */
+    uint32_t *payers, *payer_groups; /* as in the items */
     size_t rows;
     uint8_t *arena;
     size_t arena_size;
@@ -238,6 +313,15 @@ static inline keys_status item_store_text(item_set *set, match_item *item,
     return KEYS_OK;
 }
 
+/* What else says who pays, where the payer identifier does not. */
+typedef struct {
+    const uint8_t *source;
+    size_t source_size;
+    const text_ref *refs;
+    payer_kind kind;
+    int listed_only; /* an identifier counts only where a rule has it */
+} payer_step;
+
 /* What the columns of one side give to its items. */
 typedef struct {
     const uint8_t *source; /* of the traces */
@@ -246,6 +330,8 @@ typedef struct {
     const uint8_t *payer_source;
     size_t payer_source_size;
     const text_ref *payer_ids;
+    const payer_step *steps; /* in the order in which they are tried */
+    size_t step_count;
     affix_sets affixes;
     const int64_t *cents;
     const int32_t *dates;
@@ -311,6 +397,29 @@ static inline void fill_numbers(match_item *item, const item_columns *in, size_t
     item->unused = 0;
 }
 
+/* The payer of a row whose identifier names nobody: the first of its other texts that does. */
+static inline keys_status fall_back(const item_columns *in, size_t i, payer_table *payers,
+                                    cached_payer *found) {
+    for (size_t k = 0; k < in->step_count && found->rule.number == 0; k++) {
+        const payer_step *step = &in->steps[k];
+        text_ref ref = step->refs[i];
+        uint8_t form[1 + ROUTING_BYTES + PAYER_NAME_BYTES_MAX], bare = 0;
+        if (ref_outside(ref, step->source_size)) return KEYS_OUT_OF_SOURCE;
+        const uint8_t *raw = step->source + ref.offset;
+        if (step->kind == PAYER_ID && !step->listed_only) {
+            if (look_up_payer(payers, raw, ref.length, found) != 0) return KEYS_NO_MEMORY;
+            found->rule = rule_on(payers, found->rule, in->dates[i]);
+            continue;
+        }
+        size_t length = step->kind == PAYER_ID ? payer_form(raw, ref.length, form, &bare)
+                                               : marked_form(raw, ref.length, step->kind, form);
+        uint32_t number = payers_listed(payers, form, length);
+        found->rule = rule_on(payers, rule_of(payers, number), in->dates[i]);
+        found->bare = step->kind == PAYER_ID ? bare : 0;
+    }
+    return KEYS_OK;
+}
+
 /* PERF: payer and trace of a row are read together, and ahead, because they lie together in the
  * file and far from those of the next row; a pass for each costs a third more where the pool is
  * larger than the cache (bench_match). */
@@ -336,11 +445,19 @@ static inline keys_status fill_items(item_set *set, const item_columns *in, paye
             break;
         }
         fill_numbers(item, in, i);
-        item->payer = payer->rule.number;
-        item->payer_group = payer->rule.group;
-        item->flags |=
-            (uint8_t)((payer->bare ? ITEM_PAYER_BARE : 0) | (item->payer ? ITEM_PAYER : 0));
-        status = fill_trace(set, item, in, in->traces[i], payer->rule.affix_set);
+        payer_rule rule = rule_on(payers, payer->rule, item->date);
+        uint8_t bare = payer->bare;
+        if (rule.number == 0 && in->step_count > 0) {
+            cached_payer other = {.rule = rule};
+            status = fall_back(in, i, payers, &other);
+            if (status != KEYS_OK) break;
+            rule = other.rule;
+            bare = other.bare;
+        }
+        set->payers[i] = item->payer = rule.number;
+        set->payer_groups[i] = item->payer_group = rule.group;
+        item->flags |= (uint8_t)((bare ? ITEM_PAYER_BARE : 0) | (item->payer ? ITEM_PAYER : 0));
+        status = fill_trace(set, item, in, in->traces[i], rule.affix_set);
         if (item->at.n4_length) item->flags |= ITEM_TRACE;
         set->usable[i] = item->flags & (ITEM_TRACE | ITEM_PAYER);
         set->keys[i] = hash_bytes(item_text(set, item) + item->at.n4_at, item->at.n4_length,

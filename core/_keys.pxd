@@ -13,6 +13,14 @@ cdef extern from "_keys.h" nogil:
     int ITEM_PAYER
     size_t TRACE_BYTES_MAX_C "TRACE_BYTES_MAX"
     size_t PAYER_BYTES_MAX_C "PAYER_BYTES_MAX"
+    size_t PAYER_FORM_BYTES_MAX
+    size_t COMPANY_NAME_BYTES_C "COMPANY_NAME_BYTES"
+    uint32_t PAYER_DATED
+    ctypedef enum payer_kind:
+        PAYER_ID
+        PAYER_NAME
+        PAYER_COMPANY
+        PAYER_ACCOUNT
 
     ctypedef struct trace_shape:
         uint8_t n1_length, n2_at, n2_length, n3_at, n4_at, n4_length
@@ -32,12 +40,18 @@ cdef extern from "_keys.h" nogil:
     ctypedef struct payer_rule:
         uint32_t number, group, affix_set
 
+    ctypedef struct payer_span:
+        int32_t start, stop
+        uint32_t group, affix_set
+
     ctypedef struct payer_table:
         uint32_t count
         uint8_t *lengths
         const payer_rule *rules
         uint32_t rule_count
         uint32_t affix_set
+        const payer_span *spans
+        const uint32_t *span_starts
 
     ctypedef struct match_item:
         uint32_t payer
@@ -49,8 +63,17 @@ cdef extern from "_keys.h" nogil:
         match_item *items
         uint64_t *keys
         uint8_t *usable
+        uint32_t *payers
+        uint32_t *payer_groups
         size_t rows
         uint8_t *arena
+
+    ctypedef struct payer_step:
+        const uint8_t *source
+        size_t source_size
+        const text_ref *refs
+        payer_kind kind
+        int listed_only
 
     ctypedef struct item_columns:
         const uint8_t *source
@@ -59,6 +82,8 @@ cdef extern from "_keys.h" nogil:
         const uint8_t *payer_source
         size_t payer_source_size
         const text_ref *payer_ids
+        const payer_step *steps
+        size_t step_count
         affix_sets affixes
         const int64_t *cents
         const int32_t *dates
@@ -71,7 +96,8 @@ cdef extern from "_keys.h" nogil:
     size_t payer_form(const uint8_t *raw, size_t size, uint8_t *out, uint8_t *bare) noexcept
     void payers_free(payer_table *payers) noexcept
     int number_payers(payer_table *payers, const uint8_t *source, size_t source_size,
-                      const text_ref *refs, size_t rows, uint32_t *numbers) noexcept
+                      const text_ref *refs, size_t rows, const int32_t *dates,
+                      uint32_t *numbers, uint32_t *groups) noexcept
     int payers_number(payer_table *payers, const uint8_t *name, size_t length,
                       uint32_t *number) noexcept
     const uint8_t *payer_name(const payer_table *payers, uint32_t number) noexcept

@@ -8,6 +8,12 @@ from reassoc.core.columns import TakenColumn
 
 TRACE_BYTES_MAX: int
 PAYER_BYTES_MAX: int
+COMPANY_NAME_BYTES: int
+BY_ID: int
+BY_NAME: int
+BY_COMPANY: int
+BY_ACCOUNT: int
+PAYER_STEPS_MAX: int
 ROWS_MAX: int
 PARTNER_SEVERAL: int
 USABLE_TRACE: int
@@ -36,9 +42,11 @@ class PayerTable:
         rules: Sequence[tuple[list[bytes], int]] = (),
         ignored: Sequence[bytes] = (),
         affix_set: int = 0,
+        dated: Sequence[tuple[bytes, int, int, int]] = (),
     ) -> None: ...
     def __len__(self) -> int: ...
     def number(self, source: _U8, refs: _U32) -> _U32: ...
+    def groups(self, source: _U8, refs: _U32, dates: _I32 | None = None) -> _U32: ...
     def names(self) -> list[bytes]: ...
 
 @final
@@ -63,6 +71,7 @@ class Items:
         digests: _U64,
         offsets: _I64,
         holds: _I64,
+        steps: Sequence[tuple[int, bool, _U8, _U32]] = (),
     ) -> None: ...
     def __len__(self) -> int: ...
     def trace_hashes(self, rows: _I32) -> _U64: ...

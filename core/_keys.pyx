@@ -5,6 +5,9 @@ to call it. Every kernel runs without the GIL. reference_keys.py is the plain tw
 of the forms.
 """
 
+import itertools
+import operator
+
 import numpy as np
 
 cimport cython
@@ -17,6 +20,10 @@ from reassoc.core._columns cimport text_ref
 
 TRACE_BYTES_MAX = TRACE_BYTES_MAX_C
 PAYER_BYTES_MAX = PAYER_BYTES_MAX_C
+COMPANY_NAME_BYTES = COMPANY_NAME_BYTES_C
+BY_ID, BY_NAME, BY_COMPANY, BY_ACCOUNT = PAYER_ID, PAYER_NAME, PAYER_COMPANY, PAYER_ACCOUNT
+"""What an item says of its payer; see payer_kind in _keys.h."""
+PAYER_STEPS_MAX = 8
 PARTNER_SEVERAL = PARTNER_SEVERAL_C
 USABLE_TRACE = ITEM_TRACE
 USABLE_PAYER = ITEM_PAYER
@@ -110,36 +117,65 @@ def payer_form_of(const uint8_t[::1] raw not None):
 
 @cython.final
 cdef class PayerTable:
-    """Payers by number: equal numbers mean equal P1 forms; 0 is nobody. One table for both sides.
+    """Payers by number: equal numbers mean equal forms; 0 is nobody. One table for both sides.
 
-    rules : list of (P1 forms, affix set)    payers that are one (P2), and the affixes of theirs
-    ignored : list of P1 forms               payers that are nobody
-    affix_set : int                          set of the payers without a rule
+    rules : list of (forms, affix set)    payers that are one (P2), and the affixes of theirs
+    ignored : list of P1 forms            payers that are nobody
+    affix_set : int                       set of the payers without a rule
+    dated : list of (form, first day, last day, rule)   payers that belong to a rule on some days
+        only, as places in `rules`; the days of one form do not overlap
+
+    Forms are P1 of identifiers, or names and accounts with the mark of their kind as first byte.
     """
 
     cdef payer_table c
     cdef uint32_t[:, ::1] rules
+    cdef uint32_t[::1] span_starts
+    cdef object spans
 
     def __dealloc__(self):
         payers_free(&self.c)
 
-    def __init__(self, rules=(), ignored=(), uint32_t affix_set=0):
+    def __init__(self, rules=(), ignored=(), uint32_t affix_set=0, dated=()):
         rows = [(0, 0, affix_set)]
+        groups = []
         for forms, rule_set in rules:
             first = len(rows)
             for form in dict.fromkeys(forms):
                 self._put_in(form, len(rows))
                 rows.append((len(rows), first, rule_set))
+            groups.append(first if forms else 0)
         for form in dict.fromkeys(ignored):
             self._put_in(form, len(rows))
             rows.append((0, 0, affix_set))
+        self._put_dated(rows, groups, [rule_set for _, rule_set in rules], dated)
         self.rules = np.array(rows, np.uint32)
         self.c.rules = <const payer_rule *>&self.rules[0, 0]
         self.c.rule_count = len(rows)
         self.c.affix_set = affix_set
 
+    cdef object _put_dated(self, list rows, list groups, list sets, object dated):
+        cdef uint32_t[:, ::1] spans_view
+        starts, spans = [0] * (len(rows) + 1), []
+        for form, held in itertools.groupby(sorted(dated), key=operator.itemgetter(0)):
+            number = len(rows)
+            self._put_in(form, number)
+            rows.append((number, number, PAYER_DATED))
+            for _, start, stop, rule in held:
+                groups[rule] = groups[rule] or number
+                spans.append((start, stop, groups[rule], sets[rule]))
+            starts.append(len(spans))
+        self.span_starts = np.array(starts, np.uint32)
+        self.spans = np.array(spans, np.int64).reshape(-1, 4).astype(np.uint32)
+        self.c.span_starts = &self.span_starts[0]
+        if spans:
+            spans_view = self.spans
+            self.c.spans = <const payer_span *>&spans_view[0, 0]
+
     cdef object _put_in(self, bytes form, uint32_t expected):
         cdef uint32_t number = 0
+        if not 0 < len(form) <= PAYER_FORM_BYTES_MAX:
+            raise ValueError("a payer without a form, or with one that is too long")
         if payers_number(&self.c, <const uint8_t *>PyBytes_AS_STRING(form), len(form),
                          &number) != 0:
             raise MemoryError
@@ -150,21 +186,56 @@ cdef class PayerTable:
         return max(self.c.count, 1)
 
     def number(self, const uint8_t[::1] source not None, const uint32_t[:, ::1] refs not None):
-        """uint32[n]: the number of every value of a text column. O(bytes); releases the GIL."""
+        """uint32[n]: the number of every identifier of a text column. O(bytes); releases the GIL.
+        """
+        return self._numbers(source, refs, None)[0]
+
+    def groups(self, const uint8_t[::1] source not None, const uint32_t[:, ::1] refs not None,
+               const int32_t[::1] dates=None):
+        """uint32[n]: the group (P2) of every identifier of a text column, on the day of its row.
+
+        dates : int32[n] or None   days since 1970-01-01, DATE_NONE for none
+
+        O(bytes); releases the GIL.
+        """
+        return self._numbers(source, refs, dates)[1]
+
+    cdef tuple _numbers(self, const uint8_t[::1] source, const uint32_t[:, ::1] refs,
+                        const int32_t[::1] dates):
         cdef size_t rows = refs.shape[0]
         cdef int status
-        numbers = np.empty(rows, np.uint32)
-        cdef uint32_t[::1] numbers_view = numbers
+        cdef const int32_t *dates_at = NULL
+        numbers, groups = np.empty(rows, np.uint32), np.empty(rows, np.uint32)
+        cdef uint32_t[::1] numbers_view = numbers, groups_view = groups
+        if dates is not None:
+            check_rows(dates.shape[0], rows)
         if rows:
+            if dates is not None:
+                dates_at = &dates[0]
             with nogil:
                 status = number_payers(&self.c, bytes_at(source), source.shape[0], refs_at(refs),
-                                       rows, &numbers_view[0])
+                                       rows, dates_at, &numbers_view[0], &groups_view[0])
             check(status)
-        return numbers
+        return numbers, groups
 
     def names(self):
-        """P1 forms by number, as bytes; b"" for nobody."""
+        """Forms by number, as bytes; b"" for nobody."""
         return [b""] + [payer_name(&self.c, i)[:self.c.lengths[i]] for i in range(1, len(self))]
+
+
+cdef object set_steps(payer_step *out, object steps, size_t rows):
+    """The steps as C takes them; the caller keeps their columns alive."""
+    cdef const uint8_t[::1] source
+    cdef const uint32_t[:, ::1] refs
+    if len(steps) > PAYER_STEPS_MAX:
+        raise ValueError(f"at most PAYER_STEPS_MAX = {PAYER_STEPS_MAX} steps")
+    for place, (kind, listed_only, step_source, step_refs) in enumerate(steps):
+        source, refs = step_source, step_refs
+        check_rows(refs.shape[0], rows)
+        out[<size_t>place].source, out[<size_t>place].source_size = bytes_at(source), source.shape[0]
+        out[<size_t>place].refs = refs_at(refs)
+        out[<size_t>place].kind = kind
+        out[<size_t>place].listed_only = listed_only
 
 
 @cython.final
@@ -173,14 +244,18 @@ cdef class Items:
 
     source, refs : text column of the traces  payer_source, payer_refs : of the payers
     payers : numbers and rules of payers; new ones are added
+    steps : list of (kind, listed only, source, refs)   text columns that say who pays where the
+        identifier names nobody, in the order in which they are tried; at most PAYER_STEPS_MAX.
+        BY_ID is an identifier, with `listed only` one that a rule has; the other kinds count only
+        where they are listed
     cents : int64[n], dates : int32[n], digests : uint64[n], offsets : int64[n]
     holds : int64[n]                         reasons that keep an item out of automatic matching
 
     keys : uint64[n]      hash of N4 and P2
     usable : uint8[n]     USABLE_TRACE (N3 is not empty) and USABLE_PAYER
-    payer, payer_group : uint32[n]   P1 and P2 numbers, 0 for nobody
+    payer, payer_group : uint32[n]   P1 and P2 numbers, 0 for unknown
 
-    O(bytes of traces and payers); releases the GIL. 72 bytes a row.
+    O(bytes of traces and payers); releases the GIL. 81 bytes a row.
     """
 
     def __dealloc__(self):
@@ -191,12 +266,15 @@ cdef class Items:
                  const uint32_t[:, ::1] payer_refs not None, PayerTable payers not None,
                  Affixes affixes not None, const int64_t[::1] cents not None,
                  const int32_t[::1] dates not None, const uint64_t[::1] digests not None,
-                 const int64_t[::1] offsets not None, const int64_t[::1] holds not None):
+                 const int64_t[::1] offsets not None, const int64_t[::1] holds not None,
+                 steps=()):
         cdef item_columns columns
+        cdef payer_step[8] steps_at
         cdef size_t rows = refs.shape[0]
         cdef uintptr_t address
         cdef uint64_t[::1] keys_view
         cdef uint8_t[::1] usable_view
+        cdef uint32_t[::1] payer_view, group_view
         cdef int status
         for length in (payer_refs.shape[0], cents.shape[0], dates.shape[0], digests.shape[0],
                        offsets.shape[0], holds.shape[0]):
@@ -224,14 +302,12 @@ cdef class Items:
         columns.cents, columns.dates = &cents[0], &dates[0]
         columns.digests, columns.offsets = &digests[0], &offsets[0]
         columns.holds = &holds[0]
-        cdef uint32_t[::1] payer_view = self.payer, group_view = self.payer_group
-        cdef size_t i
+        payer_view, group_view = self.payer, self.payer_group
+        self.c.payers, self.c.payer_groups = &payer_view[0], &group_view[0]
+        columns.steps, columns.step_count = steps_at, len(steps)
+        set_steps(steps_at, steps, rows)
         with nogil:
             status = fill_items(&self.c, &columns, &payers.c)
-            if status == KEYS_OK:
-                for i in range(rows):
-                    payer_view[i] = self.c.items[i].payer
-                    group_view[i] = self.c.items[i].payer_group
         check(status)
 
     def __len__(self):
