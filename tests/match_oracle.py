@@ -19,8 +19,10 @@ from reassoc.core.statuses import MatchStatus, PaymentSource, Rail
 
 Row = Mapping[str, Any]
 Rows = frozenset[int]
+Edge = tuple[int, int]
 AUTO, VARIANCE, REVIEW = MatchStatus.AUTO, MatchStatus.VARIANCE, MatchStatus.REVIEW
-SUMS_SHOWN = 3
+ROOT_BYTES_MIN = 6
+SENT_AGAIN = 11
 _ROOT_MARKS = b"-./_ "
 _RAIL_OF_METHOD = {"CHK": Rail.CHECK, "FWT": Rail.WIRE}
 _RAIL_OF_SOURCE = {
@@ -222,7 +224,7 @@ class Oracle:
         return self.a[i].group is not None and self.a[i].group == self.b[j].group
 
     def tier(self, i: int, j: int) -> int | None:
-        """The one tier, T1 to T7 or T10, that a pair of open items could be found at."""
+        """The one tier that a pair of open items could be found at; 11 for money sent again."""
         r, p = self.a[i], self.b[j]
         if i not in self.left or j not in self.right:
             return None
@@ -256,8 +258,18 @@ class Oracle:
         near = self._banking_days_at_most(i, j, self.policy.payee_window_banking_days)
         if lost and near and self._same_group(i, j) and self._same_payee(i, j):
             return 7
+        if self._sent_again(i, j):
+            return SENT_AGAIN
         near = self._banking_days_at_most(i, j, self.policy.suggestion_window_banking_days)
         return 10 if near and not self.contradict(i, j) else None
+
+    def _sent_again(self, i: int, j: int) -> bool:
+        """Whether the payment, later and of another trace, could be in the place of a lost one."""
+        r, p = self.a[i], self.b[j]
+        if not r.n3 or not p.n3 or r.day is None or p.day is None:
+            return False
+        later = 0 < p.day - r.day <= self.policy.trace_window_days
+        return later and self._same_group(i, j) and self._same_payee(i, j)
 
     def conflict(self, i: int) -> bool:
         """Whether another remittance has the same trace and payer, near in time, and is not for
@@ -271,6 +283,8 @@ class Oracle:
         if x.tenant != y.tenant or x.rail != y.rail:
             return False
         a, b = self.remittances[i], self.remittances[k]
+        if x.payee is not None and y.payee is not None and x.payee != y.payee:
+            return False
         if a["payee_tin"] and b["payee_tin"]:
             other_payee = a["payee_tin"] != b["payee_tin"]
         else:
@@ -292,16 +306,12 @@ class Oracle:
         self.barred = conflicts | {i for i in self.left if self.a[i].held}
         for highest in (1, 2, 3):
             self._match_at(range(1, highest + 1), self.barred, ())
-        sums = self._rooted_sums()
-        self._match_at((6,), self._held(), (1, 2, 3, 4))
-        self._match_at((7,), self._held(), (1, 2, 3, 4, 6))
-        for tier in (8, 9):
-            sums += self._free_sums(tier, sums)
-        self._review(sums)
+        rooted = self._rooted_sums()
+        barred = {i for i in self.left if self.a[i].held}
+        self._match_at((6,), barred, (1, 2, 3, 4), rooted)
+        self._match_at((7,), barred, (1, 2, 3, 4, 6), rooted)
+        self._review(rooted + self._free_sums(rooted))
         return sorted(set(self.pairs))
-
-    def _held(self) -> set[int]:
-        return {i for i in self.left if self.a[i].held}
 
     def allowed(self, tier: int, group: object = None) -> bool:
         """Whether a tier may match by itself."""
@@ -343,9 +353,15 @@ class Oracle:
             self.left -= set(mine)
             self.right -= {j} if mine else set()
 
-    def _match_at(self, tiers: Iterable[int], barred: set[int], surer: Sequence[int]) -> None:
+    def _match_at(
+        self,
+        tiers: Iterable[int],
+        barred: set[int],
+        surer: Sequence[int],
+        sums: Sequence[Sum] = (),
+    ) -> None:
         """Take the pairs that are alone at these tiers. Payees that contradict make no edge; an
-        item with an open candidate of a surer tier waits for a person."""
+        item with an open candidate of a surer tier, or in a sum, waits for a person."""
         all_edges = self.edges()
         able = {
             pair: tier
@@ -353,6 +369,7 @@ class Oracle:
             if tier in tiers and not (tier <= 3 and self.contradict(*pair))
         }
         better = [pair for pair, tier in all_edges.items() if tier in surer]
+        better += [pair for s in sums for pair in members(s)]
         taken = [
             ((i, j), tier)
             for (i, j), tier in able.items()
@@ -365,14 +382,23 @@ class Oracle:
             self._take([pair], tier)
 
     def _is_root(self, i: int, j: int) -> bool:
+        """Whether the payment's trace is the remittance's, or is it less a numbered part."""
         r, p = self.a[i], self.b[j]
         if not r.n3 or not p.n3 or not self._same_group(i, j):
             return False
         if (r.tenant, r.rail) != (p.tenant, p.rail):
             return False
-        tail = r.n1[len(p.n1) :] if r.n1.startswith(p.n1) else b""
-        parted = len(p.n3) >= 6 and tail[:1] in (bytes([mark]) for mark in _ROOT_MARKS)
-        return r.n4 == p.n4 or (parted and 1 <= len(tail[1:]) <= 3 and tail[1:].isalnum())
+        return p.n4 in (r.n4, self._root(i))
+
+    def _root(self, i: int) -> bytes | None:
+        """N4 of a remittance's trace without the 1 to 3 letters or digits behind its last mark."""
+        n1 = self.a[i].n1
+        for length in (1, 2, 3):
+            head, mark, part = n1[: -length - 1], n1[-length - 1 : -length], n1[-length:]
+            if mark and mark in _ROOT_MARKS and part.isalnum():
+                _, _, n3, n4 = self.forms({**self.remittances[i], "trace": head.decode()})
+                return n4 if len(n3) >= ROOT_BYTES_MIN else None
+        return None
 
     def _rooted_sums(self) -> list[Sum]:
         """T8 and T9 of a shared trace root: automatic ones are taken, others given back."""
@@ -383,7 +409,7 @@ class Oracle:
             if len(many) > 1 and all(k == j for i, k in roots if i in many):
                 found += self._rooted(8, j, many)
         for i in sorted(self.left):
-            many = frozenset(j for k, j in roots if k == i and self.b[j].n4 == self.a[i].n4)
+            many = frozenset(j for k, j in roots if k == i)
             if len(many) > 1 and all(k == i for k, j in roots if j in many):
                 found += self._rooted(9, i, many)
         for s in found:
@@ -403,84 +429,93 @@ class Oracle:
         ones, others = (self.b, self.a) if tier == 8 else (self.a, self.b)
         return [found] if sum(others[k].cents for k in many) == ones[one].cents else []
 
-    def _free_sums(self, tier: int, rooted: list[Sum]) -> list[Sum]:
-        """T8 or T9 without a root, for items without a candidate of equal cents."""
+    def _free_sums(self, rooted: list[Sum]) -> list[Sum]:
+        """T8 and T9 without a root, for items without a candidate of equal cents: automatic ones
+        are taken, others given back."""
         edges = self.edges()
-        equal = [pair for pair, at in edges.items() if at in (1, 2, 3, 4, 6, 7)]
-        side = 1 if tier == 8 else 0
-        ones = (self.right if tier == 8 else self.left) - {pair[side] for pair in equal}
-        many = (self.left if tier == 8 else self.right) - {pair[1 - side] for pair in equal}
-        found: list[Sum] = []
-        for one in sorted(ones):
-            sums = self._sums_of(tier, one, many, edges)
+        named = [pair for pair, tier in edges.items() if tier in (1, 2, 3, 4, 6, 7)]
+        named += [pair for s in rooted for pair in members(s)]
+        left = self.left - {i for i, _ in named}
+        right = self.right - {j for _, j in named}
+        found = [s for j in sorted(right) for s in self._sums_of(8, j, left, edges)]
+        found += [s for i in sorted(left) for s in self._sums_of(9, i, right, edges)]
+        for tier, one in {(s.tier, s.one) for s in found}:
+            sums = [s for s in found if (s.tier, s.one) == (tier, one)]
             if len(sums) > 1:
                 self.several[tier, one] = sums
-            found += sums
-        others = found + rooted
-        alone = [s for s in found if self._stands_alone(s, others)]
-        if self.allowed(tier):
-            for s in alone:
-                self._take(members(s), tier)
-        return [s for s in found if s not in alone or not self.allowed(tier)]
+        for s in [s for s in found if self._stands_alone(s, found, edges)]:
+            if self.allowed(s.tier):
+                self._take(members(s), s.tier)
+        return found
 
-    def _stands_alone(self, s: Sum, others: list[Sum]) -> bool:
+    def _stands_alone(self, s: Sum, others: list[Sum], edges: Mapping[Edge, int]) -> bool:
+        """Whether no other sum and no trace speaks for one of its items."""
         mine = set(members(s))
         left, right = {i for i, _ in mine}, {j for _, j in mine}
         if any(self.a[i].held for i in left):
             return False
-        for other in others:
-            pairs = set(members(other))
-            if pairs != mine and any(i in left or j in right for i, j in pairs):
-                return False
-        return True
+        rivals = {pair for other in others if other != s for pair in members(other)}
+        if any(i in left or j in right for i, j in rivals):
+            return False
+        known = {pair for pair, tier in edges.items() if tier == 5}
+        of_one = {pair for pair in known if pair[1 if s.tier == 8 else 0] == s.one}
+        of_many = {(i, j) for i, j in known - of_one if i in left or j in right}
+        side = 0 if s.tier == 8 else 1
+        tied_here = {pair[side] for pair in of_one & mine}
+        return of_one <= mine and not any(pair[side] not in tied_here for pair in of_many)
 
-    def _sums_of(
-        self, tier: int, one: int, many: set[int], edges: Mapping[tuple[int, int], int]
-    ) -> list[Sum]:
-        able, needed = [], set()
-        for k in sorted(many):
-            i, j = (k, one) if tier == 8 else (one, k)
-            r, p = self.a[i], self.b[j]
-            whole, part = (p, r) if tier == 8 else (r, p)
-            near = self._banking_days_at_most(i, j, self.policy.bulk_window_banking_days)
-            if (r.tenant, r.rail) != (p.tenant, p.rail) or not near or part.cents >= whole.cents:
-                continue
-            if self._same_group(i, j) and self._same_payee(i, j):
-                able.append(k)
-                needed |= {k} if edges.get((i, j)) == 5 else set()
+    def _sums_of(self, tier: int, one: int, many: set[int], edges: Mapping[Edge, int]) -> list[Sum]:
+        able, partners = [], set()
         ones, others = (self.b, self.a) if tier == 8 else (self.a, self.b)
+        for k in range(len(others)):
+            i, j = (k, one) if tier == 8 else (one, k)
+            partners |= {k} if edges.get((i, j)) == 5 else set()
+            near = self._banking_days_at_most(i, j, self.policy.bulk_window_banking_days)
+            scopes = [(x.tenant, x.rail) for x in (self.a[i], self.b[j])]
+            if k not in many or not near or scopes[0] != scopes[1]:
+                continue
+            smaller = others[k].cents < ones[one].cents
+            if smaller and self._same_group(i, j) and self._same_payee(i, j):
+                able.append(k)
         if len(able) > self.policy.bulk_items_max:
             return []
         return [
             Sum(tier, one, frozenset(chosen))
             for count in range(2, len(able) + 1)
             for chosen in combinations(able, count)
-            if needed <= set(chosen) and sum(others[k].cents for k in chosen) == ones[one].cents
+            if sum(others[k].cents for k in chosen) == ones[one].cents
+            and (not partners or partners & set(chosen))
         ]
 
     def _review(self, sums: list[Sum]) -> None:
         """What is left for a person, and the variances."""
-        open_sums = [s for s in sums if all(i in self.left and j in self.right
-                                            for i, j in members(s))]  # fmt: skip
-        self.several = {key: [s for s in found if s in open_sums]
-                        for key, found in self.several.items()}  # fmt: skip
+        sums = [s for s in sums if all(i in self.left and j in self.right for i, j in members(s))]
+        self.several = {k: [s for s in v if s in sums] for k, v in self.several.items()}
+        summed = {pair: s.tier for s in sums for pair in members(s)}
         edges = self.edges()
-        summed = {pair: s.tier for s in open_sums for pair in members(s)}
-        shown = {pair for pair, tier in edges.items() if tier != 10} | set(summed)
-        self.shown_in_sums = {pair for found in self.several.values()
-                              for s in found for pair in members(s)}  # fmt: skip
-        for (i, j), tier in edges.items():
-            others = [e for e in shown if e != (i, j) and (e[0] == i or e[1] == j)]
-            if tier == 10:
-                if any(e[0] == i for e in shown) and any(e[1] == j for e in shown):
-                    continue
-            elif tier == 5 and (i, j) in summed:
-                continue
-            lone = tier == 5 and not others and i not in self.barred
-            self.pairs.append(Pair(i, j, VARIANCE if lone else REVIEW, tier))
-        for pair, tier in summed.items():
-            if pair not in self.shown_in_sums:
-                self.pairs.append(Pair(*pair, REVIEW, tier))
+        known = {pair for pair, tier in edges.items() if tier <= 9} | set(summed)
+        again = self._for_the_lonely(SENT_AGAIN, edges, known)
+        suggested = again | self._for_the_lonely(10, edges, known | again)
+        exact = {pair for pair, tier in edges.items() if tier <= 3 and not self.contradict(*pair)}
+        for pair, tier in edges.items():
+            better = {e for e in exact if e[0] == pair[0]} and {e for e in exact if e[1] == pair[1]}
+            if tier <= 9 and not (tier == 5 and (pair in summed or better)):
+                alone = not touching(known - {pair}, pair) and pair[0] not in self.barred
+                self.pairs.append(Pair(*pair, VARIANCE if tier == 5 and alone else REVIEW, tier))
+        self.pairs += [Pair(*pair, REVIEW, 10) for pair in suggested]
+        of_several = {p for v in self.several.values() for s in v for p in members(s)}
+        self.pairs += [Pair(*p, REVIEW, t) for p, t in summed.items() if p not in of_several]
+
+    def _for_the_lonely(self, tier: int, edges: Mapping[Edge, int], known: set[Edge]) -> set[Edge]:
+        """Pairs of a tier one item of which, or both, has no known candidate."""
+        left, right = {i for i, _ in known}, {j for _, j in known}
+        found = {pair for pair, at in edges.items() if at == tier}
+        return {(i, j) for i, j in found if i not in left or j not in right}
+
+
+def touching(pairs: set[Edge], pair: Edge) -> set[Edge]:
+    """Those that share an item with a pair."""
+    return {other for other in pairs if other[0] == pair[0] or other[1] == pair[1]}
 
 
 def members(s: Sum) -> list[tuple[int, int]]:

@@ -99,7 +99,11 @@ def _rows(random: Random, make: Callable[[], dict[str, Any]], count: int) -> lis
 @st.composite
 def cases(draw: st.DrawFn) -> Case:
     """Two small pools of items that nearly all resemble each other, and a policy."""
-    random = Random(draw(st.integers(0, 2**48)))
+    return case_of(Random(draw(st.integers(0, 2**48))))
+
+
+def case_of(random: Random) -> Case:
+    """See `cases`."""
     family = random.choice(TRACES)
     traces = random.sample(family, min(random.randint(1, 4), len(family)))
     payers = random.sample(PAYERS, random.randint(1, 2))

@@ -1,0 +1,180 @@
+"""Matching at the horizon gives the same for any order of arrival and any batching of it.
+
+A feed of the generator, with everything that goes wrong, is read once. Its items then arrive in up
+to a hundred parts, in any order; what is matched, why, and what is shown must not change.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from reassoc.core.directory import Directory, load_directory
+from reassoc.core.match import Matches, match
+from reassoc.core.policy import Policy
+from reassoc.core.pool import PaymentColumns, RemittanceColumns
+from reassoc.core.statuses import MatchStatus
+from reassoc.loadtest.feed import FeedOptions, generate_feed
+from reassoc.stream.calendar import federal_reserve_calendar
+from reassoc.stream.intake import read_source
+from reassoc.stream.pools import pool
+from reassoc.stream.sources import discover
+
+PAYMENTS = 1500
+AS_OF = datetime.date(2026, 3, 24)
+PARTS = (1, 2, 3, 7, 20, 61, 100)
+Rows = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Feed:
+    """What was read of a folder, and what it is matched with."""
+
+    remittances: RemittanceColumns
+    payments: PaymentColumns
+    directory: Directory | None
+    policy: Policy
+
+    def match(self) -> Matches:
+        return match(
+            self.remittances,
+            self.payments,
+            policy=self.policy,
+            calendar=federal_reserve_calendar(),
+            as_of=AS_OF,
+            directory=self.directory,
+        )
+
+    def arriving(self, left: Sequence[Rows], right: Sequence[Rows]) -> Feed:
+        """The same items in the given parts, one after the other."""
+        places = np.empty(len(self.payments), np.int32)
+        places[np.concatenate(right)] = np.arange(len(places), dtype=np.int32)
+        row = self.remittances.payment_row
+        moved = replace(self.remittances, payment_row=np.where(row >= 0, places[row], np.int32(-1)))
+        return replace(
+            self,
+            remittances=RemittanceColumns.concat([moved.take(rows) for rows in left]),
+            payments=PaymentColumns.concat([self.payments.take(rows) for rows in right]),
+        )
+
+
+def feed_of(folder: Path, options: FeedOptions, policy: Policy | None = None) -> Feed:
+    """Generate a feed and read it the way that the main job does."""
+    generate_feed(folder / "feed", options)
+    found = discover([folder / "feed"])
+    pools = pool([read_source(source, folder) for source in found.sources])
+    directory, rules = folder / "feed" / "directory.toml", folder / "feed" / "policy.toml"
+    given = msgspec.toml.decode(rules.read_bytes(), type=Policy) if rules.exists() else Policy()
+    return Feed(
+        pools.remittances,
+        pools.payments,
+        load_directory(directory.read_text()) if directory.exists() else None,
+        policy or given,
+    )
+
+
+@pytest.fixture(scope="module", params=["defects", "every tier", "adversarial"])
+def feed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Feed:
+    options = FeedOptions(payments=PAYMENTS, seed=11, claims=1.0, defects=True)
+    policy = None
+    if request.param == "every tier":
+        policy = Policy(auto_tiers=("T6", "T7", "T8", "T9"))
+    if request.param == "adversarial":
+        options = replace(options, **adversarial())
+    return feed_of(tmp_path_factory.mktemp("feed"), options, policy)
+
+
+def adversarial() -> dict[str, Any]:
+    """The options of the adversarial profile."""
+    names = {field.name for field in fields(FeedOptions)}
+    if "profile" not in names:
+        pytest.skip("no adversarial profile")
+    return {"profile": "adversarial"}
+
+
+@pytest.fixture(scope="module")
+def expected(feed: Feed) -> dict[str, Any]:
+    return canonical(feed.match())
+
+
+def cut(random: np.random.Generator, count: int, parts: int) -> list[Rows]:
+    """The numbers below `count`, shuffled and cut anywhere; parts may be empty."""
+    places = np.sort(random.integers(0, count + 1, parts - 1))
+    return np.split(random.permutation(count), places)
+
+
+@pytest.mark.parametrize("parts", PARTS)
+def test_any_order_and_batching_gives_the_same(
+    feed: Feed, expected: dict[str, Any], parts: int
+) -> None:
+    random = np.random.default_rng(parts)
+    left = cut(random, len(feed.remittances), parts)
+    right = cut(random, len(feed.payments), parts)
+    found = canonical(feed.arriving(left, right).match())
+    for name, values in expected.items():
+        assert found[name] == values, name
+
+
+PAIR_COLUMNS = ("remittance_rank",)
+"""Columns of pairs that are called like columns of items."""
+
+
+def ids(items: RemittanceColumns | PaymentColumns) -> list[tuple[int, int]]:
+    return list(zip(items.id_digest.tolist(), items.id_offset.tolist(), strict=True))
+
+
+def canonical(m: Matches) -> dict[str, Any]:
+    """The outcome by ids instead of rows: all columns of pairs, items and links."""
+    left, right = ids(m.remittances), ids(m.payments)
+    columns = {f.name: getattr(m, f.name) for f in fields(m)}
+    arrays = {name: c.tolist() for name, c in columns.items() if isinstance(c, np.ndarray)}
+    arrays["remittance"] = [left[row] for row in arrays["remittance"]]
+    arrays["payment"] = [right[row] for row in arrays["payment"]]
+    of_left = [n for n in arrays if n.startswith(("remittance_", "release"))]
+    of_left = [n for n in of_left if n not in PAIR_COLUMNS]
+    of_right = [n for n in arrays if n.startswith("payment_")]
+    of_pairs = [n for n in arrays if n not in of_left and n not in of_right]
+    assert min(len(of_left), len(of_right)) >= 3
+    return {
+        "tenants": m.tenants,
+        "remittances": sorted(zip(left, *(arrays[n] for n in of_left), strict=True)),
+        "payments": sorted(zip(right, *(arrays[n] for n in of_right), strict=True)),
+        "pairs": list(zip(*(arrays[n] for n in of_pairs), strict=True)),
+        "links": _links(m, right),
+    }
+
+
+def _links(m: Matches, right: list[tuple[int, int]]) -> list[Any]:
+    columns = []
+    for column in fields(m.links):
+        values = getattr(m.links, column.name).tolist()
+        if column.name in ("payment", "other"):
+            values = [right[row] if row >= 0 else None for row in values]
+        columns.append(values)
+    return list(zip(*columns, strict=True))
+
+
+def test_an_item_is_in_one_automatic_match_and_sums_are_exact(feed: Feed) -> None:
+    m = feed.match()
+    auto = m.status == MatchStatus.AUTO
+    assert auto.any()
+    left, right, bulk = m.remittance[auto], m.payment[auto], m.match_id[auto]
+    for rows in (left, right):
+        owners = dict(zip(rows.tolist(), bulk.tolist(), strict=True))
+        pairs = zip(rows.tolist(), bulk.tolist(), strict=True)
+        assert all(owners[row] == match_id for row, match_id in pairs)
+        taken = np.isin((m.remittance if rows is left else m.payment)[~auto], rows)
+        unmatched = m.status[~auto] == MatchStatus.UNMATCHED
+        assert not (taken & ~unmatched).any()
+    for match_id in np.unique(bulk):
+        rows = np.unique(left[bulk == match_id]), np.unique(right[bulk == match_id])
+        remitted = m.remittances.paid_cents[rows[0]].sum()
+        assert remitted == m.payments.amount_cents[rows[1]].sum()
