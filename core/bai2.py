@@ -16,6 +16,7 @@ from enum import IntEnum
 from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 
 from reassoc.core import _bai2_tables as tables
 from reassoc.core._bai2_reader import CONTINUATIONS_MAX, GroupStatus, Reader, Rows
@@ -85,11 +86,23 @@ class BankReports:
         rows = [(*row, severity(row[0])) for row in self._findings]
         return tables.table("findings", tables.FINDINGS, rows, b"")
 
-    def text_lines(self, detail: int) -> list[bytes]:
-        """The lines of one detail's text, as they lie in the source but for line ends."""
-        start, stop = self.details.text_start[detail], self.details.text_stop[detail]
-        texts = self.texts.text
-        return [texts.raw(row) for row in range(start, stop)]
+    def text_lines(self) -> list[list[bytes]]:
+        """The lines of each detail's text, as they lie in the source but for line ends. O(size)."""
+        source, texts = bytes(self.source), self.texts.text
+        lines = [source[offset : offset + length] for offset, length in texts.refs.tolist()]
+        for row in np.flatnonzero(self._is_broken(texts)).tolist():
+            lines[row] = texts.raw(row)
+        spans = zip(self.details.text_start.tolist(), self.details.text_stop.tolist(), strict=True)
+        return [lines[start:stop] for start, stop in spans]
+
+    def _is_broken(self, texts: TextColumn) -> npt.NDArray[np.bool_]:
+        """bool[k]: texts with a line end in them."""
+        data = np.frombuffer(self.source, np.uint8)
+        ends = np.flatnonzero((data == ord("\n")) | (data == ord("\r")))
+        first = np.searchsorted(ends, texts.offsets)
+        last = np.searchsorted(ends, texts.offsets.astype(np.int64) + texts.lengths)
+        broken: npt.NDArray[np.bool_] = last > first
+        return broken
 
     def message(self, finding: int) -> str:
         """One finding as text: code, place, what is wrong. It holds no value of the report."""
