@@ -74,6 +74,7 @@ def offset_all(remittance: Remittance, draws: Draws) -> None:
 
 
 def _zero_pay_offset(case: str, chunk: Chunk, remittance: Remittance, draws: Draws) -> None:
+    """An old debt takes all that the claims pay: H and NON with a PLB."""
     offset_all(remittance, draws)
     chunk.add(case, remittance, None)
 

@@ -17,10 +17,12 @@ _YEAR_KNOWN_DAYS = 170
 
 
 def _missing_payment(case: str, chunk: Chunk, remittance: Remittance, draws: Draws) -> None:
+    """The payment has not come."""
     chunk.add(case, remittance, None)
 
 
 def _missing_remittance(case: str, chunk: Chunk, remittance: Remittance, draws: Draws) -> None:
+    """The remittance has not come."""
     chunk.add(case, None, pay(remittance))
 
 

@@ -84,6 +84,7 @@ def _aggregator_unknown(case: str, chunk: Chunk, remittance: Remittance, draws: 
 
 
 def _trn_unterminated(case: str, chunk: Chunk, remittance: Remittance, draws: Draws) -> None:
+    """No terminator stands behind the TRN in the addenda."""
     payment = pay(remittance)
     payment.addenda = trace_segment(remittance.payer, remittance.trace)
     chunk.add(case, remittance, payment)

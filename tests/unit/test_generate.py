@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import oxedi
 import pytest
@@ -17,6 +19,7 @@ from reassoc.core.x12_835 import read_835
 from reassoc.loadtest import ach_files
 from reassoc.loadtest.cli import generate
 from reassoc.loadtest.dates import banking_days, is_banking_day, to_date, to_days
+from reassoc.loadtest.defects import DEFECTS
 from reassoc.loadtest.draws import Draws
 from reassoc.loadtest.feed import (
     FeedOptions,
@@ -153,22 +156,36 @@ def test_same_options_give_the_same_bytes(tmp_path: Path, clean: Path) -> None:
 
 def test_bytes_are_the_same_on_every_machine(tmp_path: Path) -> None:
     generate_feed(tmp_path / "feed", FeedOptions(payments=60, seed=1, claims=2, defects=True))
-    assert digest(tmp_path / "feed")[:16] == "2cd82acb9254babb"
+    assert digest(tmp_path / "feed")[:16] == "64c299a09f739aae"
+
+
+def distinct(items: Iterable[Any]) -> list[Any]:
+    return list({id(item): item for item in items if item is not None}.values())
 
 
 def test_summary_counts_what_was_written(tmp_path: Path) -> None:
     summary = generate_feed(tmp_path / "feed", FeedOptions(payments=300, seed=2, defects=True))
     rows = read_feed(tmp_path / "feed")
-    remittances = [row.remittance for row in rows if row.remittance is not None]
+    remittances = distinct(row.remittance for row in rows)
+    entries = distinct(row.entry for row in rows)
     assert summary.remittances == len(remittances)
-    assert summary.payments == sum(row.entry is not None for row in rows)
+    assert summary.payments == len(entries)
+    assert summary.bank_lines == len(distinct(row.line for row in rows)) > 0
+    assert summary.listed_checks == len(distinct(row.check for row in rows)) > 0
     assert summary.claims == sum(len(remittance.claims()) for remittance in remittances)
     assert summary.paid_cents == sum(remittance.paid for remittance in remittances)
-    assert summary.entry_cents == sum(row.entry.amount for row in rows if row.entry is not None)
-    assert sum(summary.cases.values()) == len(rows)
+    assert summary.entry_cents == sum(entry.amount for entry in entries)
+    assert sum(summary.cases.values()) == sum(summary.expects.values()) == len(rows)
     files = [path for path in (tmp_path / "feed").rglob("*") if path.is_file()]
     assert summary.bytes == sum(path.stat().st_size for path in files)
-    assert summary.remittance_files + summary.payment_files + 1 == len(files)
+    kinds = (
+        summary.remittance_files
+        + summary.payment_files
+        + summary.bank_files
+        + summary.lockbox_files
+    )
+    others = {"truth.csv", "directory.toml", "lockbox.layout.toml"}
+    assert kinds == sum(path.name not in others for path in files)
 
 
 def test_mean_claims_and_amounts_are_realistic(tmp_path: Path) -> None:
@@ -182,7 +199,8 @@ def test_one_file_of_each_kind(tmp_path: Path) -> None:
     options = FeedOptions(payments=400, seed=3, claims=2, defects=True, one_file=True)
     generate_feed(tmp_path / "feed", options)
     names = sorted(path.name for path in (tmp_path / "feed").iterdir())
-    assert names == ["payments.ach", "remittances.835", "truth.csv"]
+    assert {"payments.ach", "remittances.835", "truth.csv", "bank.bai2", "lockbox.csv"} < set(names)
+    assert len(names) <= 7
     assert len(read_feed(tmp_path / "feed")) >= 400
 
 
@@ -265,9 +283,30 @@ def test_command_prints_a_table_or_json(tmp_path: Path) -> None:
     assert set(json.loads(printed.stdout)["cases"]) == {"check", "clean", "ctx"}
 
 
+def test_command_lists_the_cases() -> None:
+    runner = CliRunner()
+    listed = json.loads(runner.invoke(app(), ["--list-cases", "--json"]).stdout)
+    assert [row["case"] for row in listed] == [defect.name for defect in DEFECTS]
+    assert all(row["expect"] and row["what"] for row in listed)
+    shown = runner.invoke(app(), ["--list-cases"], env={"COLUMNS": "200"})
+    assert "bulk_two_answers" in shown.output
+
+
+def test_command_takes_profile_reports_and_no_directory(tmp_path: Path) -> None:
+    out = tmp_path / "feed"
+    arguments = ["--out", str(out), "--payments", "30", "--profile", "adversarial"]
+    arguments += ["--bank-reports", "1/2", "--no-directory", "--json"]
+    printed = json.loads(CliRunner().invoke(app(), arguments).stdout)
+    assert printed["cases"]["bank_report"] > 0
+    assert not (out / "directory.toml").exists()
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
+        ["--profile", "odd"],
+        ["--bank-reports", "2"],
+        ["--bank-reports", "x"],
         ["--rate", "check=2"],
         ["--rate", "check"],
         ["--rate", "check=1e999999999"],

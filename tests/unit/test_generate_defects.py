@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
 import pytest
-from feed_check import TruthRow, read_feed
+from feed_check import TruthRow, difference, groups, read_feed
 
+from reassoc.core.ach import read_ach
+from reassoc.core.bai2 import read_bai2
+from reassoc.core.directory import load_directory
 from reassoc.loadtest.dates import is_banking_day, to_days
-from reassoc.loadtest.defects import DEFECTS, RATE_UNIT, plan_rates
+from reassoc.loadtest.defects import DEFECTS, PROFILES, RATE_UNIT, plan_rates
 from reassoc.loadtest.feed import FeedOptions, generate_feed
 
 NAMES = [defect.name for defect in DEFECTS]
 
 
-def make(root: Path, case: str, payments: int = 40) -> list[TruthRow]:
-    options = FeedOptions(payments=payments, seed=21, claims=3, rates_ppm={case: RATE_UNIT})
+CASES = {defect.name: defect for defect in DEFECTS}
+OTHER_AMOUNT = ("amount_variance", "variance_")
+UNBALANCED = ("invalid_unbalanced", "negative_total")
+
+
+def make(root: Path, case: str, payments: int = 40, directory: bool = True) -> list[TruthRow]:
+    if CASES[case].spares > 10:
+        payments = 4
+    options = FeedOptions(
+        payments=payments, seed=21, claims=3, rates_ppm={case: RATE_UNIT}, directory=directory
+    )
     generate_feed(root / "feed", options)
     return read_feed(root / "feed")
 
@@ -38,12 +49,105 @@ def test_case_at_rate_one_is_everywhere_and_balances(tmp_path: Path, case: str) 
     for row in rows:
         if row.remittance is not None:
             assert row.remittance.count_right == (case != "invalid_segment_count")
-            assert row.remittance.balanced == (case != "invalid_unbalanced")
+            assert row.remittance.balanced == (case not in UNBALANCED)
             assert all(claim.balanced for claim in row.remittance.claims())
-        if row.remittance is not None and row.entry is not None:
-            same = row.remittance.paid == row.entry.amount
-            assert same == (case != "amount_variance")
-            assert bare(trace_of(row.entry.text)).startswith(bare(row.remittance.get("TRN")[2]))
+    for group in groups(rows):
+        assert (difference(group) == 0) == (not case.startswith(OTHER_AMOUNT))
+        assert len({row.expect for row in group}) == 1
+    expects = {row.expect for row in rows}
+    assert CASES[case].expect in expects
+    assert expects <= {CASES[case].expect, "auto", "none"}
+
+
+@pytest.mark.parametrize(
+    ("case", "expect"),
+    [
+        ("aggregator_aliased", "review"),
+        ("aggregator_two_plans", "review"),
+        ("check_listed", "review"),
+        ("check_reported", "review"),
+        ("payee_unknown", "auto"),
+        ("bulk_npi_shared_trace", "auto"),
+    ],
+)
+def test_without_a_directory_less_can_be_known(tmp_path: Path, case: str, expect: str) -> None:
+    rows = make(tmp_path, case, directory=False)
+    assert {row.expect for row in rows} - {"none"} == {expect}
+    assert not (tmp_path / "feed" / "directory.toml").exists()
+
+
+def test_returns_name_the_entry_that_came_back(tmp_path: Path) -> None:
+    rows = make(tmp_path, "return_contested")
+    forms = [row.entry.addenda[0] for row in rows if row.entry and row.entry.addenda]
+    originals = {
+        row.entry.record[79:]: row.entry for row in rows if row.expect == "unmatched" and row.entry
+    }
+    returns = {
+        row.entry.record[79:]: row.entry for row in rows if row.entry and row.entry.record[2] == "1"
+    }
+    assert {form[3:6] for form in forms if form[1:3] == "99"} >= {"R03", "R73"}
+    for entry in returns.values():
+        record, original = entry.addenda[0], originals[entry.addenda[0][6:21]]
+        assert entry.amount == original.amount
+        assert record[27:35] == original.record[3:11]
+        goes_back = record[3:6] in ("R03", "R73")
+        other_bank = original.record[79:87] if goes_back else original.record[3:11]
+        assert entry.record[3:11] == other_bank
+        if record[3:6] != "R03":
+            assert record[38:53] in returns
+        if record[3:6] == "R73":
+            assert record[58:73] in returns
+
+
+def test_reversals_take_back_the_whole_amount(tmp_path: Path) -> None:
+    rows = make(tmp_path, "reversed")
+    for first, second in zip(rows[::2], rows[1::2], strict=True):
+        assert first.entry is not None
+        assert second.entry is not None
+        assert second.entry.batch[53:63].strip() == "REVERSAL"
+        assert second.entry.record[1:3] == "27"
+        assert second.entry.record[3:39] == first.entry.record[3:39]
+        assert second.entry.batch[40:50] == first.entry.batch[40:50]
+        assert second.entry.record[79:] != first.entry.record[79:]
+
+
+def test_bank_reports_repeat_entries_and_themselves(tmp_path: Path) -> None:
+    options = FeedOptions(payments=300, seed=5, claims=1, reported_per_mille=1000)
+    generate_feed(tmp_path / "feed", options)
+    rows = read_feed(tmp_path / "feed")
+    lines = [row.line for row in rows if row.line is not None]
+    entries = [row.entry for row in rows if row.entry is not None]
+    previous = [line for line in lines if line.modifier == "2"]
+    same_day = [line for line in lines if line.modifier == "3"]
+    assert len(previous) == len(entries)
+    assert 0 < len(same_day) < len(previous)
+    keys = {(line.fields[4], line.amount, line.account) for line in previous}
+    assert {(line.fields[4], line.amount, line.account) for line in same_day} <= keys
+    assert len({line.fields[4] for line in previous}) == len(previous)
+    assert sum(line.amount for line in previous) == sum(entry.amount for entry in entries)
+    assert {row.expect for row in rows if row.line is not None} == {"none"}
+
+
+@pytest.mark.parametrize("name", ["default", "adversarial"])
+def test_profiles_balance_by_every_case(tmp_path: Path, name: str) -> None:
+    options = FeedOptions(payments=1500, seed=4, claims=1.2, profile=name)
+    summary = generate_feed(tmp_path / "feed", options)
+    rows = read_feed(tmp_path / "feed")
+    assert sum(summary.cases.values()) == len(rows)
+    differing = {group[0].case for group in groups(rows) if difference(group)}
+    assert all(case.startswith(OTHER_AMOUNT) for case in differing)
+    for path in sorted((tmp_path / "feed").rglob("*.ach")):
+        found = read_ach(path.read_bytes())
+        assert len(found.findings) == len(found.remittances.findings) == 0
+    for path in sorted((tmp_path / "feed").rglob("*.bai2")):
+        assert len(read_bai2(path.read_bytes()).findings) == 0
+    load_directory((tmp_path / "feed" / "directory.toml").read_text())
+
+
+def test_every_numbered_edge_case_has_a_case() -> None:
+    numbers = {defect.section for defect in DEFECTS} - {""}
+    # 21 is any pair, in whichever order it is read; 28 is any CTX.
+    assert numbers == {str(number) for number in range(1, 31)} - {"21", "28"}
 
 
 @pytest.mark.parametrize(
@@ -166,21 +270,20 @@ def test_settlement_may_be_blank(tmp_path: Path) -> None:
 
 
 def test_default_rates_show_every_case(tmp_path: Path) -> None:
-    options = FeedOptions(payments=4000, seed=8, claims=1, defects=True)
+    options = FeedOptions(payments=8000, seed=8, claims=1, defects=True)
     summary = generate_feed(tmp_path / "feed", options)
-    assert set(summary.cases) == {*NAMES, "clean", "ctx"}
-    assert summary.cases["clean"] > 2500
+    assert set(summary.cases) == {*PROFILES["default"], "clean", "ctx", "bank_report"}
+    assert summary.cases["clean"] > 4500
 
 
 def test_named_rates_are_kept_and_the_others_give_way() -> None:
-    only = plan_rates(False, {"check": 250_000})
+    only = plan_rates("clean", {"check": 250_000})
     assert sum(only) == only[NAMES.index("check")] == 250_000
-    both = plan_rates(True, {"check": 990_000})
+    both = plan_rates("default", {"check": 990_000})
     assert both[NAMES.index("check")] == 990_000
     assert 0 < both[NAMES.index("zero_pay")] < 15_000
     assert sum(both) <= RATE_UNIT
-    assert sum(plan_rates(True, {"check": RATE_UNIT})) == RATE_UNIT
-    defaults: Callable[[str], int] = {
-        defect.name: defect.rate_ppm for defect in DEFECTS
-    }.__getitem__
-    assert plan_rates(True, {}) == tuple(defaults(name) for name in NAMES)
+    assert sum(plan_rates("default", {"check": RATE_UNIT})) == RATE_UNIT
+    defaults = PROFILES["default"]
+    assert plan_rates("default", {}) == tuple(defaults.get(name, 0) for name in NAMES)
+    assert sum(PROFILES["adversarial"].values()) < RATE_UNIT
