@@ -7,7 +7,7 @@ SHELL := /bin/bash
 # One build at a time: the words may be run side by side.
 BUILD_LOCK := flock build/lock
 
-.PHONY: help demo test lint type bench fuzz sanitize dist build dev clean
+.PHONY: help demo test score lint type bench fuzz sanitize dist build dev clean
 
 help:            ## list the words
 	@grep -hE '^[a-z]+: .*##|^[a-z]+:  *##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -59,15 +59,28 @@ bench: $(VENV)/bench-tools     ## the benches; each asserts the answer it timed
 		--benchmark-columns=min,median,max,rounds --benchmark-json=../build/bench/last.json
 	$(BIN)/python bench/report.py build/bench/last.json
 
+# Seeds of each of the two profiles, and payments of each feed; a feed is removed once it is scored.
+SCORE_SEEDS ?= 10
+SCORE_PAYMENTS ?= 100000
+
+score: $(VENV)/installed     ## generated feeds matched and held against their truth; fails where money could go wrong
+	$(BIN)/python -m reassoc.loadtest.scoring_run --seeds $(SCORE_SEEDS) --payments $(SCORE_PAYMENTS) --claims 1.2 --work build/score
+
 DEMO_PAYMENTS ?= 2000
 demo: $(VENV)/installed     ## make a small feed, run the main job on it and show the result
 	rm -rf build/demo
 	mkdir -p build/demo
 	$(BIN)/reassoc generate --out build/demo/feed --payments $(DEMO_PAYMENTS) --seed 7 --defects
-	$(BIN)/reassoc match build/demo/feed --out build/demo/out --as-of 2026-03-31
+	$(BIN)/reassoc match build/demo/feed --directory build/demo/feed/directory.toml --out build/demo/out --as-of 2026-03-31
 	@echo
 	@head -n 4 build/demo/out/matches.csv
-	@echo "... the rest of it lies in build/demo/out: matches.csv, remittances.csv, payments.csv, findings.csv, released/"
+	@echo "... the rest of it lies in build/demo/out: matches.csv, remittances.csv, payments.csv, links.csv, findings.csv, released/"
+	@echo
+	@echo "One of the matches that wait for a person:"
+	@$(BIN)/reassoc explain build/demo/out $$(grep -m1 ',review,' build/demo/out/matches.csv | cut -c1-16)
+	@echo
+	@echo "The result held against the truth of the feed (reassoc score build/demo/out build/demo/feed):"
+	@$(BIN)/reassoc score build/demo/out build/demo/feed | sed -n '/^By tier/,/^total/p;/^Shares/,$$p'
 
 dist: $(VENV)/installed     ## source distribution and wheel
 	$(BIN)/python -m pip install --quiet build
