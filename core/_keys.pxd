@@ -135,5 +135,5 @@ cdef object check_rows(size_t have, size_t want)
 cdef class Items:
     cdef item_set c
     cdef object memory
-    cdef readonly object keys, usable, payer, payer_group
+    cdef readonly object keys, usable, payer, payer_group, payer_table
     cdef readonly object digests, offsets, holds

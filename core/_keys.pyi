@@ -58,6 +58,7 @@ class Items:
     usable: _U8
     payer: _U32
     payer_group: _U32
+    payer_table: PayerTable
     def __init__(
         self,
         source: _U8,

@@ -254,6 +254,7 @@ cdef class Items:
     keys : uint64[n]      hash of N4 and P2
     usable : uint8[n]     USABLE_TRACE (N3 is not empty) and USABLE_PAYER
     payer, payer_group : uint32[n]   P1 and P2 numbers, 0 for unknown
+    payer_table : PayerTable         as given
 
     O(bytes of traces and payers); releases the GIL. 81 bytes a row.
     """
@@ -286,6 +287,7 @@ cdef class Items:
         self.c.items = <match_item *>((address + 63) & ~<uintptr_t>63)
         self.keys, self.usable = np.empty(rows, np.uint64), np.empty(rows, np.uint8)
         self.payer, self.payer_group = np.empty(rows, np.uint32), np.empty(rows, np.uint32)
+        self.payer_table = payers
         self.c.rows = rows
         self.digests, self.offsets = np.asarray(digests), np.asarray(offsets)
         self.holds = np.asarray(holds)

@@ -123,6 +123,7 @@ class Directory:
             _check_payee(f"payees[{place}]", payee)
         for place, payer in enumerate(self.payers):
             _check_payer(f"payers[{place}]", payer)
+        _check_owners(self.payers)
         self.tenants = tuple(dict.fromkeys([DEFAULT_TENANT, *(p.tenant for p in self.payees)]))
         self.accounts = self._holders("accounts", _accounts_of)
         self.account_numbers = self._holders("account_numbers", _account_numbers_of)
@@ -233,6 +234,63 @@ def _check_payer(where: str, payer: Payer) -> None:
                 f"{where}.names[{place}] must have 1 to {IDENTIFIER_BYTES_MAX} letters and digits"
             )
     _check_accounts(where, payer, payer.accounts)
+
+
+def _check_owners(payers: Sequence[Payer]) -> None:
+    """What means a payer means one at a time. A plan may be an entry of its own, beside standing in
+    its aggregator's."""
+    for key, forms_of in _PAYER_KEYS.items():
+        held: dict[bytes | str, list[tuple[int, int, int, int]]] = {}
+        for entry, payer in enumerate(payers):
+            for place, (form, first, last) in enumerate(forms_of(payer)):
+                held.setdefault(form, []).append((first, last, entry, place))
+        for spans in held.values():
+            clash = _clash(sorted(spans)) if len(spans) > 1 else None
+            if clash is not None:
+                entry, place, other = clash
+                raise DirectoryError(
+                    f"payers[{entry}].{key}[{place}] is also one of payers[{other}] at the same"
+                    " time"
+                )
+
+
+def _clash(spans: list[tuple[int, int, int, int]]) -> tuple[int, int, int] | None:
+    """(entry, place, other entry) of two entries whose days overlap; spans by their first day."""
+    latest: dict[int, int] = {}  # entry -> last day, of the two that end last
+    for first, last, entry, place in spans:
+        for other, end in latest.items():
+            if other != entry and end >= first:
+                return entry, place, other
+        latest[entry] = max(last, latest.get(entry, last))
+        if len(latest) > 2:
+            del latest[min(latest, key=lambda each: latest[each])]
+    return None
+
+
+def _days_of_values(
+    payer: Payer, forms: Iterable[bytes | str]
+) -> Iterator[tuple[bytes | str, int, int]]:
+    days = days_of(payer)
+    for form in forms:
+        yield form, *days
+
+
+def _payer_accounts(payer: Payer) -> Iterator[tuple[bytes | str, int, int]]:
+    for account in payer.accounts:
+        number = plain(account.account).lstrip("0")
+        yield plain(account.routing) + number, *days_of(payer, account)
+
+
+_PAYER_KEYS: dict[str, Callable[[Payer], Iterator[tuple[bytes | str, int, int]]]] = {
+    "ids": lambda payer: _days_of_values(payer, map(_payer_form, payer.ids)),
+    "plans": lambda payer: _days_of_values(payer, map(_payer_form, payer.plans)),
+    "names": lambda payer: _days_of_values(payer, map(plain, payer.names)),
+    "accounts": _payer_accounts,
+}
+
+
+def _payer_form(value: str) -> bytes:
+    return _keys.payer_form_of(value.encode())
 
 
 def _check_days(where: str, span: Payee | Payer | Account) -> None:

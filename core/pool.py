@@ -115,18 +115,19 @@ def _take(pool: C, rows: Rows) -> C:
 class RemittanceColumns(_Columns):
     """835s, one row a transaction set. Field sources: see `_tables_835.h`.
 
-    paid_cents is BPR02, effective_date BPR16 (days, DATE_NONE), payment_method BPR04, handling
-    BPR01, currency CUR02 (empty is USD), credit_debit BPR03. body_hash is 0 where it is not known.
-    valid is the final verdict: transaction, group and interchange. payment_row is the row of the
-    payment whose CTX entry carried the 835, -1 for none. payee_entity_qualifier is N103 of the
-    payee (XX NPI, FI TIN), payer_bank and payer_account BPR07 and BPR09. adjustments holds the PLBs
-    as packed ADJUSTMENT records, see `adjustments_of`.
+    payer_id is TRN03, originator BPR10, paid_cents BPR02, effective_date BPR16 (days, DATE_NONE),
+    payment_method BPR04, handling BPR01, currency CUR02 (empty is USD), credit_debit BPR03.
+    body_hash is 0 where it is not known. valid is the final verdict: transaction, group and
+    interchange. payment_row is the row of the payment whose CTX entry carried the 835, -1 for none.
+    payee_entity_qualifier is N103 of the payee (XX NPI, FI TIN), payer_bank and payer_account BPR07
+    and BPR09. adjustments holds the PLBs as packed ADJUSTMENT records, see `adjustments_of`.
     """
 
     id_digest: npt.NDArray[np.uint64]
     id_offset: npt.NDArray[np.int64]
     trace: TextColumn
     payer_id: TextColumn
+    originator: TextColumn
     paid_cents: npt.NDArray[np.int64]
     effective_date: npt.NDArray[np.int32]
     payment_method: npt.NDArray[np.bytes_]
@@ -197,6 +198,7 @@ class RemittanceColumns(_Columns):
             id_offset=offsets,
             trace=table.trace,
             payer_id=table.payer_id,
+            originator=table.originator,
             paid_cents=table.paid_cents,
             effective_date=table.effective_date,
             payment_method=table.payment_method,
@@ -355,6 +357,7 @@ _REMITTANCE_TYPES = {
     "id_offset": "i8",
     "trace": "text",
     "payer_id": "text",
+    "originator": "text",
     "paid_cents": "i8",
     "effective_date": "i4",
     "payment_method": "S4",

@@ -17,6 +17,7 @@ REMITTANCE: Mapping[str, Any] = {
     "id_offset": None,
     "trace": "0012345678",
     "payer_id": "1234567890",
+    "originator": "",
     "paid_cents": 120000,
     "effective_date": DAY,
     "payment_method": "ACH",

@@ -10,21 +10,31 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
 from reassoc.core import _keys
-from reassoc.core.directory import Directory, days_of
+from reassoc.core.columns import TextColumn
+from reassoc.core.directory import Directory, Payer, days_of, plain
 from reassoc.core.errors import DirectoryError
 from reassoc.core.matching.holders import DAY_FIRST, DAY_LAST
 from reassoc.core.policy import Policy, longest_first
+from reassoc.core.pool import PaymentColumns, RemittanceColumns, text_parts
+
+Step = tuple[int, bool, npt.NDArray[np.uint8], npt.NDArray[np.uint32]]
 
 
 class _Member(NamedTuple):
-    """One identifier of one entry, and the days on which it is."""
+    """One form of one entry, and the days on which it is."""
 
     form: bytes
     start: int
     stop: int
     entry: int
-    key: str
+
+    @property
+    def is_undated(self) -> bool:
+        return self.start == DAY_FIRST and self.stop == DAY_LAST
 
 
 def rules(
@@ -33,39 +43,78 @@ def rules(
     """The payers in normal form: who is one payer (P2), who is nobody, and the affixes of each.
 
     Set 0 of the affixes is empty, so that payers without any take the short way. Raises
-    DirectoryError where the directory lists an identifier that the policy ignores.
+    DirectoryError where the directory lists an identifier that the policy ignores. O(identifiers).
     """
+    directory = directory or Directory()
     ignored = [_keys.payer_form_of(value.encode()) for value in policy.ignored_payer_ids]
-    members = [*_of_policy(policy), *_of_directory(directory, len(policy.payers))]
-    _refuse_ignored(members, {*ignored})
+    members = [*_of_policy(policy), *_of_directory(directory, len(policy.payers), {*ignored})]
     group_of = _groups(members)
-    sets = _AffixSets(policy)
-    forms: dict[int, list[bytes]] = defaultdict(list)
-    for member in members:
-        forms[group_of[member.entry]].append(member.form)
-    return (
-        _keys.PayerTable(
-            [(values, sets.of(group, group_of)) for group, values in forms.items()],
-            ignored,
-            sets.common,
-        ),
-        _keys.Affixes(sets.sets),
+    sets = _AffixSets(policy, group_of)
+    members += _names_and_accounts(directory, len(policy.payers), group_of)
+    for entry in range(len(policy.payers) + len(directory.payers)):
+        group_of.setdefault(entry, entry)
+    places = {group: place for place, group in enumerate(dict.fromkeys(group_of.values()))}
+    forms: list[list[bytes]] = [[] for _ in places]
+    dated: list[tuple[bytes, int, int, int]] = []
+    for form, spans in _spans(members, group_of).items():
+        for start, stop, group in spans:
+            if start == DAY_FIRST and stop == DAY_LAST:
+                forms[places[group]].append(form)
+            else:
+                dated.append((form, start, stop, places[group]))
+    listed = [(values, sets.of(group)) for group, values in zip(places, forms, strict=True)]
+    return _keys.PayerTable(listed, ignored, sets.common, dated), _keys.Affixes(sets.sets)
+
+
+def remittance_steps(left: RemittanceColumns) -> list[Step]:
+    """What says who pays where TRN03 names nobody: BPR10, and a listed name (N1*PR)."""
+    return _steps(
+        (_keys.BY_ID, False, left.originator),
+        (_keys.BY_NAME, True, left.payer_name),
     )
+
+
+def payment_steps(right: PaymentColumns) -> list[Step]:
+    """The same for payments: the account that a check is drawn on, a listed company identifier, a
+    listed company name, and any company identifier."""
+    return _steps(
+        (_keys.BY_ACCOUNT, True, right.payer_account),
+        (_keys.BY_ID, True, right.company_id),
+        (_keys.BY_COMPANY, True, right.company_name),
+        (_keys.BY_ID, False, right.company_id),
+    )
+
+
+def opted_groups(policy: Policy, payers: _keys.PayerTable, tier: str) -> npt.NDArray[np.uint32]:
+    """uint32[k]: the payer groups (P2) whose rules let a tier match by itself."""
+    ids = [rule.ids[0] for rule in policy.payers if tier in rule.auto_tiers]
+    return np.unique(payers.groups(*text_parts(TextColumn.from_values(ids))))
+
+
+def _steps(*steps: tuple[int, bool, TextColumn]) -> list[Step]:
+    return [
+        (kind, listed_only, *text_parts(column))
+        for kind, listed_only, column in steps
+        if column.refs[:, 1].any()
+    ]
 
 
 class _AffixSets:
     """Numbered sets of affixes; 0 is the empty one."""
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: Policy, group_of: dict[int, int]) -> None:
         self.sets: list[tuple[list[bytes], list[bytes]]] = []
         self._policy = policy
+        self._own: dict[int, tuple[list[str], list[str]]] = defaultdict(lambda: ([], []))
+        for entry, rule in enumerate(policy.payers):
+            prefixes, suffixes = self._own[group_of[entry]]
+            prefixes += rule.trace_prefixes
+            suffixes += rule.trace_suffixes
         self.common = self._add((), ())
 
-    def of(self, group: int, group_of: dict[int, int]) -> int:
+    def of(self, group: int) -> int:
         """The set of a payer: that of every rule of the policy that it has."""
-        own = [rule for at, rule in enumerate(self._policy.payers) if group_of[at] == group]
-        prefixes = [value for rule in own for value in rule.trace_prefixes]
-        suffixes = [value for rule in own for value in rule.trace_suffixes]
+        prefixes, suffixes = self._own.get(group, ((), ()))
         return self._add(prefixes, suffixes) if prefixes or suffixes else self.common
 
     def _add(self, prefixes: Iterable[str], suffixes: Iterable[str]) -> int:
@@ -79,32 +128,73 @@ class _AffixSets:
         return len(self.sets)
 
 
+# ---- members of entries: rules of the policy first, then payers of the directory ----
+
+
 def _of_policy(policy: Policy) -> Iterator[_Member]:
     for entry, rule in enumerate(policy.payers):
-        for number, value in enumerate(rule.ids):
-            key = f"payers[{entry}].ids[{number}]"
-            yield _Member(_keys.payer_form_of(value.encode()), DAY_FIRST, DAY_LAST, entry, key)
+        for value in rule.ids:
+            yield _Member(_keys.payer_form_of(value.encode()), DAY_FIRST, DAY_LAST, entry)
 
 
-def _of_directory(directory: Directory | None, first_entry: int) -> Iterator[_Member]:
-    if directory is None:
-        return
+def _of_directory(directory: Directory, first_entry: int, ignored: set[bytes]) -> Iterator[_Member]:
     for place, payer in enumerate(directory.payers):
         for name, values in (("ids", payer.ids), ("plans", payer.plans)):
             for number, value in enumerate(values):
-                key = f"payers[{place}].{name}[{number}]"
                 form = _keys.payer_form_of(value.encode())
-                yield _Member(form, *days_of(payer), first_entry + place, key)
+                if form in ignored:
+                    raise DirectoryError(
+                        f"payers[{place}].{name}[{number}] is one of the policy's ignored_payer_ids"
+                    )
+                yield _Member(form, *days_of(payer), first_entry + place)
 
 
-def _refuse_ignored(members: list[_Member], ignored: set[bytes]) -> None:
-    for member in members:
-        if member.form in ignored:
-            raise DirectoryError(f"{member.key} is one of the policy's ignored_payer_ids")
+def _names_and_accounts(
+    directory: Directory, first_entry: int, group_of: dict[int, int]
+) -> list[_Member]:
+    """Forms that stand for a payer, but tie none together.
+
+    A company name that could be that of two payers, in full or cut, is nobody's.
+    """
+    members: list[_Member] = []
+    companies: dict[bytes, list[_Member]] = defaultdict(list)
+    for entry, payer in enumerate(directory.payers, first_entry):
+        for form in _names_of(payer):
+            members.append(_Member(form, *days_of(payer), entry))
+        for form in _companies_of(payer):
+            companies[form].append(_Member(form, *days_of(payer), entry))
+        for account in payer.accounts:
+            number = plain(account.account).lstrip("0")
+            form = _marked(_keys.BY_ACCOUNT, plain(account.routing) + number)
+            members.append(_Member(form, *days_of(payer, account), entry))
+    for found in companies.values():
+        if len({group_of.get(member.entry, member.entry) for member in found}) == 1:
+            members += found
+    return members
+
+
+def _names_of(payer: Payer) -> Iterator[bytes]:
+    for name in payer.names:
+        yield _marked(_keys.BY_NAME, plain(name))
+
+
+def _companies_of(payer: Payer) -> Iterator[bytes]:
+    for name in payer.names:
+        yield _marked(_keys.BY_COMPANY, plain(name))
+        cut = plain(name.strip()[: _keys.COMPANY_NAME_BYTES])
+        if cut:
+            yield _marked(_keys.BY_COMPANY, cut)
+
+
+def _marked(kind: int, form: str) -> bytes:
+    return bytes([kind]) + form.encode()
+
+
+# ---- who is one ----
 
 
 def _groups(members: list[_Member]) -> dict[int, int]:
-    """The lowest entry of each entry's payer: entries that share a form at the same time are one."""
+    """The lowest entry of each entry's payer: those that share a form at the same time are one."""
     parent: dict[int, int] = {member.entry: member.entry for member in members}
 
     def root(entry: int) -> int:
@@ -114,7 +204,7 @@ def _groups(members: list[_Member]) -> dict[int, int]:
         return entry
 
     last: dict[bytes, _Member] = {}  # of those seen so far, the one that ends last
-    for member in sorted(members, key=lambda each: (each.form, each.start, each.entry)):
+    for member in sorted(members):
         before = last.get(member.form)
         if before is not None and before.stop >= member.start:
             one, other = sorted((root(before.entry), root(member.entry)))
@@ -122,3 +212,18 @@ def _groups(members: list[_Member]) -> dict[int, int]:
         if before is None or member.stop > before.stop:
             last[member.form] = member
     return {entry: root(entry) for entry in parent}
+
+
+def _spans(
+    members: list[_Member], group_of: dict[int, int]
+) -> dict[bytes, list[tuple[int, int, int]]]:
+    """(first day, last day, group) of each form, in spans that do not overlap: members that do are
+    of one group. Forms stand in the order of their members."""
+    spans: dict[bytes, list[tuple[int, int, int]]] = {member.form: [] for member in members}
+    for form, start, stop, entry in sorted(members):
+        known, group = spans[form], group_of[entry]
+        if known and known[-1][2] == group and start <= known[-1][1] + 1:
+            known[-1] = (known[-1][0], max(stop, known[-1][1]), group)
+        else:
+            known.append((start, stop, group))
+    return spans
