@@ -1,0 +1,637 @@
+"""Lockbox lists as columns: every bank has a form of its own, so a layout says what is where.
+
+A list is rows of delimited fields (csv) or of fields at fixed places (fixed). Rows are details
+(one check each), headers whose values hold for the details behind them, totals that are checked,
+or nothing. What is wrong with a row is a finding and costs only that row. docs/LOCKBOX.md shows
+layouts.
+"""
+
+from __future__ import annotations
+
+import csv
+import fnmatch
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+import numpy as np
+
+from reassoc.core._lockbox_values import AmountForm, DateForm
+from reassoc.core.ach import EntryKind
+from reassoc.core.bank_lines import routing_of
+from reassoc.core.columns import DATE_NONE, Column, Table, TextColumn
+from reassoc.core.errors import (
+    FindingCode,
+    LayoutError,
+    LimitError,
+    ParseError,
+    describe,
+    severity,
+)
+from reassoc.core.pool import PaymentColumns
+from reassoc.core.statuses import PaymentSource
+from reassoc.core.windows import Buffer, bytes_view
+
+LOCKBOX_BYTES_MAX = 512 << 20
+"""Bytes of one list: it is read whole."""
+LINE_BYTES_MAX = 64 << 10
+"""Bytes of one line; a longer one is a broken row."""
+HEAD_BYTES_MAX = 4096
+"""Bytes of the first line that `first_line` looks at."""
+FIELDS_MAX = 1000
+"""Columns of a row, and bytes of a fixed record."""
+
+
+class Place(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where a field stands, exactly one of: column, the name in the header row or the number from
+    1; start and length, in bytes from 1; value, for all rows."""
+
+    column: int | str | None = None
+    start: int | None = None
+    length: int | None = None
+    value: str | None = None
+
+
+class AmountPlace(Place, frozen=True, kw_only=True):
+    """An amount. form: "decimal" is 1,234.56 or 1234; "implied" is digits of which the last
+    `decimals` are behind the point: 2 for cents, 0 for whole dollars."""
+
+    form: Literal["decimal", "implied"] = "decimal"
+    decimals: int = 2
+
+
+class DatePlace(Place, frozen=True, kw_only=True):
+    """A date. format: YYYY or YY, MM or M, DD or D, and what stands between them."""
+
+    format: str = "YYYYMMDD"
+
+
+class Fields(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a row says.
+
+    check_number, amount, deposit_date
+    deposit : number of the deposit or batch that the check is part of
+    payer_id, payer_name, payer_routing, payer_account : who drew the check
+    payee_routing, payee_account : where it was paid in
+    trace : number that the remitter gave, for money that is no check
+    """
+
+    check_number: Place | None = None
+    amount: AmountPlace | None = None
+    deposit_date: DatePlace | None = None
+    deposit: Place | None = None
+    payer_id: Place | None = None
+    payer_name: Place | None = None
+    payer_routing: Place | None = None
+    payer_account: Place | None = None
+    payee_routing: Place | None = None
+    payee_account: Place | None = None
+    trace: Place | None = None
+
+
+class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Rows whose fields hold for the details behind them, until the next row of the same kind."""
+
+    types: tuple[str, ...]
+    fields: Fields
+
+
+class Totals(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Rows that say how many details there are and what they come to: in the whole list, or since
+    the last row of this kind (batch)."""
+
+    types: tuple[str, ...]
+    scope: Literal["file", "batch"] = "file"
+    count: Place | None = None
+    amount: AmountPlace | None = None
+
+
+class Recognise(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Which files have this layout. names : patterns such as "LBX*.csv", any of them; first_line :
+    a regular expression found in the first line. Where both are given, both must hold."""
+
+    names: tuple[str, ...] = ()
+    first_line: str = ""
+
+
+class LockboxLayout(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How one bank writes its lists.
+
+    name : for people
+    format : "csv" or "fixed"
+    source : what the money is: "check", "ach" or "wire"
+    encoding : of its texts
+    delimiter, quote : of csv; quote may be empty    header_rows : rows before the data; the last
+        of them names the columns
+    record_bytes : of fixed, where records are not lines
+    record_type : where the kind of a row stands; without it all rows are details
+    detail_types, skipped_types : kinds of rows; headers and totals have their own
+
+    Raises LayoutError naming the key.
+    """
+
+    name: str
+    format: Literal["csv", "fixed"]
+    recognise: Recognise
+    fields: Fields
+    source: Literal["check", "ach", "wire"] = "check"
+    encoding: Literal["utf-8", "latin-1", "cp1252"] = "utf-8"
+    delimiter: str = ","
+    quote: str = '"'
+    header_rows: int = 0
+    record_bytes: int = 0
+    record_type: Place | None = None
+    detail_types: tuple[str, ...] = ()
+    skipped_types: tuple[str, ...] = ()
+    headers: tuple[Header, ...] = ()
+    totals: tuple[Totals, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.recognise.names and not self.recognise.first_line:
+            raise LayoutError("recognise must have names or first_line")
+        try:
+            re.compile(self.recognise.first_line)
+        except re.error as error:
+            raise LayoutError(f"recognise.first_line is no regular expression: {error}") from error
+        if len(self.delimiter) != 1 or len(self.quote) > 1:
+            raise LayoutError("delimiter must be one character, quote one or none")
+        if not 0 <= self.header_rows <= 100:
+            raise LayoutError("header_rows must be from 0 to 100")
+        if not 0 <= self.record_bytes <= FIELDS_MAX:
+            raise LayoutError(f"record_bytes must be from 0 to {FIELDS_MAX}")
+        if self.fields.amount is None:
+            raise LayoutError("fields.amount is missing: without it nothing can be matched")
+        if self.record_type is None and (self.detail_types or self.headers or self.totals):
+            raise LayoutError("record_type is missing: it says which rows are of which type")
+        if self.record_type is not None and not self.detail_types:
+            raise LayoutError("detail_types is missing: it says which rows are checks")
+        self._check_types()
+        for key, place in self._places():
+            _check_place(key, place, self.format, self.header_rows)
+
+    def _check_types(self) -> None:
+        owners: dict[str, str] = {}
+        kinds = [("detail_types", self.detail_types), ("skipped_types", self.skipped_types)]
+        kinds += [(f"headers[{i}].types", one.types) for i, one in enumerate(self.headers)]
+        kinds += [(f"totals[{i}].types", one.types) for i, one in enumerate(self.totals)]
+        for key, types in kinds:
+            for kind in types:
+                if owners.setdefault(kind, key) != key:
+                    raise LayoutError(f"{key} has a type that {owners[kind]} has too")
+
+    def _places(self) -> Iterator[tuple[str, Place]]:
+        if self.record_type is not None:
+            yield "record_type", self.record_type
+        groups = [("fields", self.fields)]
+        groups += [(f"headers[{i}].fields", one.fields) for i, one in enumerate(self.headers)]
+        for key, fields in groups:
+            for name in fields.__struct_fields__:
+                if getattr(fields, name) is not None:
+                    yield f"{key}.{name}", getattr(fields, name)
+        for number, totals in enumerate(self.totals):
+            if totals.count is not None:
+                yield f"totals[{number}].count", totals.count
+            if totals.amount is not None:
+                yield f"totals[{number}].amount", totals.amount
+
+    def fits(self, name: str, head: bytes) -> bool:
+        """Whether a file of this name (its last part counts) that begins so has this layout."""
+        base = name.replace("!", "/").rsplit("/", 1)[-1].lower()
+        names, first_line = self.recognise.names, self.recognise.first_line
+        if names and not any(fnmatch.fnmatchcase(base, glob.lower()) for glob in names):
+            return False
+        line = head.removeprefix(_BOM).lstrip(b"\r\n")[:HEAD_BYTES_MAX]
+        first = re.split(rb"[\r\n]", line, maxsplit=1)[0].decode("latin-1")
+        return not first_line or re.search(first_line, first) is not None
+
+
+_BOM = b"\xef\xbb\xbf"
+
+
+def _check_place(key: str, place: Place, form: str, header_rows: int) -> None:
+    given = [place.column is not None, place.start is not None, place.value is not None]
+    if sum(given) != 1:
+        raise LayoutError(f"{key} must have exactly one of column, start with length, and value")
+    if (place.start is None) != (place.length is None):
+        raise LayoutError(f"{key} must have both start and length, or none of them")
+    if place.column is not None and form == "fixed":
+        raise LayoutError(f"{key}.column says nothing in a fixed layout: use start and length")
+    if place.start is not None and form == "csv":
+        raise LayoutError(f"{key}.start says nothing in a csv layout: use column")
+    if isinstance(place.column, str) and not header_rows:
+        raise LayoutError(f"{key}.column is a name, but header_rows is 0")
+    if isinstance(place.column, int) and not 1 <= place.column <= FIELDS_MAX:
+        raise LayoutError(f"{key}.column must be from 1 to {FIELDS_MAX}")
+    start, length = place.start or 1, place.length or 1
+    if start < 1 or length < 1 or start + length > LINE_BYTES_MAX:
+        raise LayoutError(f"{key} must lie within LINE_BYTES_MAX ({LINE_BYTES_MAX} bytes)")
+    try:
+        if isinstance(place, AmountPlace):
+            AmountForm(place.form, place.decimals)
+        elif isinstance(place, DatePlace):
+            DateForm(place.format)
+    except ValueError as error:
+        raise LayoutError(f"{key}.{error}") from error
+
+
+# ---- reading ----
+
+_TEXTS = (
+    "check_number",
+    "deposit",
+    "payer_id",
+    "payer_name",
+    "payer_routing",
+    "payer_account",
+    "payee_account",
+    "trace",
+)
+_ITEM_COLUMNS = (
+    ("offset", "int64", "<i8", "byte of the row"),
+    ("row_number", "uint32", "<u4", "1-based number of the row in the list"),
+    ("amount_cents", "cents", "<i8", "0 and not valid where it is no amount"),
+    ("deposit_date", "date", "<i4", "when it was paid in"),
+    ("payee_routing", "int32", "<i4", "9 digits with a right check digit; -1 for none"),
+    ("valid", "flag", "|b1", "no finding of severity error about the row or its totals"),
+)
+_FINDING_COLUMNS = (
+    ("code", "uint16", "<u2", "errors.FindingCode"),
+    ("file_offset", "int64", "<i8", "byte of the row"),
+    ("record_number", "uint32", "<u4", "1-based number of the row in the list"),
+    ("item", "row", "<i4", "row in items, -1 for none"),
+    ("severity", "uint8", "|u1", "errors.Severity: 0 info, 1 warning, 2 error"),
+)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class LockboxList:
+    """A list that was read: items (details, row k is data row k) and findings."""
+
+    layout: LockboxLayout
+    items: Table
+    findings: Table
+
+    def message(self, finding: int) -> str:
+        """One finding as text: code, place, what is wrong. It holds no value of the list."""
+        row = self.findings.row(finding)
+        code = FindingCode(row["code"])
+        place = f"byte {row['file_offset']}, row {row['record_number']}"
+        return f"{code.name} at {place}: {describe(code)}"
+
+    def __repr__(self) -> str:
+        return f"<LockboxList: {len(self.items)} items, {len(self.findings)} findings>"
+
+
+class _Row(NamedTuple):
+    """A row of a list; fields as text, None where it cannot be parted."""
+
+    offset: int
+    number: int
+    fields: list[str] | None
+    is_legible: bool
+
+
+@dataclass(slots=True)
+class _Rows:
+    """Columns of the items and findings, as lists."""
+
+    numbers: dict[str, list[Any]] = field(
+        default_factory=lambda: {name: [] for name, *_ in _ITEM_COLUMNS}
+    )
+    texts: dict[str, list[str]] = field(default_factory=lambda: {name: [] for name in _TEXTS})
+    findings: list[tuple[FindingCode, int, int, int]] = field(default_factory=list)
+
+
+def read_lockbox(buffer: Buffer, layout: LockboxLayout) -> LockboxList:
+    """Read a list by its layout.
+
+    Raises ParseError LOCKBOX_NO_ROWS where no detail was found, LOCKBOX_COLUMN_MISSING where the
+    header row lacks a column, LimitError for more than LOCKBOX_BYTES_MAX. O(n).
+    """
+    view = bytes_view(buffer)
+    if len(view) > LOCKBOX_BYTES_MAX:
+        raise LimitError(
+            f"LOCKBOX_BYTES_MAX: a list of {len(view)} bytes is too large; split it by its deposits"
+        )
+    rows = _Reader(layout, bytes(view)).read()
+    count = len(rows.numbers["offset"])
+    if not count:
+        raise ParseError(
+            FindingCode.LOCKBOX_NO_ROWS, 0, f"no row of this layout in {len(view)} bytes"
+        )
+    columns: dict[str, Column | TextColumn] = {
+        name: np.array(rows.numbers[name], dtype) for name, _, dtype, _ in _ITEM_COLUMNS
+    }
+    columns |= {name: TextColumn.from_values(rows.texts[name]) for name in _TEXTS}
+    kinds = {name: kind for name, kind, *_ in _ITEM_COLUMNS} | dict.fromkeys(_TEXTS, "text")
+    docs = {name: doc for name, *_, doc in _ITEM_COLUMNS} | dict.fromkeys(_TEXTS, "see Fields")
+    return LockboxList(layout, Table("items", columns, kinds, docs), _findings(rows))
+
+
+def _findings(rows: _Rows) -> Table:
+    found = [(*row, severity(row[0])) for row in rows.findings]
+    cells = list(zip(*found, strict=True)) if found else [()] * len(_FINDING_COLUMNS)
+    columns: dict[str, Column | TextColumn] = {
+        name: np.array(values, dtype)
+        for (name, _, dtype, _), values in zip(_FINDING_COLUMNS, cells, strict=True)
+    }
+    kinds = {name: kind for name, kind, *_ in _FINDING_COLUMNS}
+    return Table("findings", columns, kinds, {name: doc for name, *_, doc in _FINDING_COLUMNS})
+
+
+class _Reader:
+    """Rows of a list by its layout."""
+
+    def __init__(self, layout: LockboxLayout, data: bytes) -> None:
+        self._layout = layout
+        self._data = data
+        self._rows = _Rows()
+        self._names: dict[str, int] = {}
+        self._carried: dict[str, str] = {}
+        self._batch_starts = [0] * len(layout.totals)
+        amount = layout.fields.amount
+        assert amount is not None
+        self._amount = AmountForm(amount.form, amount.decimals)
+        dates = [layout.fields, *(header.fields for header in layout.headers)]
+        places = [one.deposit_date for one in dates if one.deposit_date is not None]
+        self._dates = DateForm(places[0].format if places else "YYYYMMDD")
+        self._row = _Row(0, 0, [], True)
+
+    def read(self) -> _Rows:
+        layout = self._layout
+        for row in self._delimited() if layout.format == "csv" else self._fixed():
+            self._row = row
+            if not row.is_legible:
+                self._find(FindingCode.LOCKBOX_TEXT_BAD)
+            if row.number <= layout.header_rows:
+                if row.number == layout.header_rows and layout.format == "csv":
+                    self._read_names(row.fields or [])
+                continue
+            if row.fields is None:
+                self._find(FindingCode.LOCKBOX_ROW_BROKEN)
+            else:
+                self._read_row()
+        return self._rows
+
+    def _find(self, code: FindingCode, item: int = -1) -> None:
+        self._rows.findings.append((code, self._row.offset, self._row.number, item))
+
+    # ---- rows ----
+
+    def _lines(self) -> Iterator[tuple[int, bytes]]:
+        """Lines, or records of the stated length, with their offsets."""
+        data, size = self._data, self._layout.record_bytes
+        begin = len(_BOM) if data.startswith(_BOM) else 0
+        if self._layout.format == "fixed" and size:
+            for start in range(begin, len(data), size):
+                yield start, data[start : start + size]
+            return
+        for line in re.finditer(rb"[^\r\n\x1a]+", data[begin:]):
+            yield begin + line.start(), line[0]
+
+    def _text(self, line: bytes) -> tuple[str, bool]:
+        try:
+            return line.decode(self._layout.encoding), True
+        except UnicodeDecodeError:
+            return line.decode("latin-1"), False
+
+    def _fixed(self) -> Iterator[_Row]:
+        for number, (offset, line) in enumerate(self._lines(), 1):
+            if len(line) > LINE_BYTES_MAX:
+                yield _Row(offset, number, None, True)
+                continue
+            # One character a byte, so that places are bytes; the texts are decoded in `_value`.
+            yield _Row(offset, number, [line.decode("latin-1")], self._text(line)[1])
+
+    def _delimited(self) -> Iterator[_Row]:
+        lines = self._lines()
+        number = 0
+        for offset, line in lines:
+            number += 1
+            text, is_legible = self._text(line)
+            quote = self._layout.quote
+            if quote and text.count(quote) % 2:
+                # A quoted field goes on in the next line: one more, else the row is broken.
+                following = next(lines, None)
+                if following is not None:
+                    text += "\n" + self._text(following[1])[0]
+            if len(text) > LINE_BYTES_MAX or (quote and text.count(quote) % 2):
+                yield _Row(offset, number, None, is_legible)
+                continue
+            yield _Row(offset, number, self._parted(text), is_legible)
+
+    def _parted(self, text: str) -> list[str] | None:
+        layout = self._layout
+        try:
+            rows = csv.reader(
+                text.split("\n"),
+                delimiter=layout.delimiter,
+                quotechar=layout.quote or None,
+                quoting=csv.QUOTE_MINIMAL if layout.quote else csv.QUOTE_NONE,
+            )
+            fields = next(rows, [])
+        except (csv.Error, StopIteration):
+            return None
+        return fields if len(fields) <= FIELDS_MAX else None
+
+    def _read_names(self, names: list[str]) -> None:
+        self._names = {name.strip().lower(): place for place, name in enumerate(names)}
+        for key, place in self._layout._places():
+            if isinstance(place.column, str) and place.column.lower() not in self._names:
+                raise ParseError(
+                    FindingCode.LOCKBOX_COLUMN_MISSING,
+                    self._row.offset,
+                    f"the header does not have the column of {key}",
+                )
+
+    # ---- fields ----
+
+    def _value(self, place: Place | None) -> str | None:
+        """The field at a place, without blanks around it; None where the row ends before it."""
+        fields = self._row.fields
+        assert fields is not None
+        if place is None:
+            return ""
+        if place.value is not None:
+            return place.value
+        if place.column is not None:
+            column = (
+                self._names.get(place.column.lower(), FIELDS_MAX)
+                if isinstance(place.column, str)
+                else place.column - 1
+            )
+            return fields[column].strip() if column < len(fields) else None
+        assert place.start is not None
+        assert place.length is not None
+        line = fields[0]
+        if place.start > len(line):
+            return None
+        raw = line[place.start - 1 : place.start - 1 + place.length].encode("latin-1")
+        return self._text(raw)[0].strip()
+
+    def _read_row(self) -> None:
+        layout = self._layout
+        if layout.record_type is None:
+            self._read_detail()
+            return
+        kind = self._value(layout.record_type) or ""
+        if kind in layout.detail_types:
+            self._read_detail()
+            return
+        for header in layout.headers:
+            if kind in header.types:
+                self._carry(header)
+                return
+        for number, totals in enumerate(layout.totals):
+            if kind in totals.types:
+                self._check_totals(number, totals)
+                return
+        if kind not in layout.skipped_types:
+            self._find(FindingCode.LOCKBOX_RECORD_UNKNOWN)
+
+    def _carry(self, header: Header) -> None:
+        for name in header.fields.__struct_fields__:
+            place = getattr(header.fields, name)
+            if place is not None:
+                self._carried[name] = self._value(place) or ""
+
+    def _text_of(self, name: str, item: int) -> str:
+        place = getattr(self._layout.fields, name)
+        if place is None:
+            return self._carried.get(name, "")
+        value = self._value(place)
+        if value is None:
+            if name == "check_number":
+                self._find(FindingCode.LOCKBOX_ROW_SHORT, item)
+            return ""
+        return value
+
+    def _read_detail(self) -> None:
+        numbers, texts = self._rows.numbers, self._rows.texts
+        item = len(numbers["offset"])
+        errors = len(self._rows.findings)
+        cents = self._cents(item)
+        values = {name: self._text_of(name, item) for name in _TEXTS}
+        if self._layout.source == "check" and not values["check_number"]:
+            self._find(FindingCode.LOCKBOX_NUMBER_MISSING, item)
+        date = self._date(item)
+        routing = self._routing(item)
+        new = self._rows.findings[errors:]
+        is_valid = not any(severity(finding[0]) == 2 for finding in new)
+        row = (self._row.offset, self._row.number, cents, date, routing, is_valid)
+        for (name, *_), number in zip(_ITEM_COLUMNS, row, strict=True):
+            numbers[name].append(number)
+        for name, value in values.items():
+            texts[name].append(value)
+
+    def _cents(self, item: int) -> int:
+        value = self._value(self._layout.fields.amount)
+        if value is None:
+            self._find(FindingCode.LOCKBOX_ROW_SHORT, item)
+            return 0
+        cents = self._amount.cents(value)
+        if cents is None:
+            self._find(FindingCode.LOCKBOX_AMOUNT_BAD, item)
+            return 0
+        if cents < 0:
+            self._find(FindingCode.LOCKBOX_AMOUNT_NEGATIVE, item)
+        return cents
+
+    def _date(self, item: int) -> int:
+        value = self._text_of("deposit_date", item)
+        if not value:
+            return DATE_NONE
+        day = self._dates.days(value)
+        if day is None:
+            self._find(FindingCode.LOCKBOX_DATE_BAD, item)
+        return DATE_NONE if day is None else day
+
+    def _routing(self, item: int) -> int:
+        value = self._text_of("payee_routing", item)
+        routing = routing_of(value)
+        if value and routing < 0:
+            self._find(FindingCode.LOCKBOX_ROUTING_BAD, item)
+        return routing
+
+    # ---- totals ----
+
+    def _check_totals(self, number: int, totals: Totals) -> None:
+        """Compare a totals row with the details that it is about; what differs is not valid."""
+        numbers = self._rows.numbers
+        start = self._batch_starts[number] if totals.scope == "batch" else 0
+        cents = numbers["amount_cents"][start:]
+        errors = len(self._rows.findings)
+        if totals.count is not None:
+            value = self._value(totals.count) or ""
+            if not (value.isdecimal() and len(value) <= 12):
+                self._find(FindingCode.LOCKBOX_TOTAL_BAD)
+            elif int(value) != len(cents):
+                self._find(FindingCode.LOCKBOX_TOTAL_COUNT)
+        if totals.amount is not None:
+            form = AmountForm(totals.amount.form, totals.amount.decimals)
+            total = form.cents(self._value(totals.amount) or "")
+            if total is None:
+                self._find(FindingCode.LOCKBOX_TOTAL_BAD)
+            elif total != sum(cents):
+                self._find(FindingCode.LOCKBOX_TOTAL_AMOUNT)
+        if len(self._rows.findings) > errors:
+            numbers["valid"][start:] = [False] * len(cents)
+        self._batch_starts[number] = start + len(cents)
+
+
+# ---- as payments ----
+
+_SOURCES = {
+    "check": PaymentSource.CHECK,
+    "ach": PaymentSource.BANK_ACH,
+    "wire": PaymentSource.WIRE,
+}
+
+
+def payments(listed: LockboxList, digest: int = 0) -> PaymentColumns:
+    """The items of a list as payments, in order. digest : first 8 bytes of the file's digest.
+
+    trace is the check's number, for other money the remitter's; the deposit's date is the
+    settlement date, the drawer's bank and account payer_account. O(items).
+    """
+    items, source = listed.items, _SOURCES[listed.layout.source]
+    count = len(items)
+    is_check = source is PaymentSource.CHECK
+    first, second = (
+        (items.check_number, items.trace) if is_check else (items.trace, items.check_number)
+    )
+    empty = TextColumn(b"", np.zeros((count, 2), np.uint32))
+    columns: dict[str, Any] = {
+        name: empty if kind == "text" else np.zeros(count, kind)
+        for name, kind in PaymentColumns.types().items()
+    }
+    for name in ("odfi", "ach_trace", "original_trace", "original_rdfi", "return_trace", "report"):
+        columns[name] -= 1
+    columns["id_digest"] += np.uint64(digest)
+    columns["kind"] += np.uint8(EntryKind.CREDIT)
+    columns["source"] += np.uint8(source)
+    columns["effective_date"] += np.int32(DATE_NONE)
+    columns |= {
+        "id_offset": items.offset,
+        "trace": _joined(lambda one, other: one or other, first, second),
+        "payer_id": items.payer_id,
+        "company_name": items.payer_name,
+        "account": items.payee_account,
+        "amount_cents": items.amount_cents,
+        "settlement_date": items.deposit_date,
+        "rdfi_routing": items.payee_routing,
+        "deposit": items.deposit,
+        "payer_account": _joined(_digits, items.payer_routing, items.payer_account),
+        "valid": items.valid,
+    }
+    return PaymentColumns(**columns)
+
+
+def _joined(join: Callable[[str, str], str], one: TextColumn, other: TextColumn) -> TextColumn:
+    return TextColumn.from_values(join(a, b) for a, b in zip(one, other, strict=True))
+
+
+def _digits(routing: str, account: str) -> str:
+    return "".join(char for char in routing + account if char.isascii() and char.isdigit())
