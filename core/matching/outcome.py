@@ -84,6 +84,8 @@ def describe(state: State, kernel: _tiers.Matching, decided: Decided) -> dict[st
     settled = state.paid.funding >= Funding.SETTLED
     funded = settled[right]
     columns["reason"] = _reasons(state, columns, funded)
+    differences = _differences(state, columns)
+    _compare_sums(columns["tier"], differences, agreed, differed)
     return {
         **columns,
         "agreed": agreed,
@@ -91,7 +93,7 @@ def describe(state: State, kernel: _tiers.Matching, decided: Decided) -> dict[st
         "rewrites": rewrites,
         "days_apart": days_apart,
         "funded": funded,
-        "difference_cents": _differences(state, columns),
+        "difference_cents": differences,
     }
 
 
@@ -102,6 +104,19 @@ def _canonical_order(state: State, decided: Decided) -> npt.NDArray[np.int64] | 
     if ascending and ids_ascend(state.left.id_digest, state.left.id_offset):
         return None
     return pair_order(state.remittances.order[left], state.payments.order[decided.payment])
+
+
+def _compare_sums(
+    tier: npt.NDArray[np.uint8],
+    differences: npt.NDArray[np.int64],
+    agreed: npt.NDArray[np.uint16],
+    differed: npt.NDArray[np.uint16],
+) -> None:
+    """The amounts of a sum agree where the sum does."""
+    exact = ((tier == Tier.T8) | (tier == Tier.T9)) & (differences == 0)
+    if exact.any():
+        agreed[exact] |= np.uint16(Field.AMOUNT)
+        differed[exact] &= ~np.uint16(Field.AMOUNT)
 
 
 def _compare_companies(
