@@ -28,7 +28,7 @@ import numpy.typing as npt
 from reassoc.core import _keys
 from reassoc.core.calendar import BankingCalendar
 from reassoc.core.columns import DATE_NONE
-from reassoc.core.matching import payees, pending
+from reassoc.core.matching import payees, payers, pending
 from reassoc.core.matching.keys import (
     KeyRules,
     payment_days,
@@ -50,7 +50,7 @@ from reassoc.core.matching.screening import (
 )
 from reassoc.core.matching.stages import OnStage, decide
 from reassoc.core.matching.state import Rows, Side, State
-from reassoc.core.policy import Policy, longest_first
+from reassoc.core.policy import Policy
 from reassoc.core.pool import PaymentColumns, RemittanceColumns
 from reassoc.core.statuses import PaymentStatus, RemittanceStatus, Tier, reason_text
 
@@ -177,7 +177,7 @@ def match(
     identities = payees.identify(left, right, left.effective_date, payment_days(right), directory)
     _quarantine(seen, paid, identities)
     on_stage("normal forms")
-    rules = _payer_rules(policy)
+    rules = KeyRules(*payers.rules(policy, directory))
     left_items = remittance_items(left, rules, seen.hold)
     hold_duplicate_remittances(left, left_items, seen)
     hold_duplicate_payments(right, paid)
@@ -190,6 +190,7 @@ def match(
         _remittance_side(left, left_items, seen, identities, calendar),
         _payment_side(right, right_items, paid, identities, calendar),
         at_close,
+        payers.company_groups(right, rules.payers, payment_days(right)),
     )  # fmt: skip
     decided, kernel = decide(state, rules, on_stage)
     columns = describe(state, kernel, decided)
@@ -324,33 +325,3 @@ def _causes(state: State, columns: dict[str, Any]) -> npt.NDArray[np.uint8]:
             state, columns["remittance"][rows], columns["payment"][rows]
         )
     return cause
-
-
-def _payer_rules(policy: Policy) -> KeyRules:
-    """The policy's payers in normal form: who is one payer (P2), who is nobody, and the affixes of
-    each.
-
-    Set 0 of the affixes is empty, so that payers without any take the short way.
-    """
-    sets: list[tuple[list[bytes], list[bytes]]] = []
-
-    def affix_set(prefixes: tuple[str, ...], suffixes: tuple[str, ...]) -> int:
-        affixes = (
-            longest_first([*policy.trace_prefixes, *prefixes]),
-            longest_first([*policy.trace_suffixes, *suffixes]),
-        )
-        if not any(affixes):
-            return 0
-        sets.append(affixes)
-        return len(sets)
-
-    common = affix_set((), ())
-    rules = [
-        (
-            [_keys.payer_form_of(value.encode()) for value in rule.ids],
-            affix_set(rule.trace_prefixes, rule.trace_suffixes),
-        )
-        for rule in policy.payers
-    ]
-    ignored = [_keys.payer_form_of(value.encode()) for value in policy.ignored_payer_ids]
-    return KeyRules(_keys.PayerTable(rules, ignored, common), _keys.Affixes(sets))

@@ -9,6 +9,9 @@ import numpy.typing as npt
 
 from reassoc.core import _keys
 from reassoc.core.columns import DATE_NONE, TextColumn
+from reassoc.core.directory import Directory
+from reassoc.core.matching.payers import payment_steps, remittance_steps, rules
+from reassoc.core.policy import Policy
 from reassoc.core.pool import PaymentColumns, RemittanceColumns, text_parts
 
 Flags = npt.NDArray[np.int64]
@@ -22,6 +25,11 @@ class KeyRules:
     payers: _keys.PayerTable
     affixes: _keys.Affixes
 
+    @classmethod
+    def of(cls, policy: Policy, directory: Directory | None) -> KeyRules:
+        """The rules of a policy and a directory, see payers.rules."""
+        return cls(*rules(policy, directory))
+
 
 def payment_days(right: PaymentColumns) -> Days:
     """int32[m]: the effective date, else the settlement date."""
@@ -31,19 +39,27 @@ def payment_days(right: PaymentColumns) -> Days:
 
 
 def remittance_items(
-    left: RemittanceColumns, rules: KeyRules, hold: Flags, trace: TextColumn | None = None
+    left: RemittanceColumns, key_rules: KeyRules, hold: Flags, trace: TextColumn | None = None
 ) -> _keys.Items:
     """Remittances in normal form; `trace` stands in for their own traces."""
     return _keys.Items(
         *text_parts(left.trace if trace is None else trace), *text_parts(left.payer_id),
-        rules.payers, rules.affixes,
+        key_rules.payers, key_rules.affixes,
         left.paid_cents, left.effective_date, left.id_digest, left.id_offset, hold,
+        remittance_steps(left),
     )  # fmt: skip
 
 
-def payment_items(right: PaymentColumns, rules: KeyRules, hold: Flags) -> _keys.Items:
+def payment_items(right: PaymentColumns, key_rules: KeyRules, hold: Flags) -> _keys.Items:
     """Payments in normal form."""
     return _keys.Items(
-        *text_parts(right.trace), *text_parts(right.payer_id), rules.payers, rules.affixes,
+        *text_parts(right.trace), *text_parts(right.payer_id),
+        key_rules.payers, key_rules.affixes,
         right.amount_cents, payment_days(right), right.id_digest, right.id_offset, hold,
+        payment_steps(right),
     )  # fmt: skip
+
+
+def company_groups(right: PaymentColumns, key_rules: KeyRules) -> npt.NDArray[np.uint32]:
+    """uint32[m]: the payer (P2) that a payment's company identifier means, on its day."""
+    return key_rules.payers.groups(*text_parts(right.company_id), payment_days(right))

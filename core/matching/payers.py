@@ -85,6 +85,19 @@ def payment_steps(right: PaymentColumns) -> list[Step]:
     )
 
 
+def company_groups(
+    right: PaymentColumns, payers: _keys.PayerTable, days: npt.NDArray[np.int32]
+) -> npt.NDArray[np.uint32] | None:
+    """uint32[m]: the payer group (P2) that the company identifier means, beside TRN03; 0 where
+    either is missing. None where all are."""
+    beside = (right.company_id.lengths > 0) & (right.payer_id.lengths > 0)
+    if not beside.any():
+        return None
+    groups = payers.groups(*text_parts(right.company_id), days)
+    groups[~beside] = 0
+    return groups
+
+
 def opted_groups(policy: Policy, payers: _keys.PayerTable, tier: str) -> npt.NDArray[np.uint32]:
     """uint32[k]: the payer groups (P2) whose rules let a tier match by itself."""
     ids = [rule.ids[0] for rule in policy.payers if tier in rule.auto_tiers]
