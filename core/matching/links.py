@@ -19,7 +19,7 @@ from reassoc.core.calendar import BankingCalendar
 from reassoc.core.columns import DATE_NONE
 from reassoc.core.matching.deposits import link_deposits
 from reassoc.core.matching.ordering import id_keys
-from reassoc.core.matching.pairing import Found, Rows, first_date, rows_of
+from reassoc.core.matching.pairing import Found, Rows, first_date
 from reassoc.core.matching.reports import hold_repeated_lines, link_reports
 from reassoc.core.matching.returns import link_changes, link_returns
 from reassoc.core.matching.reversals import link_reversals, reversal_rows
@@ -68,10 +68,8 @@ class Links:
         other = np.concatenate([none, *(part.other for part in found)])
         kind = np.concatenate([none, *(np.full(len(part.payment), part.kind) for part in found)])
         status = np.concatenate([none, *(part.status for part in found)])
-        ids = np.zeros((2, 0), np.uint64)
-        if len(payment):
-            keys = id_keys(right.id_digest, right.id_offset)
-            ids = keys[np.stack([payment, other])]
+        both = np.concatenate([payment, other])
+        ids = np.split(id_keys(right.id_digest[both], right.id_offset[both]), 2)
         order = np.lexsort([status, other, payment, kind, ids[1], ids[0]])
         payment, other, kind, status = payment[order], other[order], kind[order], status[order]
         again = np.zeros(len(order), np.bool_)
@@ -108,8 +106,7 @@ def link(
     entries = (right.source == PaymentSource.ACH) & (paid.status != PaymentStatus.DUPLICATE)
     reversals = reversal_rows(right, entries)
     found, undone = link_returns(right, paid, policy, entries, reversals)
-    credits = rows_of(entries & paid.money)
-    found += link_reversals(right, paid, calendar, policy, credits, reversals, undone)
+    found += link_reversals(right, paid, calendar, policy, entries, reversals, undone)
     found += link_changes(right, paid, policy, entries)
     known = None if accounts is None else accounts.number
     reports = link_reports(right, paid, calendar, policy, known)

@@ -194,9 +194,9 @@ def link_reports(
     reported = (right.source == PaymentSource.BANK_ACH) | check & (right.report >= 0)
     usable = paid.money & (paid.status != PaymentStatus.DUPLICATE)
     lines = rows_of(usable & reported)
-    entries = rows_of(usable & ~reported & ((right.source == PaymentSource.ACH) | check))
     if not len(lines):
         return []
+    entries = usable & ~reported & ((right.source == PaymentSource.ACH) | check)
     both = _comparable(right, paid, calendar, lines, entries, known_accounts)
     by_trace = Fits(_by_trace(both, policy.posting_window_banking_days), len(right))
     by_trace.sure = _unique(by_trace)
@@ -218,7 +218,7 @@ def _comparable(
     paid: ScreenedPayments,
     calendar: BankingCalendar,
     lines: Rows,
-    entries: Rows,
+    usable: Mask,
     known_accounts: npt.NDArray[np.uint32] | None,
 ) -> _Lines:
     """Lines, and those entries that have the amount, and the account, of any of them.
@@ -226,7 +226,7 @@ def _comparable(
     PERF: most entries are put aside by hashes; what is left is numbered exactly.
     """
     cents = right.amount_cents
-    entries = entries[may_be_in(mix(cents[entries]), mix(cents[lines]))]
+    entries = rows_of(usable & may_be_in(cents, cents[lines]))
     if known_accounts is None:
         keys = [
             mix(cents[rows], _keys.text_hashes(*text_parts(without_zeros(right.account[rows]))))

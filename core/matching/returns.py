@@ -32,6 +32,7 @@ from reassoc.core.matching.pairing import (
     first_date,
     hold,
     join_pairs,
+    may_be_in,
     pair_up,
     rows_mask,
     rows_of,
@@ -83,9 +84,9 @@ def link_returns(
     undone = Undone(np.zeros(len(right), np.bool_), np.zeros(len(right), np.bool_))
     if not sum(map(len, told)):
         return [], undone
-    originals = entries & paid.money
-    originals[reversals] = entries[reversals]
-    sent = Fits(_originals(right, policy, told.plain, rows_of(originals)), len(right))
+    originals = _named(right, entries, told.plain)
+    originals = originals[(paid.money | rows_mask(len(right), reversals))[originals]]
+    sent = Fits(_originals(right, policy, told.plain, originals), len(right))
     refused = Fits(_refused_returns(right, policy, told), len(right))
     upheld = Fits(_refusals(right, policy, told), len(right))
     named = right.original_trace > 0
@@ -101,6 +102,11 @@ def link_returns(
         refused.links(LinkKind.DISHONORED_RETURN_OF),
         upheld.links(LinkKind.CONTESTED_RETURN_OF),
     ], undone
+
+
+def _named(right: PaymentColumns, entries: Mask, tellers: Rows) -> Rows:
+    """int32[k]: entries that may have a trace number which any of the tellers name."""
+    return rows_of(entries & may_be_in(right.ach_trace, right.original_trace[tellers]))
 
 
 def _originals(right: PaymentColumns, policy: Policy, tellers: Rows, entries: Rows) -> Pairs:
@@ -269,7 +275,8 @@ def link_changes(
         return agrees
 
     tellers = rows[right.original_trace[rows] >= 0]
-    originals = rows_of(entries & np.isin(right.kind, _CHANGEABLE))
+    originals = _named(right, entries, tellers)
+    originals = originals[np.isin(right.kind[originals], _CHANGEABLE)]
     pairs = pair_up(
         Keyed(tellers, (right.original_trace[tellers],)),
         *_days_back(right, policy, tellers),

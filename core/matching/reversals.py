@@ -14,7 +14,6 @@ from reassoc.core import _keys
 from reassoc.core.ach import EntryKind
 from reassoc.core.calendar import BankingCalendar
 from reassoc.core.columns import DATE_NONE, TextColumn
-from reassoc.core.matching.ordering import mix
 from reassoc.core.matching.pairing import (
     Fits,
     Found,
@@ -53,20 +52,22 @@ def link_reversals(
     paid: ScreenedPayments,
     calendar: BankingCalendar,
     policy: Policy,
-    credits: Rows,
+    entries: Mask,
     reversals: Rows,
     undone: Undone,
 ) -> list[Found]:
     """Link reversals to the credits that they take back.
 
-    credits : int32[l]    ACH credits that move money
+    entries : bool[m]     ACH entries that can be an original
     reversals : int32[k]  see reversal_rows
     undone : reversals that were themselves sent back; what they say is for a person
 
-    Writes status, reason, hold, open and back. O(l + k log k).
+    Writes status, reason, hold, open and back. O(m + k log k) for k rows with a reversal's amount.
     """
     if not len(reversals):
         return []
+    cents = right.amount_cents
+    credits = rows_of(entries & paid.money & may_be_in(cents, cents[reversals]))
     pairs = _credits_of(right, calendar, policy, reversals, credits)
     fits = Fits(_by_receiver(right, pairs), len(right))
     dated = (first_date(right, fits.few) != DATE_NONE) & (first_date(right, fits.many) != DATE_NONE)
@@ -91,9 +92,6 @@ def _credits_of(
     credits: Rows,
 ) -> Pairs:
     """Credits of the same company, account and amount, in the banking days before each."""
-    credits = credits[
-        may_be_in(mix(right.amount_cents[credits]), mix(right.amount_cents[reversals]))
-    ]
     both = np.concatenate([reversals, credits])
     company = numbers(right.company_id[both])
     account = numbers(without_zeros(right.account[both]))
