@@ -7,17 +7,20 @@ it is stated. What payments say of one another (returns, reversals, reports) is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date, timedelta
 from itertools import combinations
 from typing import Any, NamedTuple
 
 from reassoc.core.calendar import BankingCalendar
+from reassoc.core.directory import Payee
 from reassoc.core.policy import Policy, longest_first
 from reassoc.core.reference_keys import payer_form, trace_forms
 from reassoc.core.statuses import MatchStatus, PaymentSource, Rail
 
 Row = Mapping[str, Any]
+EPOCH = date(1970, 1, 1)
 Rows = frozenset[int]
 Edge = tuple[int, int]
 AUTO, VARIANCE, REVIEW = MatchStatus.AUTO, MatchStatus.VARIANCE, MatchStatus.REVIEW
@@ -54,7 +57,7 @@ class Item:
     payer: object
     group: object
     payee: object
-    tenant: str
+    tenant: str | None
     rail: Rail
     cents: int
     day: int | None
@@ -86,7 +89,7 @@ class Oracle:
     calendar: BankingCalendar
     at_close: bool = True
     payee_of: Callable[[Row], object] | None = None
-    tenant_of: Callable[[Row], str] | None = None
+    tenant_of: Callable[[Row], str | None] | None = None
     payer_of: Callable[[Row], tuple[object, object]] | None = None
     pairs: list[Pair] = field(default_factory=list)
     several: dict[tuple[int, int], list[Sum]] = field(default_factory=dict)
@@ -119,7 +122,7 @@ class Oracle:
         rolled = None if day is None else int(self.calendar.between(0, self._rolled(day)))
         return Item(
             n1=n1, n3=n3, n4=n4, payer=payer, group=group,
-            payee=(self.payee_of or plain_payee)(row),
+            payee=(self.payee_of or account_of)(row),
             tenant=(self.tenant_of or (lambda _: "default"))(row),
             rail=_rail(row),
             cents=row["paid_cents"] if side else row["amount_cents"],
@@ -536,16 +539,61 @@ def _rail(row: Row) -> Rail:
     return _RAIL_OF_METHOD.get(row["payment_method"], Rail.ACH)
 
 
-def plain_payee(row: Row) -> object:
-    """Without a directory: routing number and account, or None where either is missing."""
+def _plain(text: str) -> str:
+    return "".join(c for c in text.upper() if c.isalnum())
+
+
+def account_of(row: Row) -> object:
+    """Routing number and account, or None where either is missing."""
     if "payee_bank" in row:
         bank, account = row["payee_bank"], row["payee_account"]
     else:
-        bank = f"{row['rdfi_routing']:09d}" if row["rdfi_routing"] >= 0 else ""
+        bank = f"{row['rdfi_routing']:09d}" if row["rdfi_routing"] > 0 else ""
         account = row["account"]
-    bank, account = ("".join(c for c in text.upper() if c.isalnum()) for text in (bank, account))
-    account = account.lstrip("0")
+    bank, account = _plain(bank), _plain(account).lstrip("0")
     return (bank, account) if bank and account else None
+
+
+class PlainDirectory:
+    """Payees of a directory, looked up one by one: what every identifier known must agree on."""
+
+    def __init__(self, payees: Sequence[Payee]) -> None:
+        self.payees = payees
+
+    def payee_of(self, row: Row) -> object:
+        """The place of an item's payee, None for unknown or contradicting ones."""
+        asked = [set(self._holders(row, "accounts", account_of(row)))]
+        naming = list(asked)
+        if "payee_tin" in row:
+            npi = row["payee_entity_id"] if row["payee_entity_qualifier"] == "XX" else ""
+            by_npi = set(self._holders(row, "npis", npi))
+            by_tin = set(self._holders(row, "tins", row["payee_tin"]))
+            asked += [by_npi, by_tin]
+            naming += [by_npi, {k for k in by_tin if self.payees[k].aggregation == "TIN"}]
+        named = {k for holders in naming for k in holders}
+        fits = [k for k in named if all(k in holders for holders in asked if holders)]
+        return fits[0] if len(named) == 1 == len(fits) else None
+
+    def tenant_of(self, row: Row) -> str | None:
+        """Whose money it is, None for nobody's."""
+        place = self.payee_of(row)
+        return self.payees[place].tenant if isinstance(place, int) else None
+
+    def _holders(self, row: Row, key: str, value: object) -> Iterator[int]:
+        day = row["effective_date"]
+        if day is None and "settlement_date" in row:
+            day = row["settlement_date"]
+        for place, payee in enumerate(self.payees):
+            owned = getattr(payee, key)
+            if key == "accounts":
+                owned = [(one.routing, _plain(one.account).lstrip("0")) for one in owned]
+            if value and value in owned and (day is None or _holds(payee, day)):
+                yield place
+
+
+def _holds(payee: Payee, day: int) -> bool:
+    today = EPOCH + timedelta(day)
+    return (payee.from_ or today) <= today <= (payee.until or today)
 
 
 def may_be_released(row: Row) -> bool:

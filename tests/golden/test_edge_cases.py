@@ -11,6 +11,7 @@ from case_files import Entry, Found, Remit, Result, ach, contested, dishonored, 
 from case_files import changed as change_of
 from case_files import reversal as reversal_of
 
+from reassoc.core.directory import load_directory
 from reassoc.core.policy import PayerRule
 from reassoc.core.statuses import (
     LinkKind,
@@ -86,6 +87,23 @@ def test_case_04_aggregator_in_the_addenda_and_plan_in_the_835(number: str) -> N
     assert after.pairs == only(AUTO, Tier.T3)
     assert after.matches.rewrites[0] == Rewrite.PAYER_P2
     assert after.release == [True]
+
+
+def test_case_04_aggregator_of_the_directory() -> None:
+    known = load_directory(
+        """
+        [[payees]]
+        name = "River Clinic"
+        accounts = [{ routing = "021000021", account = "5566778" }]
+        [[payers]]
+        name = "Aggregator"
+        ids = ["1341858379"]
+        aggregator = true
+        plans = ["1234567890"]
+        """
+    )
+    paid = Entry(payer="1341858379", company="1341858379")
+    assert run(era(EFT), ach(paid), directory=known).pairs == only(AUTO, Tier.T3)
 
 
 @pytest.mark.parametrize("account", ["9988", ""])
@@ -580,7 +598,79 @@ def test_case_25_zero_dollar_entry_brings_its_835(code: int) -> None:
     assert found.release == [True]
 
 
-# ---- 27 to 30 ----
+# ---- 26 to 30 ----
+
+RIVER = """
+[[payees]]
+name = "River Group"
+tenant = "north"
+tins = ["112223333"]
+npis = ["1999999984", "1888888884", "1777777776"]
+accounts = [{ routing = "021000021", account = "5566778" }]
+"""
+LAKE = """
+[[payees]]
+name = "Lake Clinic"
+tenant = "south"
+tins = ["445556666"]
+npis = ["1666666668"]
+accounts = [{ routing = "021000021", account = "9988" }]
+"""
+BY_NPI = [
+    Remit(trace=f"4400{n}", claims=(60000,), npi=npi, tin="", account="")
+    for n, npi in enumerate(["1999999984", "1888888884"])
+]
+"""835s by provider identifier: neither tax number nor account ties them to the payment."""
+
+
+def test_case_26_835s_by_npi_and_eft_by_tin() -> None:
+    files = era(*BY_NPI), ach(Entry(trace="77665544"))
+    assert [pair for pair in run(*files).pairs if pair.tier != Tier.T10] == []
+    known = load_directory(RIVER)
+    found = run(*files, directory=known)
+    assert found.pairs == [Found(0, 0, REVIEW, Tier.T8), Found(1, 0, REVIEW, Tier.T8)]
+    assert found.match_ids() == 1
+    opted_in = run(*files, directory=known, auto_tiers=("T8",))
+    assert opted_in.pairs == [Found(0, 0, AUTO, Tier.T8), Found(1, 0, AUTO, Tier.T8)]
+    assert opted_in.release == [True, True]
+
+
+def test_case_26_with_a_shared_trace_it_is_automatic() -> None:
+    parts = [replace(remit, trace="77665544") for remit in BY_NPI]
+    found = run(era(*parts), ach(Entry(trace="77665544")), directory=load_directory(RIVER))
+    assert found.pairs == [Found(0, 0, AUTO, Tier.T8), Found(1, 0, AUTO, Tier.T8)]
+    assert found.release == [True, True]
+
+
+def test_case_26_another_payees_835_is_no_part_of_the_sum() -> None:
+    other = replace(BY_NPI[1], npi="1666666668")
+    files = era(BY_NPI[0], other), ach(Entry(trace="77665544"))
+    found = run(*files, directory=load_directory(RIVER + LAKE), auto_tiers=("T8", "T9"))
+    assert found.pairs == []
+
+
+def test_case_26_tenants_never_meet() -> None:
+    remit = Remit(npi="1666666668", tin="445556666", account="9988")
+    found = run(era(remit), ach(PAID), directory=load_directory(RIVER + LAKE))
+    assert found.pairs == []
+    assert found.matches.tenants[int(found.matches.remittance_tenant[0])] == "south"
+    assert found.matches.tenants[int(found.matches.payment_tenant[0])] == "north"
+
+
+def test_case_26_an_unknown_payee_is_quarantined_and_shown() -> None:
+    found = run(era(EFT), ach(PAID), directory=load_directory(LAKE))
+    assert found.pairs == []
+    assert found.remittances == [RemittanceStatus.QUARANTINED]
+    assert found.payments == [PaymentStatus.QUARANTINED]
+    assert found.matches.remittance_reason[0] & Reason.UNKNOWN_PAYEE
+    assert found.release == [False]
+
+
+def test_case_26_identifiers_of_two_payees_are_quarantined() -> None:
+    found = run(era(Remit(npi="1666666668")), ach(PAID), directory=load_directory(RIVER + LAKE))
+    assert found.auto == []
+    assert found.remittances == [RemittanceStatus.QUARANTINED]
+    assert found.matches.remittance_reason[0] & Reason.PAYEE_CONTRADICTION
 
 
 def test_case_27_plb_larger_than_the_claims() -> None:

@@ -70,7 +70,11 @@ def feed_of(folder: Path, options: FeedOptions, policy: Policy | None = None) ->
     """Generate a feed and read it the way that the main job does."""
     generate_feed(folder / "feed", options)
     found = discover([folder / "feed"])
-    pools = pool([read_source(source, folder) for source in found.sources])
+    items = [read_source(source, folder) for source in found.sources]
+    for one in items:
+        if one.findings is not None:
+            one.findings.close()
+    pools = pool([one for one in items if not one.reason])
     directory, rules = folder / "feed" / "directory.toml", folder / "feed" / "policy.toml"
     given = msgspec.toml.decode(rules.read_bytes(), type=Policy) if rules.exists() else Policy()
     return Feed(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import date, timedelta
 from random import Random
 from typing import Any
 from unittest import mock
@@ -10,11 +11,12 @@ from unittest import mock
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from match_oracle import Oracle, Pair, may_be_released, members
+from match_oracle import Oracle, Pair, PlainDirectory, may_be_released, members
 from pools import DAY, PAYMENT, REMITTANCE, payments, remittances
 
 from reassoc.core import _keys
 from reassoc.core.calendar import BankingCalendar
+from reassoc.core.directory import Account, Directory, Payee
 from reassoc.core.match import Matches, match
 from reassoc.core.policy import PayerRule, Policy
 from reassoc.core.pool import PaymentColumns, RemittanceColumns
@@ -52,6 +54,36 @@ DATES = [DAY, DAY, DAY + 2, DAY + 3, DAY + 9, DAY + 100, DAY + 400, None]
 BANKS = [("021000021", "5566778"), ("021000021", "0005566778"), ("021000021", "1"), ("", "1")]
 AMOUNTS = [100, 100, 200, 300, 400, 250]
 Case = tuple[list[dict[str, Any]], list[dict[str, Any]], Policy]
+
+
+def _payee(tenant: str, account: str, tin: str, npi: str, **more: Any) -> Payee:
+    accounts = (Account(routing="021000021", account=account),) if account else ()
+    return Payee(
+        name=f"{tenant} {account}",
+        tenant=tenant,
+        accounts=accounts,
+        tins=(tin,) if tin else (),
+        npis=(npi,) if npi else (),
+        **more,
+    )
+
+
+_LAST_DAY = date(1970, 1, 1) + timedelta(DAY + 5)
+DIRECTORIES = [
+    Directory(
+        [
+            _payee("north", "5566778", "112223333", "1999999984"),
+            _payee("south", "1", "445556666", "1888888884"),
+        ]
+    ),
+    Directory(
+        [
+            _payee("north", "005566778", "", "", until=_LAST_DAY),
+            _payee("north", "1", "112223333", "1888888884"),
+            _payee("south", "", "445556666", "1999999984", aggregation="NPI"),
+        ]
+    ),
+]
 
 
 RULE = PayerRule(ids=("1234567890", "1341858386"), trace_prefixes=("EFT",), trace_suffixes=("X",))
@@ -157,10 +189,8 @@ def case_of(random: Random) -> Case:
     return left, right, random.choice(POLICIES)
 
 
-def run(
-    left: RemittanceColumns, right: PaymentColumns, policy: Policy, at_close: bool = True
-) -> Matches:
-    return match(left, right, policy=policy, calendar=CALENDAR, as_of=DAY + 150, at_close=at_close)
+def run(left: RemittanceColumns, right: PaymentColumns, policy: Policy, **more: Any) -> Matches:
+    return match(left, right, policy=policy, calendar=CALENDAR, as_of=DAY + 150, **more)
 
 
 def found_pairs(m: Matches) -> list[Pair]:
@@ -182,12 +212,27 @@ def without_several(found: list[Pair], oracle: Oracle) -> list[Pair]:
     return kept
 
 
-@settings(max_examples=4 * settings.default.max_examples)
-@given(cases(), st.booleans())
-def test_agrees_with_the_rules(case: Case, at_close: bool) -> None:
+def oracle_of(case: Case, directory: Directory | None = None, at_close: bool = True) -> Oracle:
     left, right, policy = case
-    m = run(remittances(*left), payments(*right), policy, at_close)
-    oracle = Oracle(left, right, policy, CALENDAR, at_close)
+    plain = PlainDirectory(directory.payees) if directory is not None else None
+    return Oracle(
+        left,
+        right,
+        policy,
+        CALENDAR,
+        at_close,
+        payee_of=plain.payee_of if plain else None,
+        tenant_of=plain.tenant_of if plain else None,
+    )
+
+
+@settings(max_examples=4 * settings.default.max_examples)
+@given(cases(), st.booleans(), st.sampled_from([None, None, *DIRECTORIES]))
+def test_agrees_with_the_rules(case: Case, at_close: bool, directory: Directory | None) -> None:
+    left, right, policy = case
+    pools = remittances(*left), payments(*right)
+    m = run(*pools, policy, directory=directory, at_close=at_close)
+    oracle = oracle_of(case, directory, at_close)
     expected = oracle.run()
     found = found_pairs(m)
     assert without_several(found, oracle) == expected
@@ -227,10 +272,10 @@ def _check_release(m: Matches, oracle: Oracle, found: list[Pair]) -> None:
         assert m.release[i] == (free or (funded and row["valid"]))
 
 
-@given(cases())
-def test_never_wrong_about_money(case: Case) -> None:
+@given(cases(), st.sampled_from([None, *DIRECTORIES]))
+def test_never_wrong_about_money(case: Case, directory: Directory | None) -> None:
     left, right, policy = case
-    m = run(remittances(*left), payments(*right), policy)
+    m = run(remittances(*left), payments(*right), policy, directory=directory)
     auto = np.flatnonzero(m.status == MatchStatus.AUTO)
     for match_id in np.unique(m.match_id[auto]):
         rows = auto[m.match_id[auto] == match_id]
@@ -243,7 +288,7 @@ def test_never_wrong_about_money(case: Case) -> None:
         assert not np.isin(m.payment[np.setdiff1d(np.arange(len(m)), rows)], paid).any()
     assert (m.payments.kind[m.payment] == 1).all()
     assert m.remittances.valid[m.release].all()
-    oracle = Oracle(left, right, policy, CALENDAR)
+    oracle = oracle_of(case, directory)
     for i, j in zip(m.remittance.tolist(), m.payment.tolist(), strict=True):
         assert oracle.a[i].rail == oracle.b[j].rail
         assert oracle.a[i].tenant == oracle.b[j].tenant
