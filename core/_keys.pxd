@@ -67,6 +67,7 @@ cdef extern from "_keys.h" nogil:
         uint32_t *payer_groups
         size_t rows
         uint8_t *arena
+        size_t arena_size
 
     ctypedef struct payer_step:
         const uint8_t *source

@@ -23,6 +23,8 @@
 #define BLOCK_SIDE_MAX 512     /* remittances, and payments, of such a block */
 #define BLOCK_CANDIDATES_MAX 8 /* candidates shown for each item of a larger block; */
 #define BLOCK_SHOWN_MAX 65536  /* fewer, but never none, where that would come to more than this */
+#define ROOT_BYTES_MIN 6       /* letters and digits of a trace root, leading zeros not counted */
+#define ROOT_PART_BYTES_MAX 3  /* letters and digits of a numbered part behind a root */
 #define CUT_TRACE_BYTES_MIN 8  /* of a trace that was cut, so much must be left */
 
 #define EDGE_COLUMNS(X)                                                                            \
@@ -375,16 +377,21 @@ static inline void settle_rest(block *b) {
     }
 }
 
-/* A payment with several open remittances that are not the sum of it: one may still come. */
+/* A payment with several open remittances that are not the sum of it: one may still come. Pairs of
+ * equal cents are told as well, for they speak against a sum. */
 static inline void settle_missing(block *b) {
-    count_edges(b, TIER_NONE);
+    count_edges(b, TIER_3);
     for (size_t i = 0; i < b->left_count; i++)
-        for (size_t j = 0; j < b->right_count; j++)
-            if (!b->left_used[i] && !b->right_used[j] && b->right_loose[j] > 1 &&
-                *block_edge(b, i, j) == TIER_5)
-                put_edge(b->m, b->left[i], b->right[j], STATUS_REVIEW, TIER_5,
-                         REASON_AMOUNT_DIFFERS | REASON_SIBLING_MISSING,
+        for (size_t j = 0; j < b->right_count; j++) {
+            int edge = *block_edge(b, i, j);
+            int64_t reason = REASON_AMOUNT_DIFFERS | REASON_SIBLING_MISSING;
+            if (b->left_used[i] || b->right_used[j]) continue;
+            if (edge == TIER_5 && b->right_loose[j] > 1)
+                put_edge(b->m, b->left[i], b->right[j], STATUS_REVIEW, TIER_5, reason,
                          b->left_loose[i] + b->right_loose[j] - 2, 0);
+            else if (edge >= TIER_1 && edge <= TIER_3)
+                put_edge(b->m, b->left[i], b->right[j], STATUS_REVIEW, edge, 0, 0, 0);
+        }
 }
 
 static inline int settle_block(block *b) {
@@ -523,6 +530,44 @@ static inline int settle_blocks(const matching *m, const int32_t *blocks, size_t
     }
     free(b);
     return failed ? -1 : 0;
+}
+
+/* ---- trace roots ---- */
+
+static inline int is_mark(uint8_t c) {
+    return c == '-' || c == '.' || c == '/' || c == '_' || c == ' ';
+}
+
+/* Length of what of N1 stands before a numbered part (`12345678` of `12345678-01`), 0 where there
+ * is none. */
+static inline size_t root_length(const uint8_t *n1, size_t length) {
+    size_t part = 0, significant = 0;
+    while (part < length && part <= ROOT_PART_BYTES_MAX && is_alnum(n1[length - 1 - part])) part++;
+    if (part == 0 || part > ROOT_PART_BYTES_MAX || part == length) return 0;
+    size_t root = length - part - 1;
+    if (!is_mark(n1[root])) return 0;
+    for (size_t i = 0; i < root; i++)
+        significant += is_alnum(n1[i]) && (significant > 0 || n1[i] != '0');
+    return significant >= ROOT_BYTES_MIN ? root : 0;
+}
+
+/* N1 of some rows, less its numbered part; `out` has room for all N1. Returns how many had one. */
+static inline size_t cut_parts(const item_set *set, const uint8_t *on, uint8_t *out,
+                               text_ref *refs) {
+    size_t found = 0, at = 0;
+    for (size_t i = 0; i < set->rows; i++) {
+        const match_item *item = &set->items[i];
+        refs[i] = (text_ref){(uint32_t)at, 0};
+        if (!on[i]) continue;
+        const uint8_t *n1 = item_text(set, item);
+        size_t root = root_length(n1, item->at.n1_length);
+        size_t length = root ? root : item->at.n1_length;
+        memcpy(out + at, n1, length);
+        refs[i].length = (uint32_t)length;
+        at += length;
+        found += root > 0;
+    }
+    return found;
 }
 
 /* ---- what a pair agrees on ---- */

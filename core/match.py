@@ -28,16 +28,17 @@ import numpy.typing as npt
 from reassoc.core import _keys
 from reassoc.core.calendar import BankingCalendar
 from reassoc.core.columns import DATE_NONE
-from reassoc.core.matching import payees, payers, pending
+from reassoc.core.matching import payees
 from reassoc.core.matching.keys import (
     KeyRules,
     payment_days,
     payment_items,
     remittance_items,
 )
+from reassoc.core.matching.links import Links, link
 from reassoc.core.matching.ordering import id_keys
 from reassoc.core.matching.outcome import conclude, describe
-from reassoc.core.matching.pending import Links
+from reassoc.core.matching.payers import company_groups
 from reassoc.core.matching.screening import (
     Flags,
     Mask,
@@ -50,6 +51,7 @@ from reassoc.core.matching.screening import (
 )
 from reassoc.core.matching.stages import OnStage, decide
 from reassoc.core.matching.state import Rows, Side, State
+from reassoc.core.matching.variance import causes
 from reassoc.core.policy import Policy
 from reassoc.core.pool import PaymentColumns, RemittanceColumns
 from reassoc.core.statuses import PaymentStatus, RemittanceStatus, Tier, reason_text
@@ -177,20 +179,21 @@ def match(
     identities = payees.identify(left, right, left.effective_date, payment_days(right), directory)
     _quarantine(seen, paid, identities)
     on_stage("normal forms")
-    rules = KeyRules(*payers.rules(policy, directory))
+    rules = KeyRules.of(policy, directory)
     left_items = remittance_items(left, rules, seen.hold)
     hold_duplicate_remittances(left, left_items, seen)
     hold_duplicate_payments(right, paid)
     on_stage("returns and reports")
     calendar = calendar or BankingCalendar(np.zeros(0, np.int32))
-    links = pending.link()
+    links = link(right, paid, calendar, policy)
     right_items = payment_items(right, rules, paid.hold)
     state = State(
         left, right, policy, calendar, seen, paid,
         _remittance_side(left, left_items, seen, identities, calendar),
         _payment_side(right, right_items, paid, identities, calendar),
         at_close,
-        payers.company_groups(right, rules.payers, payment_days(right)),
+        company_groups(right, rules.payers, payment_days(right)),
+        rules.payers,
     )  # fmt: skip
     decided, kernel = decide(state, rules, on_stage)
     columns = describe(state, kernel, decided)
@@ -321,7 +324,5 @@ def _causes(state: State, columns: dict[str, Any]) -> npt.NDArray[np.uint8]:
     cause = np.zeros(len(columns["tier"]), np.uint8)
     rows = np.flatnonzero(columns["tier"] == Tier.T5)
     if len(rows):
-        cause[rows], _ = pending.causes(
-            state, columns["remittance"][rows], columns["payment"][rows]
-        )
+        cause[rows], _ = causes(state, columns["remittance"][rows], columns["payment"][rows])
     return cause

@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from reassoc.core import _candidates, _keys
+from reassoc.core.matching.payers import opted_groups
 from reassoc.core.matching.state import Candidates, Mask, Rows, Side, State
-from reassoc.core.policy import Policy
 from reassoc.core.statuses import Reason, Tier
 
 Degrees = npt.NDArray[np.uint32]
@@ -38,7 +38,6 @@ def _columns(side: Side) -> tuple[npt.NDArray[np.generic], ...]:
         side.cents,
         side.day,
         side.banking_day,
-        side.payer,
         side.payer_group,
         side.payee,
         side.tenant,
@@ -142,41 +141,46 @@ def find_suggestions(state: State, known: Candidates) -> Candidates:
 
 
 def may_match(state: State, found: Candidates, tier: Tier) -> Mask:
-    """bool[k]: whether the policy lets candidates of this tier match by themselves: for everybody,
-    or for the payer of one of the two (the payers of a pair that may match are one)."""
+    """bool[k]: whether the policy lets candidates of this tier match by themselves, now: for
+    everybody, or for the payer of one of the two (the payers of a pair that may match are one)."""
+    if _waits(state, tier):
+        return np.zeros(len(found), np.bool_)
+    return _opted(state, found, tier)
+
+
+def _waits(state: State, tier: Tier) -> bool:
+    return not state.at_close and tier.name in state.policy.close_tiers
+
+
+def _opted(state: State, found: Candidates, tier: Tier) -> Mask:
     if tier.name in state.policy.auto_tiers:
         return np.ones(len(found), np.bool_)
-    numbers = _opted_payers(state.policy, tier)
-    payers = state.remittances.payer[found.left], state.payments.payer[found.right]
-    allowed: Mask = np.isin(payers[0], numbers) | np.isin(payers[1], numbers)
+    if state.payers is None or not any(rule.auto_tiers for rule in state.policy.payers):
+        return np.zeros(len(found), np.bool_)
+    groups = opted_groups(state.policy, state.payers, tier.name)
+    allowed: Mask = np.isin(state.payments.payer_group[found.right], groups)
     return allowed
-
-
-def _opted_payers(policy: Policy, tier: Tier) -> npt.NDArray[np.uint32]:
-    """Numbers of the payers with a rule that lets the tier match by itself: the ids of all rules
-    stand first in the table of payers, from 1 on (see _keys.PayerTable)."""
-    numbers, opted = 1, [np.zeros(0, np.uint32)]
-    for rule in policy.payers:
-        count = len({_keys.payer_form_of(value.encode()) for value in rule.ids})
-        if tier.name in rule.auto_tiers:
-            opted.append(np.arange(numbers, numbers + count, dtype=np.uint32))
-        numbers += count
-    return np.concatenate(opted)
 
 
 def take_unique(state: State, found: Candidates, may: Mask) -> Candidates:
     """Match those of a tier that are unique both ways and held on neither side.
 
     found : candidates of one tier, with all rivals
-    may : bool[k]     where the policy lets them match
-    -> what is left: of items that are still open. TIER_TO_REVIEW is added where only the policy
-       stood against a match
+    may : bool[k]     which may match, by the policy (see may_match) and by what else is known
+    -> what is left, of items that are still open. Where the policy alone stood against a match,
+       TIER_TO_REVIEW is added, or WAITS_FOR_HORIZON if it does so before the day's close only
 
     O(k).
     """
+    if not len(found):
+        return found
     left, right = state.remittances, state.payments
     sure = (found.rivals == 0) & ~(left.held[found.left] | right.held[found.right])
     sure &= left.open[found.left] & right.open[found.right]
     state.take(found.where(sure & may))
-    found.reason[sure & ~may] |= np.int64(Reason.TIER_TO_REVIEW)
+    tier = Tier(int(found.tier[0]))
+    opted = _opted(state, found, tier)
+    found.reason[sure & ~opted] |= np.int64(Reason.TIER_TO_REVIEW)
+    if _waits(state, tier):
+        found.reason[sure & opted & ~may] |= np.int64(Reason.WAITS_FOR_HORIZON)
     return found.where(left.open[found.left] & right.open[found.right])

@@ -58,8 +58,3 @@ def payment_items(right: PaymentColumns, key_rules: KeyRules, hold: Flags) -> _k
         right.amount_cents, payment_days(right), right.id_digest, right.id_offset, hold,
         payment_steps(right),
     )  # fmt: skip
-
-
-def company_groups(right: PaymentColumns, key_rules: KeyRules) -> npt.NDArray[np.uint32]:
-    """uint32[m]: the payer (P2) that a payment's company identifier means, on its day."""
-    return key_rules.payers.groups(*text_parts(right.company_id), payment_days(right))

@@ -10,6 +10,7 @@ from reassoc.core import _tiers
 from reassoc.core.matching import bulk, candidates, ranking, reissues, traces
 from reassoc.core.matching.keys import KeyRules
 from reassoc.core.matching.outcome import Decided
+from reassoc.core.matching.screening import set_flag
 from reassoc.core.matching.state import Candidates, Mask, State
 from reassoc.core.statuses import MatchStatus, Reason, Tier
 
@@ -47,14 +48,15 @@ def decide(state: State, rules: KeyRules, on_stage: OnStage) -> tuple[Decided, _
 
 
 def _loose_tiers(state: State, undecided: Candidates, on_stage: OnStage) -> Candidates:
-    """T6, T4, T7 to T10 on what is open: what the policy lets match by itself is taken, all other
+    """T4 and T6 to T10 on what is open: what the policy lets match by itself is taken, all other
     candidates are returned."""
-    on_stage("T6")
-    cut = candidates.find_cut(state)
-    cut = _take(state, cut, candidates.may_match(state, cut, Tier.T6), undecided)
     on_stage("T4")
     payer_unknown = candidates.find_by_trace_only(state)
-    surer = Candidates.concat([undecided, cut, payer_unknown])
+    surer = Candidates.concat([undecided, payer_unknown])
+    on_stage("T6")
+    cut = candidates.find_cut(state)
+    cut = _take(state, cut, candidates.may_match(state, cut, Tier.T6), surer)
+    surer = Candidates.concat([surer, cut])
     on_stage("T7")
     traceless = candidates.find_by_payee(state)
     traceless = _take(state, traceless, candidates.may_match(state, traceless, Tier.T7), surer)
@@ -62,6 +64,7 @@ def _loose_tiers(state: State, undecided: Candidates, on_stage: OnStage) -> Cand
     on_stage("T8 T9")
     loose = singles.tier == Tier.T5
     sums = bulk.find_sums(state, singles.where(~loose), singles.where(loose))
+    set_flag(sums.reason, traces.is_contested(sums, singles), Reason.TIE)
     bulk_may = state.policy.may_match_unrooted(state.at_close)
     split_may = bool(state.policy.may_match(state.at_close) >> int(Tier.T9) & 1)
     sums = bulk.take_unique(state, sums, Tier.T8, bulk_may)

@@ -118,6 +118,7 @@ class State:
     remittances, payments      the sides, rows as in the pools
     at_close                   the banking day is at its close: tiers that lean on uniqueness decide
     company_group              uint32[m] or None: P2 number of a payment's company identifier
+    payers                     the numbers of payers; None: no rule names one
     taken : list               what stages matched by themselves, as Candidates
     compiled                   the sides for compiled code, see matching.candidates.sides_of
     """
@@ -132,6 +133,7 @@ class State:
     payments: Side
     at_close: bool = True
     company_group: npt.NDArray[np.uint32] | None = None
+    payers: _keys.PayerTable | None = None
     taken: list[Candidates] = field(default_factory=list)
     compiled: _candidates.Sides | None = None
 

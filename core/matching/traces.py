@@ -18,11 +18,6 @@ from reassoc.core.policy import Policy
 from reassoc.core.pool import text_parts
 from reassoc.core.statuses import MatchStatus, Rail, Reason, RemittanceStatus, Tier
 
-ROOT_BYTES_MIN = 6
-"""Letters and digits that a trace must have before its suffix, to be the root of several."""
-SUFFIX_BYTES_MAX = 3
-_SEPARATORS = b"-./_ "
-
 Int64s = npt.NDArray[np.int64]
 
 
@@ -61,13 +56,15 @@ class Traces:
         left_on: Mask,
         right_on: Mask,
         to_review: Int64s,
-        roots: _keys.Items | None = None,
+        left_items: _keys.Items | None = None,
+        sums_only: bool = False,
     ) -> Table:
-        """Edges (EDGE_COLUMNS of _resolve.h) between the given rows; with the items of `roots` for
-        the remittances, only sums.
+        """Edges (EDGE_COLUMNS of _resolve.h) between the given rows: of single pairs, or of sums.
+
+        left_items : stand in for the remittances' own
         """
         state = self.state
-        left_items = state.remittances.items if roots is None else roots
+        left_items = left_items or state.remittances.items
         partner, blocks = _keys.join(
             _keys_of(left_items, state.remittances),
             _keys_of(state.payments.items, state.payments),
@@ -80,7 +77,7 @@ class Traces:
             *self._payee_hashes(partner, len(blocks) > 0),
             state.policy.trace_window_days,
             to_review,
-            roots is not None,
+            sums_only,
             state.seen.reason,
             state.paid.reason,
         )
@@ -113,7 +110,7 @@ def _keys_of(items: _keys.Items, side: Side) -> npt.NDArray[np.uint64]:
     return mixed
 
 
-def _candidates(edges: Table, rows: Mask) -> Candidates:
+def _candidates(edges: Table, rows: Mask | slice) -> Candidates:
     return Candidates(
         **{
             name: np.ascontiguousarray(edges[name][rows])
@@ -199,70 +196,65 @@ def pair_by_root(traces: Traces, undecided: Candidates) -> Candidates:
     `12345678-02` for `12345678`. Sums of all open siblings are taken; siblings that are not all of
     a payment are returned.
 
-    A root has ROOT_BYTES_MIN letters and digits or more, a part at most SUFFIX_BYTES_MAX, behind
-    one of `-./_ `. A sum one item of which has another candidate in `undecided` is not sure.
+    What is a root and what a part, see `root_length` in _resolve.h. A sum of which one item has
+    another candidate is not sure.
     """
     state = traces.state
-    left, right = state.remittances, state.payments
-    roots = _roots(state, traces.rules)
+    found = [_sums(traces, None)]
+    text, refs, cut_count = _tiers.cut_traces(
+        state.remittances.items, state.remittances.open.view(np.uint8)
+    )
+    if cut_count:
+        roots = TextColumn(text, refs)
+        found.append(
+            _sums(traces, remittance_items(state.left, traces.rules, state.seen.hold, roots))
+        )
+    sums, status = _distinct(found)
+    contested = is_contested(sums, Candidates.concat([undecided, sums]))
+    set_flag(sums.reason, contested, Reason.TIE)
+    sure = (status == MatchStatus.AUTO) & ~contested
+    state.take(sums.where(sure))
+    known = np.isin(_pair_keys(sums), _pair_keys(undecided)) & (sums.group == 0)
+    return sums.where(~sure & ~known & ((sums.group != 0) | (sums.tier == Tier.T5)))
+
+
+def _sums(traces: Traces, roots: _keys.Items | None) -> Table:
+    """Edges of sums among what is open, by whole traces or by the items of roots."""
+    left, right = traces.state.remittances, traces.state.payments
     usable = _keys.USABLE_TRACE | _keys.USABLE_PAYER
-    left_on = left.open & (roots.usable & usable == usable)
+    left_items = left.items if roots is None else roots
+    left_on = left.open & (left_items.usable & usable == usable)
     right_on = right.open & (right.items.usable & usable == usable)
-    if not (left_on.any() and right_on.any()):
-        return Candidates.concat([])
-    edges = traces.settle(left_on, right_on, traces.to_review, roots)
-    found = _candidates(edges, np.ones(len(edges), np.bool_))
-    known = np.isin(_pair_keys(found), _pair_keys(undecided)) & (found.group == 0)
-    contested = _contested(found, undecided)
-    set_flag(found.reason, contested, Reason.TIE)
-    sure = (edges.status == MatchStatus.AUTO) & ~contested
-    state.take(found.where(sure))
-    return found.where(~sure & ~known)
+    return traces.settle(left_on, right_on, traces.to_review, left_items, sums_only=True)
 
 
-def _contested(sums: Candidates, undecided: Candidates) -> Mask:
+def _distinct(tables: list[Table]) -> tuple[Candidates, npt.NDArray[np.uint8]]:
+    """Edges of several tables, each pair of a group once, and their statuses."""
+    found = Candidates.concat([_candidates(edges, slice(None)) for edges in tables])
+    status = np.concatenate([edges.status for edges in tables])
+    if len(tables) == 1 or not len(found):
+        return found, status
+    order = np.lexsort([found.group, _pair_keys(found)])
+    pairs, groups = _pair_keys(found)[order], found.group[order]
+    first = np.concatenate([[True], (np.diff(pairs) != 0) | (groups[1:] != groups[:-1])])
+    return found.where(order[first]), status[order[first]]
+
+
+def is_contested(sums: Candidates, others: Candidates) -> Mask:
     """bool[k]: rows of sums of which an item has a candidate outside of its own sum."""
     if not sums.group.any():
         return np.zeros(len(sums), np.bool_)
-    inside = np.isin(_pair_keys(undecided), _pair_keys(sums))
-    others = undecided.where(~inside)
-    named = np.isin(sums.left, others.left) | np.isin(sums.right, others.right)
-    contested: Mask = np.isin(sums.group, sums.group[named]) & (sums.group != 0)
+    members = sums.group != 0
+    inside = np.isin(_pair_keys(others), _pair_keys(sums)[members])
+    outside = others.where(~inside)
+    named = np.isin(sums.left, outside.left) | np.isin(sums.right, outside.right)
+    contested: Mask = np.isin(sums.group, sums.group[named & members]) & members
     return contested
 
 
 def _pair_keys(pairs: Candidates) -> Int64s:
-    return pairs.left.astype(np.int64) << 32 | pairs.right
-
-
-def _roots(state: State, rules: KeyRules) -> _keys.Items:
-    """Open remittances with the part behind the root of their traces cut off."""
-    rows = np.flatnonzero(state.remittances.open)
-    refs = np.zeros_like(state.left.trace.refs)
-    refs[rows] = state.left.trace.refs[rows]
-    source = np.frombuffer(state.left.trace.source, np.uint8)
-    cut = np.zeros(len(rows), np.uint32)
-    for length in range(1, SUFFIX_BYTES_MAX + 1):
-        cut[_ends_in_part(source, refs[rows], length)] = length + 1
-    if not cut.any():
-        return state.remittances.items
-    refs[rows, 1] -= cut
-    roots = TextColumn(state.left.trace.source, refs)
-    return remittance_items(state.left, rules, state.seen.hold, roots)
-
-
-def _ends_in_part(source: npt.NDArray[np.uint8], refs: npt.NDArray[np.uint32], length: int) -> Mask:
-    """bool[k]: whether a text ends in a separator and `length` letters or digits, behind a root."""
-    is_separator, is_part = np.zeros((2, 256), np.bool_)
-    is_separator[list(_SEPARATORS)] = True
-    is_part[[byte for byte in range(128) if chr(byte).isalnum()]] = True
-    found = refs[:, 1] >= ROOT_BYTES_MIN + 1 + length
-    ends = refs[found].astype(np.int64).sum(axis=1)
-    fits = is_separator[source[ends - length - 1]]
-    for place in range(1, length + 1):
-        fits &= is_part[source[ends - place]]
-    found[found] = fits
-    return found
+    keys: Int64s = pairs.left.astype(np.int64) << 32 | pairs.right
+    return keys
 
 
 # ---- money that went back ----
