@@ -1,7 +1,7 @@
 """Compiled side of bulk payments: exact sums within blocks.
 
-The C stands in _sums.h (one search) and _bulk.h (blocks and windows); here is only what Python needs
-to call it. The search runs without the GIL.
+The C stands in _sums.h (one search) and _bulk.h (blocks and windows); here is only what Python
+needs to call it. The search runs without the GIL.
 """
 
 import numpy as np

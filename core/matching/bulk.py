@@ -41,9 +41,9 @@ def find_sums(state: State, singles: Candidates, loose: Candidates) -> Candidate
     (A search among n items forms up to 2^ceil(n/2) + 2^floor(n/2) sums.)
 
     reason : SUM_NOT_UNIQUE, the single item has other solutions; TIE, one of the items is part of a
-        sum of another single item, shown or not, or its trace and payer speak for another one;
-        BULK_CAPPED, one of them could also be part of a sum that was not looked for; else
-        TIER_TO_REVIEW where the policy does not let the tier match by itself
+        sum of another single item, shown or not, or traces and payers speak for other sums (see
+        _traces_differ); BULK_CAPPED, one of them could also be part of a sum that was not looked
+        for; else TIER_TO_REVIEW where the policy does not let the tier match by itself
     rivals : other solutions of the single item, and other single items of whose sums one item is a
         part (that of the item with the most)
 
@@ -90,11 +90,11 @@ def take_unique(state: State, found: Candidates, tier: int, may: bool) -> Candid
     if not may:
         found.reason[taken] |= review
         return found
-    matched = _rows_of(found, taken)
+    matched = found.where(taken)
     matched.reason &= ~review
     if len(matched):
         state.take(matched)
-    return _rows_of(found, ~taken)
+    return found.where(~taken)
 
 
 def _taking_part(side: Side, taken: Rows) -> Rows:
@@ -114,7 +114,7 @@ def _open_ties(state: State, loose: Candidates) -> tuple[Rows, Rows]:
 
 
 def _searched(side: Side, rows: Rows, tied: Rows, tied_to: Rows) -> _bulk.BulkSide:
-    order = np.lexsort([tied_to, tied])
+    order = np.lexsort((tied_to, tied))
     return _bulk.BulkSide(
         rows, side.cents, side.banking_day, side.tenant, side.payer_group, side.payee, side.rail,
         side.order, tied[order], tied_to[order],
@@ -145,30 +145,29 @@ def _as_candidates(
     found_left = np.where(several_left, members, single)
     found_right = np.where(several_left, single, members)
 
-    def of_sum(reduce: np.ufunc, values: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
-        told: npt.NDArray[np.generic] = np.repeat(reduce.reduceat(values, starts), sizes)
-        return told
-
-    others = np.maximum(left.sums[found_left], right.sums[found_right]) - np.uint32(1)
-    others = of_sum(np.maximum, others).astype(np.uint32)
-    elsewhere = _tied_elsewhere(state, ties, found_left, found_right, several_left)
-    tie = (others > 0) | of_sum(np.logical_or, elsewhere).astype(np.bool_)
+    searches = np.maximum(left.sums[found_left], right.sums[found_right])
+    others = np.repeat(np.maximum.reduceat(searches, starts) - np.uint32(1), sizes)
+    differ = _traces_differ(ties, found_left, found_right, several_left, starts)
+    tie = (others > 0) | np.repeat(differ, sizes)
     near_cap = left.capped[found_left] | right.capped[found_right]
     reason = np.zeros(len(tier), np.int64)
     reason[solutions > 1] |= np.int64(Reason.SUM_NOT_UNIQUE)
     reason[tie] |= np.int64(Reason.TIE)
-    reason[of_sum(np.logical_or, near_cap).astype(np.bool_)] |= np.int64(Reason.BULK_CAPPED)
+    reason[np.repeat(np.logical_or.reduceat(near_cap, starts), sizes)] |= np.int64(
+        Reason.BULK_CAPPED
+    )
     for number in (Tier.T8, Tier.T9):
         if number.name not in state.policy.auto_tiers:
             reason[(tier == number) & (reason == 0)] = np.int64(Reason.TIER_TO_REVIEW)
-    group = of_sum(np.add, _id_hashes(state, found_left, found_right, several_left))
+    hashes = _id_hashes(state, found_left, found_right, several_left)
+    group = mix(np.repeat(np.add.reduceat(hashes, starts), sizes))
     return Candidates(
         left=found_left.astype(np.int32, copy=False),
         right=found_right.astype(np.int32, copy=False),
         tier=tier.astype(np.uint8),
         reason=reason,
         rivals=(solutions - 1).astype(np.uint32) + others,
-        group=np.maximum(mix(group), np.uint64(1)),
+        group=np.maximum(group, np.uint64(1)),
     )
 
 
@@ -181,22 +180,37 @@ def _id_hashes(state: State, left: Rows, right: Rows, several_left: Mask) -> Key
     return mix(member, single, several_left)
 
 
-def _tied_elsewhere(
-    state: State, ties: tuple[Rows, Rows], left: Rows, right: Rows, several_left: Mask
+def _traces_differ(
+    ties: tuple[Rows, Rows], left: Rows, right: Rows, several_left: Mask, starts: Rows
 ) -> Mask:
-    """bool[k]: the item's trace and payer agree with other items of the single one's side, and not
-    with the single one's."""
-    tied_left, tied_right = np.zeros(len(state.left), np.bool_), np.zeros(len(state.right), np.bool_)
-    tied_left[ties[0]] = True
-    tied_right[ties[1]] = True
-    member_is_tied = np.where(several_left, tied_left[left], tied_right[right])
-    known = ties[0].astype(np.int64) << 32 | ties[1]
-    return member_is_tied & ~np.isin(left.astype(np.int64) << 32 | right, known)
+    """bool[sums]: an item that shares trace and payer with the single item is missing from the sum,
+    or an item of the sum shares them with others and not with the single item.
+
+    ties : int32[t], int32[t]    rows of remittances and payments that share them
+    starts : int64[sums]         first row of each sum among left, right and several_left
+    """
+    known = np.unique(ties[0].astype(np.int64) << 32 | ties[1])
+    here = np.isin(left.astype(np.int64) << 32 | right, known)
+    tied_left, tied_right = known >> 32, known & 0xFFFFFFFF
+    elsewhere = np.where(several_left, np.isin(left, tied_left), np.isin(right, tied_right)) & ~here
+    single = np.where(several_left, right, left)[starts]
+    ties_of_single = np.where(
+        several_left[starts], _times(single, tied_right), _times(single, tied_left)
+    )
+    missing = np.add.reduceat(here.astype(np.int64), starts) < ties_of_single
+    return missing | np.logical_or.reduceat(elsewhere, starts)
+
+
+def _times(rows: Rows, among: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """int64[k]: how often each row stands in `among`."""
+    ordered = np.sort(among)
+    last = np.searchsorted(ordered, rows, side="right")
+    return last - np.searchsorted(ordered, rows)
 
 
 def _of_one_group(rows: Rows, group: npt.NDArray[np.intp]) -> Mask:
     """bool[k]: the item stands in no other group."""
-    order = np.lexsort([group, rows])
+    order = np.lexsort((group, rows))
     rows_sorted, group_sorted = rows[order], group[order]
     splits = (rows_sorted[1:] == rows_sorted[:-1]) & (group_sorted[1:] != group_sorted[:-1])
     lone = np.ones(len(rows), np.bool_)
@@ -222,14 +236,3 @@ def _adds_up(state: State, found: Candidates, group: npt.NDArray[np.intp]) -> Ma
     split[group[(single != single[first]) | (found.tier != found.tier[first])]] = True
     fits: Mask = ((missing_of_group == 0) & ~split)[group]
     return fits
-
-
-def _rows_of(candidates: Candidates, rows: Mask) -> Candidates:
-    return Candidates(
-        candidates.left[rows],
-        candidates.right[rows],
-        candidates.tier[rows],
-        candidates.reason[rows],
-        candidates.rivals[rows],
-        candidates.group[rows],
-    )

@@ -87,7 +87,8 @@ def _adjusted(
     is_forward, is_levy = np.isin(reason, _FORWARD), np.isin(reason, _LEVIES)
 
     def has(which: Mask) -> Mask:
-        return np.bincount(pair[which], minlength=len(rows)) > 0
+        found: Mask = np.bincount(pair[which], minlength=len(rows)) > 0
+        return found
 
     return (
         has(same & is_forward),
@@ -113,7 +114,8 @@ def _is_fee(cents: Cents, short_cents: Cents) -> Mask:
         step[cents * finer >= FEE_APART_CENTS_MIN * 10_000] = finer
     rate = (short_cents * 10_000 + cents * step // 2) // (cents * step) * step
     off = np.abs(short_cents * 10_000 - cents * rate)
-    return fits & (rate >= 1) & (rate <= FEE_BASIS_POINTS_MAX) & (off <= 5_000)
+    fits &= (rate >= 1) & (rate <= FEE_BASIS_POINTS_MAX) & (off <= 5_000)
+    return fits
 
 
 def _sibling_missing(state: State, left: Rows, right: Rows, difference: Cents) -> Mask:

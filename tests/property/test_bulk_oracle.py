@@ -166,7 +166,8 @@ class Oracle:
         reason = Reason(0)
         if len(self.solutions[single]) > 1:
             reason |= Reason.SUM_NOT_UNIQUE
-        if others or any(self.tied(item) and single not in self.tied(item) for item in chosen):
+        elsewhere = any(self.tied(item) and single not in self.tied(item) for item in chosen)
+        if others or elsewhere or self.tied(single) - set(chosen):
             reason |= Reason.TIE
         if self.capped & {single, *chosen}:
             reason |= Reason.BULK_CAPPED
@@ -191,7 +192,9 @@ def told(found: Candidates) -> list[tuple[int, Item, frozenset[int], int, int]]:
     groups = []
     for group in np.unique(found.group):
         rows = np.flatnonzero(found.group == group)
-        assert len({*zip(found.tier[rows], found.reason[rows], found.rivals[rows], strict=True)}) == 1
+        assert (
+            len({*zip(found.tier[rows], found.reason[rows], found.rivals[rows], strict=True)}) == 1
+        )
         tier = int(found.tier[rows[0]])
         side = PAYMENTS if tier == 8 else REMITTANCES
         columns = (found.left[rows].tolist(), found.right[rows].tolist())
@@ -266,11 +269,11 @@ def test_order_of_rows_changes_nothing(case: Case, random: Random) -> None:
     def canonical(one: Case) -> Any:
         state = one.state()
         found = one.find(state)
-        ids = [np.array([row["id"] for row in rows]) for rows in one.sides]
+        ids = [np.array([row["id"] for row in rows], np.int64) for rows in one.sides]
         names = ("tier", "reason", "rivals", "group")
         columns = [getattr(found, name).tolist() for name in names]
-        rows = zip(ids[0][found.left].tolist() if len(found) else [],
-                   ids[1][found.right].tolist() if len(found) else [], *columns, strict=True)  # fmt: skip
+        left, right = ids[0][found.left].tolist(), ids[1][found.right].tolist()
+        rows = zip(left, right, *columns, strict=True)
         items = [
             sorted(zip(ids[side].tolist(), reasons.tolist(), strict=True))
             for side, reasons in enumerate((state.seen.reason, state.paid.reason))
