@@ -52,7 +52,7 @@ PAYMENT_MEANINGS: Mapping[str, str] = {
     "returned": "sent back by the receiving bank",
     "reversed": "taken back by the payer",
     "written_to_suspense": "set aside",
-    "received": "not decided",
+    "received": "moves no money: its amount is zero or cannot be read",
 }
 
 

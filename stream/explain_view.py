@@ -18,6 +18,7 @@ _VERDICTS = {
     "agree": Text("agrees", "green"),
     "differ": Text("differs", "bold red"),
     "missing": Text("missing", "yellow"),
+    "unusable": Text("not usable", "yellow"),
     "seen": Text("not compared", "dim"),
 }
 _STYLES = {"auto": "bold green", "variance": "bold yellow", "review": "bold yellow"}
@@ -44,7 +45,7 @@ def show_explanation(console: Console, match: Explanation) -> None:
         ("Remittances", match.remittances, match.remittance_cents),
         ("Payments", match.payments, match.payment_cents),
     ):
-        console.print(_items(title, items, cents))
+        console.print(_items(title, items, cents, match.reasons))
         console.print()
     _show_rivals(console, match)
     for link in match.links:
@@ -84,7 +85,7 @@ def _days(match: Explanation) -> str:
     return f"The payment is dated {count:,} {days} {side} the remittance.{evidence}"
 
 
-def _items(title: str, items: Sequence[Item], cents: int) -> Table:
+def _items(title: str, items: Sequence[Item], cents: int, said: Sequence[str]) -> Table:
     table = Table(
         title=title, title_justify="left", show_edge=False, pad_edge=False, header_style="bold"
     )
@@ -94,7 +95,9 @@ def _items(title: str, items: Sequence[Item], cents: int) -> Table:
     table.add_column("date", no_wrap=True)
     table.add_column("status", overflow="fold")
     for item in items[:ITEMS_SHOWN_MAX]:
-        status = item.status.replace("_", " ") + (f": {item.why}" if item.why else "")
+        # What is said of the match need not be said again of each item.
+        why = "; ".join(clause for clause in item.why.split("; ") if clause not in said)
+        status = item.status.replace("_", " ") + (f": {why}" if why else "")
         place = f"{item.file} #{item.ordinal}"
         table.add_row(place, item.trace or "-", dollars(item.cents), item.date, status)
     if len(items) > ITEMS_SHOWN_MAX:

@@ -72,7 +72,8 @@ _REASONS = {reason_text(reason): reason for reason in Reason}
 
 
 class FieldLine(msgspec.Struct, frozen=True, kw_only=True):
-    """One field of a pair. verdict: agree, differ, missing (one side has none) or seen."""
+    """One field of a pair. verdict: agree, differ, missing (one side has none), unusable (it says
+    nothing, as all zeros do) or seen (not compared)."""
 
     field: str
     remittance: str
@@ -193,15 +194,19 @@ def masked(text: str) -> str:
 def _fields(rows: Sequence[Row], left: Sequence[Row], right: Sequence[Row]) -> list[FieldLine]:
     same = set.intersection(*(set(row["agreed"].split()) for row in rows))
     other = set().union(*(row["differed"].split() for row in rows))
+    difference = int(rows[0]["difference_cents"])
 
     def line(field: Field, ours: str, theirs: str, note: str = "") -> FieldLine:
         name = (field.name or "").lower()
-        if name in other:
+        if name == "amount" and len(rows) > 1:
+            verdict, note = ("differ" if difference else "agree"), "of the sum"
+        elif name in other:
             verdict = "differ"
         elif name in same:
             verdict = "agree"
         else:
-            verdict = "seen" if ours and theirs else "missing"
+            usable = field not in (Field.TRACE, Field.PAYER)
+            verdict = ("seen" if usable else "unusable") if ours and theirs else "missing"
         return FieldLine(field=name, remittance=ours, payment=theirs, verdict=verdict, note=note)
 
     rewrites = set().union(*(row["rewrites"].split() for row in rows))
