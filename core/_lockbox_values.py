@@ -53,7 +53,6 @@ class AmountForm:
         return -cents if found[1] in ("(", "-") or found[4] == "-" else cents
 
 
-@lru_cache(maxsize=64)
 class DateForm:
     """How dates are written: YYYY or YY, MM or M, DD or D, and what stands between them. Raises
     ValueError naming the key."""

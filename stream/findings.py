@@ -9,8 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from reassoc.core.ach import AchFiles
+from reassoc.core.bai2 import BankReports
 from reassoc.core.columns import Table
 from reassoc.core.errors import FindingCode, describe, severity
+from reassoc.core.lockbox import LockboxList
 from reassoc.core.x12_835 import Remittances
 from reassoc.stream.table import csv_cell
 
@@ -51,6 +53,42 @@ def payload_findings(out: IO[bytes], counts: Counter[int], name: str, window: Ac
             f"{place} in record {record}".lstrip()
             for place, record in zip(segments, records, strict=True)
         ]
+        _write(out, counts, name, findings, offsets, places)
+
+
+def bai2_findings(
+    out: IO[bytes],
+    counts: Counter[int],
+    name: str,
+    reports: BankReports,
+    uncertain: npt.NDArray[np.int64],
+) -> None:
+    """Write a bank report's findings; `uncertain` are rows of details whose TRN is not sure."""
+    findings, details = reports.findings, reports.details
+    code = np.full(len(uncertain), FindingCode.BAI2_TRN_UNCERTAIN, np.uint16)
+    codes = np.concatenate([findings.code, code])
+    offsets = np.concatenate([findings.file_offset, details.offset[uncertain].astype(np.int64)])
+    records = np.concatenate([findings.record_number, details.record_number[uncertain]])
+    _write_records(out, counts, name, codes, offsets, records)
+
+
+def lockbox_findings(out: IO[bytes], counts: Counter[int], name: str, listed: LockboxList) -> None:
+    """Write a lockbox list's findings; a record is a row of the list, counted from 1."""
+    found = listed.findings
+    _write_records(out, counts, name, found.code, found.file_offset, found.record_number)
+
+
+def _write_records(
+    out: IO[bytes],
+    counts: Counter[int],
+    name: str,
+    codes: npt.NDArray[Any],
+    offsets: npt.NDArray[Any],
+    records: npt.NDArray[Any],
+) -> None:
+    if len(codes):
+        places = [f"record {number}" if number else "" for number in records.tolist()]
+        findings = Table("findings", {"code": codes}, {"code": "uint16"}, {"code": "its code"})
         _write(out, counts, name, findings, offsets, places)
 
 

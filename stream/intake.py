@@ -10,23 +10,33 @@ import sys
 import tempfile
 import traceback
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from reassoc.core import bank_lines, lockbox
 from reassoc.core.ach import AchFiles, iter_ach
+from reassoc.core.bai2 import BAI2_BYTES_MAX, read_bai2
 from reassoc.core.columns import TextColumn
 from reassoc.core.errors import LimitError, ParseError
+from reassoc.core.lockbox import LOCKBOX_BYTES_MAX, LockboxLayout, read_lockbox
 from reassoc.core.pool import PaymentColumns, RemittanceColumns
 from reassoc.core.x12_835 import Remittances, iter_835
 from reassoc.stream.contents import Content, Progress, open_content
 from reassoc.stream.envelope import Profile
-from reassoc.stream.findings import ach_findings, payload_findings, x12_findings
+from reassoc.stream.findings import (
+    ach_findings,
+    bai2_findings,
+    lockbox_findings,
+    payload_findings,
+    x12_findings,
+)
 from reassoc.stream.kinds import ADVICE, Kind, kind_of
+from reassoc.stream.layouts import layout_of
 from reassoc.stream.sources import Source, SourceError
 from reassoc.stream.verdicts import BALANCED, OWN_VALID, BatchVerdicts, Envelopes
 
@@ -92,12 +102,19 @@ class Items:
     @property
     def is_passed_over(self) -> bool:
         """Not an input at all, though it was found: nothing is missing without it."""
-        return self.kind is Kind.OWN_TABLE
+        return self.kind in (Kind.OWN_TABLE, Kind.SETTINGS)
 
 
-def read_source(source: Source, scratch: Path, progress: Progress | None = None) -> Items:
+def read_source(
+    source: Source,
+    scratch: Path,
+    progress: Progress | None = None,
+    layouts: Sequence[LockboxLayout] = (),
+) -> Items:
     """Read one input whole: kind, digest, items, findings. Memory: one window, and 300 bytes per
-    item.
+    item; bank reports and lockbox lists, which are small, are read whole.
+
+    layouts : of lockbox lists; an input that one of them recognises is such a list
 
     Never raises for what is in the file: an input that cannot be read comes back with a reason,
     which holds no value of the file. Findings beyond FINDINGS_MEMORY_BYTES go to a nameless file in
@@ -105,7 +122,7 @@ def read_source(source: Source, scratch: Path, progress: Progress | None = None)
     """
     try:
         with open_content(source, progress) as content:
-            return _read(source, content, scratch, progress)
+            return _read(source, content, scratch, progress, layouts)
     except (SourceError, LimitError) as error:
         return Items(source, Kind.UNKNOWN, reason=str(error))
     except ParseError as error:
@@ -132,13 +149,22 @@ def where_it_failed() -> str:
     return f"{type(error).__name__} at {place}"
 
 
-def _read(source: Source, content: Content, scratch: Path, progress: Progress | None) -> Items:
+def _read(
+    source: Source,
+    content: Content,
+    scratch: Path,
+    progress: Progress | None,
+    layouts: Sequence[LockboxLayout],
+) -> Items:
     kind = kind_of(content.head)
     items = Items(source, kind)
-    if kind is Kind.OWN_TABLE:
+    if items.is_passed_over:
         items.reason = kind.value
         return items
-    if kind not in (Kind.X12, Kind.ACH):
+    layout = layout_of(layouts, source.name, content.head)
+    if layout is not None and kind is not Kind.EMPTY:
+        items.kind = Kind.LOCKBOX
+    elif kind not in (Kind.X12, Kind.ACH, Kind.BAI2):
         items.reason = ADVICE[kind]
         return items
     findings = tempfile.SpooledTemporaryFile(  # noqa: SIM115
@@ -146,16 +172,37 @@ def _read(source: Source, content: Content, scratch: Path, progress: Progress | 
     )
     try:
         items.findings = findings
-        _read_windows(items, content, progress)
+        _read_windows(items, content, progress, layout)
     except BaseException:
         findings.close()
         raise
     return items
 
 
-def _read_windows(items: Items, content: Content, progress: Progress | None) -> None:
+class _Reader(Protocol):
+    """Reads an input into items."""
+
+    def windows(self, content: Content) -> Iterator[int]:
+        """Read all windows; yields the byte up to which the input was read."""
+
+    def finish(self) -> None:
+        """Settle what only the input's end could tell."""
+
+
+def _reader_of(items: Items, layout: LockboxLayout | None) -> _Reader:
+    if items.kind is Kind.LOCKBOX:
+        assert layout is not None
+        return _LockboxReader(items, layout)
+    if items.kind is Kind.BAI2:
+        return _BankReader(items)
+    return _X12Reader(items) if items.kind is Kind.X12 else _AchReader(items)
+
+
+def _read_windows(
+    items: Items, content: Content, progress: Progress | None, layout: LockboxLayout | None
+) -> None:
     """Read an input of a known kind to its end."""
-    reader = _X12Reader(items) if items.kind is Kind.X12 else _AchReader(items)
+    reader = _reader_of(items, layout)
     seen = 0
     for window_end in reader.windows(content):
         content.hash_to(window_end)
@@ -252,6 +299,69 @@ class _AchReader:
         for rows, verdicts in zip(self._items.remittance_rows, self._payload_verdicts, strict=True):
             rows.checks |= verdicts
         self._items.payment_valid += self._verdicts.valid()
+
+
+class _BankReader:
+    """A bank's report into items: each detail is a payment."""
+
+    def __init__(self, items: Items) -> None:
+        self._items = items
+
+    def windows(self, content: Content) -> Iterator[int]:
+        """Read the report, in one window."""
+        items, data = self._items, _whole(content, BAI2_BYTES_MAX, "BAI2_BYTES_MAX")
+        reports = read_bai2(data)
+        memos = bank_lines.read_memos(reports)
+        _keep_payments(items, bank_lines.payments(reports, memos=memos))
+        assert items.findings is not None
+        uncertain = bank_lines.uncertain_rows(memos)
+        bai2_findings(items.findings, items.finding_counts, items.source.name, reports, uncertain)
+        yield len(data)
+
+    def finish(self) -> None:
+        """Nothing is left open: the report was read whole."""
+
+
+class _LockboxReader:
+    """A lockbox list into items: each detail row is a payment."""
+
+    def __init__(self, items: Items, layout: LockboxLayout) -> None:
+        self._items = items
+        self._layout = layout
+
+    def windows(self, content: Content) -> Iterator[int]:
+        """Read the list, in one window."""
+        items, data = self._items, _whole(content, LOCKBOX_BYTES_MAX, "LOCKBOX_BYTES_MAX")
+        listed = read_lockbox(data, self._layout)
+        _keep_payments(items, lockbox.payments(listed))
+        assert items.findings is not None
+        lockbox_findings(items.findings, items.finding_counts, items.source.name, listed)
+        yield len(data)
+
+    def finish(self) -> None:
+        """Nothing is left open: the list was read whole."""
+
+
+def _whole(content: Content, limit: int, name: str) -> bytes:
+    """All bytes of an input that is read whole. Raises LimitError beyond the limit."""
+    if content.stream is None:
+        data = bytes(content.data or b"") if len(content.data or b"") <= limit else None
+    else:
+        pieces, size = [], 0
+        while size <= limit and (piece := content.stream.read(1 << 20)):
+            pieces.append(piece)
+            size += len(piece)
+        data = b"".join(pieces) if size <= limit else None
+    if data is None:
+        raise LimitError(f"{name}: more than {limit} bytes in one file: split it")
+    return data
+
+
+def _keep_payments(items: Items, columns: PaymentColumns) -> None:
+    columns = columns.compact()
+    items.payments.append(columns)
+    items.payment_ordinals.append(np.arange(len(columns), dtype=np.int32))
+    items.payment_valid.append(columns.valid)
 
 
 def _keep(

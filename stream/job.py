@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from reassoc.core.directory import Directory
+from reassoc.core.lockbox import LockboxLayout
 from reassoc.core.match import Matches, match
 from reassoc.core.policy import Policy
 from reassoc.core.pool import PaymentColumns, RemittanceColumns
@@ -42,7 +43,7 @@ from reassoc.stream.release import (
     write_released,
 )
 from reassoc.stream.report import write_tables
-from reassoc.stream.sources import Discovery, Problem, discover
+from reassoc.stream.sources import Discovery, Problem, Source, discover
 from reassoc.stream.summary import Summary, summarise
 
 READ_AHEAD = 8
@@ -63,11 +64,13 @@ def run_match(
     as_of: date,
     policy: Policy,
     directory: Directory | None = None,
+    layouts: Sequence[LockboxLayout] = (),
     worker_count: int | None = None,
     on_step: Step = lambda name, byte_count: None,
     on_advance: Advance = lambda byte_count: None,
 ) -> Summary:
     """Match what is under `paths` as of a day and write the result to the new folder `out`.
+    `layouts` say which inputs are lockbox lists.
 
     Raises OutputError where `out` is taken, SourceError where a path does not exist or an input
     changes while it is read, LimitError where a named limit would be passed; nothing is written
@@ -81,7 +84,8 @@ def run_match(
         on_step("reading", sum(source.size_bytes for source in found.sources))
         with (folder / "findings.csv").open("wb") as findings:
             findings.write(FINDINGS_HEADER.encode() + b"\n")
-            items = _read_all(found, folder, findings, worker_count or _cpu_count(), on_advance)
+            read = partial(read_source, scratch=folder, progress=on_advance, layouts=layouts)
+            items = _read_all(found, read, findings, worker_count or _cpu_count())
         read_all = _note_problems(found, items)
         pools = pool(read_all)
         on_step("matching", 0)
@@ -100,7 +104,10 @@ def _cpu_count() -> int:
 
 
 def _read_all(
-    found: Discovery, folder: Path, findings: IO[bytes], worker_count: int, on_advance: Advance
+    found: Discovery,
+    read: Callable[[Source], Items],
+    findings: IO[bytes],
+    worker_count: int,
 ) -> list[Items]:
     """Read every source, `worker_count` at a time; their findings are written in the order of the
     sources.
@@ -122,7 +129,7 @@ def _read_all(
     with ThreadPoolExecutor(worker_count, thread_name_prefix="intake") as workers:
         try:
             for source in found.sources:
-                waiting.append(workers.submit(read_source, source, folder, on_advance))
+                waiting.append(workers.submit(read, source))
                 if len(waiting) > READ_AHEAD * worker_count:
                     take()
             while waiting:

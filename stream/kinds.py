@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from enum import Enum
+
+from reassoc.core.lockbox import LockboxLayout
+from reassoc.core.policy import Policy
 
 HEAD_BYTES = 64 << 10
 """How much of an input is looked at to tell what it is."""
@@ -26,6 +30,17 @@ _ACH_RECORD = re.compile(
     rb"1\d\d[ 0-9]{2}[0-9 A-Za-z]|5 ?(?:200|220|225|280)|6\d\d\d{6}|7\d\d"
     rb"|8(?:200|220|225|280)[\d ]{6}|9[\d ]{6}"
 )
+_BAI2_START = re.compile(
+    rb"01,[^,\r\n]{0,60},[^,\r\n]{0,60},\d{6},"
+    rb"|02,[^,\r\n]{0,60},[^,\r\n]{0,60},[1-4]?,\d{6},"
+    rb"|03,[^,\r\n]{0,60}[,/][^\r\n]*[\r\n]+(?:16|49|88),"
+    rb"|16,\d{3},\d+,[^\r\n]*[\r\n]+(?:16,\d{3}|49|88),"
+)
+_SETTINGS = (
+    frozenset(Policy.__struct_fields__),
+    frozenset(("payees", "payers")),
+    frozenset(LockboxLayout.__struct_fields__),
+)
 _OWN_TABLES = (
     b"remit_file,remit_ordinal,payment_file,payment_ordinal,payment_trace,case",
     b"match_id,status,tier,reason,remit_file,",
@@ -38,17 +53,19 @@ class Kind(Enum):
     X12 = "X12"
     ACH = "ACH"
     BAI2 = "a BAI2 bank report"
+    LOCKBOX = "a lockbox list"
     OWN_TABLE = "a table that reassoc wrote"
+    SETTINGS = "a policy, directory or layout file"
     ARCHIVE = "an archive inside an archive"
     EMPTY = "empty"
     UNKNOWN = "unknown"
 
 
 ADVICE = {
-    Kind.BAI2: "a BAI2 bank report, which this command does not read yet: leave it out",
+    Kind.BAI2: "a BAI2 bank report: match reads it, this command does not show it",
     Kind.ARCHIVE: "an archive of a kind that is not read here: unpack it first",
     Kind.EMPTY: "empty: ask the sender whether the transfer was cut off",
-    Kind.UNKNOWN: "neither X12 nor ACH: if it should be one, look whether it is encrypted "
+    Kind.UNKNOWN: "neither X12 nor ACH nor BAI2: if it should be one, look whether it is encrypted "
     "or in another encoding",
 }
 """Why an input of a kind cannot be read, and what to do."""
@@ -60,7 +77,8 @@ def kind_of(head: bytes) -> Kind:
 
     X12 begins, after an optional byte order mark and blanks, with ISA, GS or ST and a separator
     that is repeated where the standard has it; other text in front of an ISA is let through. ACH is
-    a majority of records that begin as ACH records do, at line ends or every 94 bytes.
+    a majority of records that begin as ACH records do, at line ends or every 94 bytes. BAI2 begins
+    with an 01 or 02 with its date, or with account or detail records that go together.
     """
     if not head:
         return Kind.EMPTY
@@ -71,8 +89,10 @@ def kind_of(head: bytes) -> Kind:
         return Kind.ACH
     if text.startswith(_OWN_TABLES):
         return Kind.OWN_TABLE
-    if re.match(rb"01,[^,\r\n]*,[^,\r\n]*,\d{6},", text):
+    if _BAI2_START.match(text):
         return Kind.BAI2
+    if _is_settings(text, is_whole=len(head) < HEAD_BYTES):
+        return Kind.SETTINGS
     if text.startswith(
         (b"PK\x03\x04", b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf", b"\x28\xb5\x2f\xfd")
     ) or (head[257:262] == b"ustar"):
@@ -93,3 +113,15 @@ def _is_ach(text: bytes) -> bool:
     records = [record for record in records[:ACH_LINES] if record.strip()]
     hits = sum(1 for record in records if _ACH_RECORD.match(record) and len(record) >= 30)
     return 2 * hits > len(records) > 0
+
+
+def _is_settings(text: bytes, *, is_whole: bool) -> bool:
+    """TOML whose keys are all those of one of the files that a user writes."""
+    if not is_whole:
+        # What a table's beginning leaves behind it may be cut; what stands before it is whole.
+        text = text[: max(text.rfind(b"\n["), 0)]
+    try:
+        keys = set(tomllib.loads(text.decode()))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return bool(keys) and any(keys <= known for known in _SETTINGS)
