@@ -277,7 +277,9 @@ def _write_chunks(
     summary.remittance_files = sum(name.endswith(".835") for name in folder.names)
     summary.payment_files = sum(name.endswith(".ach") for name in folder.names)
     summary.bank_files = sum(name.endswith(".bai2") for name in folder.names)
-    summary.lockbox_files = sum(name.startswith("lockbox") for name in folder.names)
+    summary.lockbox_files = sum(
+        name.startswith("lockbox") and name.endswith(".csv") for name in folder.names
+    )
     summary.cases = dict(sorted(cases.items()))
     return summary
 

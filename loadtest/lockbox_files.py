@@ -9,6 +9,27 @@ from reassoc.loadtest.dates import compact, to_date
 from reassoc.loadtest.model import Chunk, ListedCheck
 
 LAYOUT_NAME = "lockbox.layout.toml"
+LAYOUT = """\
+# How the lockbox lists of this feed are written.
+name = "Example lockbox list"
+format = "csv"
+header_rows = 1
+
+[recognise]
+names = ["BOX*.csv", "lockbox.csv"]
+first_line = "^Deposit Date,Lockbox,"
+
+[fields]
+check_number = { column = "Check Number" }
+amount = { column = "Amount" }
+deposit_date = { column = "Deposit Date", format = "MM/DD/YYYY" }
+deposit = { column = "Batch" }
+payer_name = { column = "Remitter" }
+payer_routing = { column = "Drawer Routing" }
+payer_account = { column = "Drawer Account" }
+payee_routing = { column = "Routing" }
+payee_account = { column = "Account" }
+"""
 COLUMNS = (
     "Deposit Date,Lockbox,Batch,Item,Routing,Account,Check Number,Amount,"
     "Drawer Routing,Drawer Account,Remitter"
@@ -29,6 +50,8 @@ class LockboxFiles:
 
     def write(self, chunk: Chunk) -> None:
         """Write the chunk's checks; note file and ordinal on each. O(checks)."""
+        if chunk.checks and not self._serials:
+            self._put(LAYOUT_NAME, LAYOUT.encode("ascii"))
         by_bank: dict[int, list[ListedCheck]] = {}
         for check in chunk.checks:
             by_bank.setdefault(check.payee.destination, []).append(check)
@@ -59,5 +82,5 @@ def _row(check: ListedCheck, batch: int, item: int) -> str:
     return (
         f"{day[4:6]}/{day[6:]}/{day[:4]},{check.payee.number:06d},{batch},{item},"
         f"{check.payee.rdfi},{check.payee.account.strip()},{check.number},{dollars},"
-        f"{check.payer.odfi},{check.drawer_account},{check.payer.name}"
+        f"{check.payer.odfi},{check.drawer_account},{check.drawer_name}"
     )

@@ -122,7 +122,7 @@ class BankLine:
 
 @dataclass(slots=True)
 class ListedCheck:
-    """One row of a lockbox list: a check that came to the payee's box.
+    """One row of a lockbox list: a check that came to the payee's box. `drawer_name` may be empty.
 
     `file` and `ordinal` are known once it is written.
     """
@@ -133,6 +133,7 @@ class ListedCheck:
     amount_cents: int
     day: int
     drawer_account: str
+    drawer_name: str
     file: str = ""
     ordinal: int = -1
     trace: str = ""

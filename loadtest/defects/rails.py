@@ -35,10 +35,12 @@ def _number(remittance: Remittance, draws: Draws) -> None:
 
 
 def _check_listed(case: str, chunk: Chunk, remittance: Remittance, draws: Draws) -> None:
-    """The check stands in the lockbox list, its drawer's account with it."""
+    """The check stands in the lockbox list, with its drawer's account and perhaps name."""
     _number(remittance, draws)
-    known = case == "check_listed" and chunk.has_directory
-    account = remittance.payer.account if case == "check_listed" else f"9{draws.one(10**8):08d}"
+    is_known = case == "check_listed"
+    account, name = remittance.payer.account, draws.pick((remittance.payer.name, ""))
+    if not is_known:
+        account, name = f"9{draws.one(10**8):08d}", f"EXAMPLE DRAWER {draws.one(90):02d}"
     check = ListedCheck(
         payee=remittance.payee,
         payer=remittance.payer,
@@ -46,8 +48,9 @@ def _check_listed(case: str, chunk: Chunk, remittance: Remittance, draws: Draws)
         amount_cents=remittance.paid_cents,
         day=next_banking_day(remittance.effective_day),
         drawer_account=account,
+        drawer_name=name,
     )
-    chunk.add(case, remittance, check, AUTO if known else REVIEW)
+    chunk.add(case, remittance, check, AUTO if is_known and chunk.has_directory else REVIEW)
 
 
 def _check_reported(case: str, chunk: Chunk, remittance: Remittance, draws: Draws) -> None:

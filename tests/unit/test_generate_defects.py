@@ -5,12 +5,14 @@ from __future__ import annotations
 from datetime import date
 from pathlib import Path
 
+import msgspec
 import pytest
 from feed_check import TruthRow, difference, groups, read_feed
 
 from reassoc.core.ach import read_ach
 from reassoc.core.bai2 import read_bai2
 from reassoc.core.directory import load_directory
+from reassoc.core.lockbox import LockboxLayout, read_lockbox
 from reassoc.loadtest.dates import is_banking_day, to_days
 from reassoc.loadtest.defects import DEFECTS, PROFILES, RATE_UNIT, plan_rates
 from reassoc.loadtest.feed import FeedOptions, generate_feed
@@ -141,6 +143,13 @@ def test_profiles_balance_by_every_case(tmp_path: Path, name: str) -> None:
         assert len(found.findings) == len(found.remittances.findings) == 0
     for path in sorted((tmp_path / "feed").rglob("*.bai2")):
         assert len(read_bai2(path.read_bytes()).findings) == 0
+    layout = msgspec.toml.decode(
+        (tmp_path / "feed" / "lockbox.layout.toml").read_bytes(), type=LockboxLayout
+    )
+    for path in sorted((tmp_path / "feed" / "lockbox").rglob("*.csv")):
+        data = path.read_bytes()
+        assert layout.fits(path.name, data)
+        assert len(read_lockbox(data, layout).findings) == 0
     load_directory((tmp_path / "feed" / "directory.toml").read_text())
 
 
