@@ -14,6 +14,7 @@ _I32 = npt.NDArray[np.int32]
 _I64 = npt.NDArray[np.int64]
 
 def sums_of(items: int) -> int: ...
+
 @final
 class BulkSide:
     sums: _U32
