@@ -14,7 +14,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from reassoc.core import bank_lines
 from reassoc.core.ach import read_ach
+from reassoc.core.bai2 import read_bai2
 from reassoc.core.match import Matches, match
 from reassoc.core.policy import Policy
 from reassoc.core.pool import PaymentColumns, RemittanceColumns
@@ -222,6 +224,38 @@ def reversal(original: Entry, **changes: Any) -> Entry:
     return replace(debit, **{"number": original.number + 7000, "effective": "260319", **changes})
 
 
+# ---- bank reports ----
+
+
+@dataclass(frozen=True)
+class Line:
+    """A 16 record of a bank's report: by default an ACH credit whose text holds the addenda."""
+
+    cents: int = 120000
+    code: int = 165
+    text: str = (
+        f"EXAMPLE HEALTH DES:HCCLAIMPMT ID:112233333 INDN:RIVER CLINIC CO ID:{PAYER} CCD"
+        f" PMT INFO:TRN*1*{TRACE}*{PAYER}\\"
+    )
+    bank_reference: str = ""
+    customer_reference: str = ""
+
+
+def bai2(*lines: Line, account: str = ACCOUNT, day: str = "260317", number: int = 1) -> bytes:
+    """A BAI2 report of one account, all totals right."""
+    total = sum(line.cents for line in lines)
+    records = [f"03,{account},USD,010,,,/"]
+    for line in lines:
+        references = f"{line.bank_reference},{line.customer_reference}"
+        records.append(f"16,{line.code},{line.cents},Z,{references},{line.text}")
+    records.append(f"49,{total},{len(records) + 1}/")
+    records = [f"02,RECEIVER,{RDFI},1,{day},,USD,2/", *records]
+    records.append(f"98,{total},1,{len(records) + 1}/")
+    records = [f"01,{RDFI},RECEIVER,{day},0800,{number},,,2/", *records]
+    records.append(f"99,{total},1,{len(records) + 1}/")
+    return "".join(record + "\n" for record in records).encode()
+
+
 # ---- what comes of them ----
 
 
@@ -271,16 +305,20 @@ class Result:
 
 
 def pool(files: Sequence[bytes]) -> tuple[RemittanceColumns, PaymentColumns]:
-    """The items of files in the order of arrival. Those with an ISA first are 835s."""
+    """The items of files in the order of arrival. Those with an ISA first are 835s, those with an
+    01 record are bank reports."""
     left, right, count = [], [], 0
     for data in files:
         digest = int.from_bytes(blake2b(data, digest_size=8).digest())
         if data.startswith(b"ISA"):
             left.append(RemittanceColumns.from_tables(read_835(data), digest))
             continue
-        read = read_ach(data)
-        left.append(RemittanceColumns.from_ach(read, digest, count))
-        paid = PaymentColumns.from_tables(read, digest)
+        if data.startswith(b"01,"):
+            paid = bank_lines.payments(read_bai2(data), digest)
+        else:
+            read = read_ach(data)
+            left.append(RemittanceColumns.from_ach(read, digest, count))
+            paid = PaymentColumns.from_tables(read, digest)
         right.append(paid)
         count += len(paid)
     return RemittanceColumns.concat(left), PaymentColumns.concat(right)

@@ -7,13 +7,27 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from case_files import Entry, Found, Remit, Result, ach, contested, dishonored, era, returned, run
+from case_files import (
+    Entry,
+    Found,
+    Line,
+    Remit,
+    Result,
+    ach,
+    bai2,
+    contested,
+    dishonored,
+    era,
+    returned,
+    run,
+)
 from case_files import changed as change_of
 from case_files import reversal as reversal_of
 
 from reassoc.core.directory import load_directory
 from reassoc.core.policy import PayerRule
 from reassoc.core.statuses import (
+    Funding,
     LinkKind,
     MatchStatus,
     PaymentStatus,
@@ -29,6 +43,23 @@ UNMATCHED = MatchStatus.UNMATCHED
 EFT, PAID = Remit(), Entry()
 NO_TRACE = replace(PAID, text=None)
 """An EFT whose addenda were lost on the way."""
+
+RIVER = """
+[[payees]]
+name = "River Group"
+tenant = "north"
+tins = ["112223333"]
+npis = ["1999999984", "1888888884", "1777777776"]
+accounts = [{ routing = "021000021", account = "5566778" }]
+"""
+LAKE = """
+[[payees]]
+name = "Lake Clinic"
+tenant = "south"
+tins = ["445556666"]
+npis = ["1666666668"]
+accounts = [{ routing = "021000021", account = "9988" }]
+"""
 
 
 def only(status: MatchStatus, tier: Tier) -> list[Found]:
@@ -136,6 +167,34 @@ def test_case_05_terminators_and_extra_text(text: str) -> None:
     assert found.release == [True]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "HCCLAIMPMT ZP UHCDComm5044 " + TRN + "\\",
+        "EXAMPLE HEALTH DES:HCCLAIMPMT ID:1 INDN:RIVER CLINIC CO ID:1234567890 CCD\n88,PMT INFO:"
+        + TRN
+        + "~",
+    ],
+    ids=["memo", "continued"],
+)
+def test_case_05_addenda_in_the_text_of_a_bank_report(text: str) -> None:
+    found = run(era(EFT), bai2(Line(text=text)))
+    assert found.pairs == only(AUTO, Tier.T1)
+    assert found.release == [True]
+
+
+@pytest.mark.parametrize("report_first", [False, True])
+def test_case_05_an_entry_and_its_line_are_one_payment(report_first: bool) -> None:
+    files = [bai2(Line()), ach(PAID)] if report_first else [ach(PAID), bai2(Line())]
+    entry = int(report_first)
+    found = run(era(EFT), *files)
+    assert found.pairs == [Found(0, entry, AUTO, Tier.T1)]
+    assert found.payments[1 - entry] == PaymentStatus.REPORTED
+    assert found.matches.payment_funding[entry] == Funding.POSTED
+    assert links(found) == [LinkKind.REPORT_OF]
+    assert found.release == [True]
+
+
 LONG = "ZQ7730194428561937705214482690315507"
 
 
@@ -161,6 +220,12 @@ def test_case_06_trace_cut_at_15_or_30(cut: str, whole_in_835: bool) -> None:
         assert allowed.pairs == only(AUTO, Tier.T6)
         assert allowed.matches.rewrites[0] & Rewrite.TRACE_N5
         assert allowed.release == [True]
+
+
+def test_case_06_trace_cut_in_the_text_of_a_bank_report() -> None:
+    text = f"HCCLAIMPMT CO ID:{EFT.payer} TRN*1*{LONG[:30]}*{EFT.payer}\\"
+    found = run(era(Remit(trace=LONG)), bai2(Line(text=text)))
+    assert found.pairs == only(REVIEW, Tier.T6)
 
 
 def test_case_06_the_whole_addenda_cut_leaves_the_company_id_as_payer() -> None:
@@ -340,6 +405,21 @@ def test_case_13_check_835_never_meets_ach(paid: Entry) -> None:
     assert found.pairs == []
     assert found.remittances == [RemittanceStatus.AWAITING_CHECK]
     assert found.release == [False]
+
+
+CHECK = Remit(method="CHK", trace="4711001", account="")
+
+
+def test_case_13_check_835_meets_the_check_of_a_lockbox() -> None:
+    box = bai2(
+        Line(code=115, text="LOCKBOX DEPOSIT", bank_reference="D1"),
+        Line(code=116, text="CHECK", bank_reference="D1", customer_reference="4711001"),
+    )
+    found = run(era(CHECK), box, ach(PAID), directory=load_directory(RIVER))
+    assert [pair for pair in found.pairs if pair.payment != 1] == []
+    assert found.payments[0] == PaymentStatus.REPORTED
+    assert found.pairs == [Found(0, 1, REVIEW, Tier.T4)]
+    assert found.why() & Reason.NO_PAYER
 
 
 @pytest.mark.parametrize("cents", [120000, 116400], ids=["whole", "net of a fee"])
@@ -600,22 +680,6 @@ def test_case_25_zero_dollar_entry_brings_its_835(code: int) -> None:
 
 # ---- 26 to 30 ----
 
-RIVER = """
-[[payees]]
-name = "River Group"
-tenant = "north"
-tins = ["112223333"]
-npis = ["1999999984", "1888888884", "1777777776"]
-accounts = [{ routing = "021000021", account = "5566778" }]
-"""
-LAKE = """
-[[payees]]
-name = "Lake Clinic"
-tenant = "south"
-tins = ["445556666"]
-npis = ["1666666668"]
-accounts = [{ routing = "021000021", account = "9988" }]
-"""
 BY_NPI = [
     Remit(trace=f"4400{n}", claims=(60000,), npi=npi, tin="", account="")
     for n, npi in enumerate(["1999999984", "1888888884"])
