@@ -28,6 +28,7 @@ from reassoc.loadtest.feed import FeedOptions, generate_feed
 from reassoc.loadtest.score import Score, score_result
 from reassoc.loadtest.score_cli import show_score, to_json
 from reassoc.stream.job import run_match
+from reassoc.stream.layouts import load_layout
 from reassoc.stream.settings import load_policy, read_directory
 
 PROFILES = ("default", "adversarial")
@@ -65,6 +66,7 @@ def run_trial(trial: Trial, work: Path, worker_count: int = 1) -> Score:
             as_of=AS_OF,
             policy=load_policy(policy) if policy.exists() else Policy(),
             directory=read_directory(directory) if directory.exists() else None,
+            layouts=[load_layout(path) for path in sorted(feed.glob("*.layout.toml"))],
             worker_count=worker_count,
         )
         return score_result(out, feed)

@@ -10,7 +10,7 @@ import re
 import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import date, datetime
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -21,7 +21,8 @@ import typer
 from rich.console import Console
 
 from reassoc.core.directory import Directory
-from reassoc.core.errors import DirectoryError, PolicyError, ReassocError
+from reassoc.core.errors import DirectoryError, LayoutError, PolicyError, ReassocError
+from reassoc.core.lockbox import LockboxLayout
 from reassoc.core.policy import Policy
 from reassoc.stream import package_version
 from reassoc.stream.console import ProgressBar, show_summary
@@ -29,6 +30,7 @@ from reassoc.stream.exits import EXIT_UNREADABLE, EXIT_USAGE, fail, say
 from reassoc.stream.inspect import inspect_file
 from reassoc.stream.intake import where_it_failed
 from reassoc.stream.job import run_match
+from reassoc.stream.layouts import load_layout
 from reassoc.stream.outputs import OutputError, check_free
 from reassoc.stream.result_commands import EXPLAIN_HELP, explain_command
 from reassoc.stream.settings import load_policy, read_directory
@@ -115,6 +117,14 @@ def match_command(
             "items of unknown payees are quarantined.",
         ),
     ] = None,
+    layout: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--layout",
+            metavar="FILE.toml",
+            help="Where a bank's lockbox list (CSV or fixed width) has its columns; repeatable.",
+        ),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print summary.json on stdout instead of a table.")
     ] = False,
@@ -123,6 +133,7 @@ def match_command(
     day = _parse_day(as_of)
     rules = _policy(policy)
     known = _directory(directory)
+    layouts = _layouts(layout or ())
     try:
         check_free(out)
         with ProgressBar(Console(stderr=True)) as progress:
@@ -132,6 +143,7 @@ def match_command(
                 as_of=day,
                 policy=rules,
                 directory=known,
+                layouts=layouts,
                 on_step=progress.step,
                 on_advance=progress.advance,
             )
@@ -226,6 +238,13 @@ def _directory(path: Path | None) -> Directory | None:
     try:
         return read_directory(path)
     except DirectoryError as error:
+        fail(str(error), EXIT_USAGE)
+
+
+def _layouts(paths: Iterable[Path]) -> list[LockboxLayout]:
+    try:
+        return [load_layout(path) for path in paths]
+    except LayoutError as error:
         fail(str(error), EXIT_USAGE)
 
 

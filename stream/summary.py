@@ -150,7 +150,7 @@ def summarise(outcome: Outcome, found: Discovery, seconds: float) -> Summary:
             x12=sum(one.kind.name == "X12" for one in items),
             ach=sum(one.kind.name == "ACH" for one in items),
             bank_reports=sum(one.kind.name == "BAI2" for one in items),
-            lists=sum(one.kind.name not in ("X12", "ACH", "BAI2") for one in items),
+            lists=sum(one.kind.name == "LOCKBOX" for one in items),
             unreadable=[NotRead(problem.name, problem.reason) for problem in found.unreadable],
             passed_over=[NotRead(problem.name, problem.reason) for problem in found.passed_over],
         ),
