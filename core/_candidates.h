@@ -295,6 +295,12 @@ static inline int add_near_days(edge_search *s, const int32_t *left, size_t left
     return 0;
 }
 
+static inline int all_as_long(const sorted_item *items, size_t count) {
+    for (size_t i = 1; i < count; i++)
+        if (items[i].number != items[0].number) return 0;
+    return 1;
+}
+
 /* Pairs of which one begins the other: those that begin an item stand before it, and what begins
  * them before those, so two stacks hold all of them, one for each side. Equal texts are no pair.
  * Returns whether there were too many. */
@@ -304,6 +310,7 @@ static inline int add_cut_texts(edge_search *s, const int32_t *left, size_t left
     size_t count = left_count + right_count, depth[2] = {0, 0}, pairs = 0;
     fill_sorted(s->e.left, left, left_count, s->kind, 0, sorted);
     fill_sorted(s->e.right, right, right_count, s->kind, 1, sorted + left_count);
+    if (all_as_long(sorted, count)) return 0;
     qsort(sorted, count, sizeof *sorted, compare_texts);
     for (size_t start = 0, stop = 0; start < count; start = stop) {
         while (stop < count && compare_texts(&sorted[start], &sorted[stop]) == 0) stop++;

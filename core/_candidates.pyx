@@ -32,7 +32,6 @@ cdef extern from "_evidence.h" nogil:
         const int64_t *cents
         const int32_t *day
         const int32_t *banking_day
-        const uint32_t *payer
         const uint32_t *payer_group
         const uint32_t *payee
         const uint32_t *tenant
@@ -121,7 +120,7 @@ cdef class Sides:
     first needed.
 
     left_items, right_items : Items
-    left_columns, right_columns : tuples of (cents int64, day int32, banking_day int32, payer uint32,
+    left_columns, right_columns : tuples of (cents int64, day int32, banking_day int32,
         payer_group uint32, payee uint32, tenant uint32, rail uint8, order uint64), see state.Side
     right_company : uint32[m] or None    payer group that a payment's company identifier means
 
@@ -150,19 +149,19 @@ cdef class Sides:
     cdef object _fill(self, match_side *side, Items items, tuple columns):
         cdef const int64_t[::1] cents
         cdef const int32_t[::1] day, banking_day
-        cdef const uint32_t[::1] payer, payer_group, payee, tenant
+        cdef const uint32_t[::1] payer_group, payee, tenant
         cdef const uint8_t[::1] rail
         cdef const uint64_t[::1] order
         for column in columns:
             check_rows(len(column), items.c.rows)
-        cents, day, banking_day, payer, payer_group, payee, tenant, rail, order = columns
+        cents, day, banking_day, payer_group, payee, tenant, rail, order = columns
         self.columns.append(columns)
         side.set, side.rows = &items.c, items.c.rows
         if items.c.rows == 0:
             return
         side.cents, side.day, side.banking_day = &cents[0], &day[0], &banking_day[0]
-        side.payer, side.payer_group, side.payee = &payer[0], &payer_group[0], &payee[0]
-        side.tenant, side.rail, side.order = &tenant[0], &rail[0], &order[0]
+        side.payer_group, side.payee, side.tenant = &payer_group[0], &payee[0], &tenant[0]
+        side.rail, side.order = &rail[0], &order[0]
 
     cdef evidence _evidence(self) noexcept:
         cdef evidence e

@@ -80,8 +80,10 @@ def review(state: State, candidates: Candidates) -> Reviewed:
     among the best of its remittance or of its payment, so every item keeps its best. A lone pair
     whose amounts differ, and that nothing holds, is a VARIANCE. O(k log k).
     """
-    found = candidates.where(_still_there(state, candidates))
-    found = found.where(_at_their_best(found))
+    found = candidates
+    for wanted in (_still_there, _at_their_best):
+        keep = wanted(state, found)
+        found = found if keep.all() else found.where(keep)
     status = _statuses(state, found)
     units = _units(state, found)
     weight = _weights(state, found)
@@ -111,7 +113,7 @@ def _still_there(state: State, found: Candidates) -> Mask:
     return ~gone
 
 
-def _at_their_best(found: Candidates) -> Mask:
+def _at_their_best(state: State, found: Candidates) -> Mask:
     """Rows less those of pairs that stand elsewhere at a surer tier, or, differing in amount, are
     part of a sum."""
     keep = np.ones(len(found), np.bool_)
