@@ -191,7 +191,10 @@ def _account_numbers_of(payee: Payee) -> Iterator[_Row]:
 
 def plain(value: str) -> str:
     """Letters and digits in upper case: the form in which identifiers and names are compared."""
-    return "".join(c for c in value.upper() if not c.isascii() or c.isalnum())
+    if value.isascii():
+        return value.upper() if value.isalnum() else "".join(filter(str.isalnum, value.upper()))
+    folded = (c.upper() if c.isascii() else c for c in value)
+    return "".join(c for c in folded if not c.isascii() or c.isalnum())
 
 
 def _check_size(payees: Sequence[Payee], payers: Sequence[Payer]) -> None:
