@@ -222,7 +222,9 @@ def _planner(options: FeedOptions, rates_ppm: Sequence[int]) -> Planner:
     claims_total = int(options.payments * options.claims)
     return Planner(
         seed=options.seed,
-        world=build_world(options.seed, options.payments),
+        world=build_world(
+            options.seed, options.payments, is_dense=options.profile_name == "adversarial"
+        ),
         pool=build_pool(options.seed, claims_total, to_days(options.start_date)),
         claims_mean_milli=round(options.claims * 1000),
         defects=DEFECTS,

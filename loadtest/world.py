@@ -221,12 +221,12 @@ def npi(serial: int) -> str:
     return f"{digits}{-total % 10}"
 
 
-def build_world(seed: int, payments: int) -> World:
-    """The world of a feed of about `payments` payments: few people for a small feed. O(payers +
-    payees).
+def build_world(seed: int, payments: int, is_dense: bool = False) -> World:
+    """The world of a feed of about `payments` payments: few people for a small feed, and for a
+    dense one a tenth of the payees and a third of the payers. O(payers + payees).
     """
     draws = Draws(seed, STREAM_WORLD)
-    payer_count = min(PAYERS_MAX, 3 + payments // 40)
+    payer_count = min(PAYERS_MAX // 3 if is_dense else PAYERS_MAX, 3 + payments // 40)
     sender_count = max(2, payer_count * 2 // 3)
     senders = [
         Sender(number, f"EXSENDER{number + 1:03d}", STYLES[number % len(STYLES)])
@@ -242,7 +242,7 @@ def build_world(seed: int, payments: int) -> World:
     )
     destination_count = min(DESTINATIONS_MAX, 1 + payments // 50)
     receiver_count = min(RECEIVERS_MAX, 2 + payments // 100)
-    payee_count = min(PAYEES_MAX, 5 + payments // 20)
+    payee_count = min(PAYEES_MAX, 5 + payments // (200 if is_dense else 20))
     everyone = tuple(
         _payee(number, destination_count, receiver_count, draws)
         for number in range(payee_count + STRANGERS)

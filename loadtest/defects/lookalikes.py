@@ -7,9 +7,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from reassoc.loadtest.dates import next_banking_day
+from reassoc.loadtest.defects.amounts import offset_all
 from reassoc.loadtest.defects.base import Defect, level, other_payer, siblings
 from reassoc.loadtest.defects.bulk import own_trace, pay_all
-from reassoc.loadtest.defects.repeats import send_back
+from reassoc.loadtest.defects.rails import give_check_number, list_check, report_line
+from reassoc.loadtest.defects.repeats import RETURN_CODES, send_back
 from reassoc.loadtest.defects.traces import lengthen, pay_through, plan_of, twins
 from reassoc.loadtest.draws import Draws
 from reassoc.loadtest.model import (
@@ -17,8 +19,12 @@ from reassoc.loadtest.model import (
     INDISTINGUISHABLE,
     NONE,
     REVIEW,
+    UNMATCHED,
     Chunk,
     Remittance,
+    adjust,
+    clone_payment,
+    copy_remittance,
     give_payer,
     pay,
     retrace,
@@ -26,6 +32,7 @@ from reassoc.loadtest.model import (
 from reassoc.loadtest.world import Payee
 
 _SHARED_CHARACTERS = 15
+_COMMON_CENTS = (5_000, 10_000, 15_000, 25_000, 50_000)
 _MANY = 70
 """Pairs of one constant trace: more than a matcher looks at pair by pair."""
 
@@ -147,10 +154,12 @@ def _chance_sum(case: str, chunk: Chunk, remittance: Remittance, draws: Draws) -
 def _stray_sibling(case: str, chunk: Chunk, remittance: Remittance, draws: Draws) -> None:
     """A remittance shares the trace of a bulk payment and is not in it."""
     group = siblings(chunk, remittance, 2)
-    for sibling in group:
-        sibling.trace = remittance.trace
+    payment = pay_all(group[:2])
+    is_suffixed, root = draws.chance(400), remittance.trace
+    for number, sibling in enumerate(group, 1):
+        sibling.trace = f"{root}-{number:02d}" if is_suffixed else root
     stray = group.pop()
-    chunk.add_group(case, group, [pay_all(group)], REVIEW)
+    chunk.add_group(case, group, [payment], REVIEW)
     chunk.add(case, stray, None)
 
 
@@ -264,7 +273,108 @@ def _variance_alike(case: str, chunk: Chunk, remittance: Remittance, draws: Draw
     chunk.add(case, second, None)
 
 
+def _last_without_trace(case: str, chunk: Chunk, remittance: Remittance, draws: Draws) -> None:
+    """One of several payments of the same amount lost its addenda."""
+    *others, last = twins(chunk, remittance, 2)
+    _pairs(case, chunk, others)
+    payment = pay(last)
+    payment.addenda, payment.is_reported = "", False
+    chunk.add(case, last, payment, REVIEW)
+
+
+def _paid_twice(case: str, chunk: Chunk, remittance: Remittance, draws: Draws) -> None:
+    """The payer sent one payment twice, as two entries: one of them is too much."""
+    first = pay(remittance)
+    second = clone_payment(first)
+    first.is_reported = second.is_reported = False
+    chunk.add(case, remittance, first, INDISTINGUISHABLE)
+    chunk.add(case, None, second)
+
+
+def _returned_beside_twin(case: str, chunk: Chunk, remittance: Remittance, draws: Draws) -> None:
+    """Of two payments that are equal but for their traces, one comes back."""
+    first, second = twins(chunk, remittance)
+    returned, kept = pay(first), pay(second)
+    kept.is_reported = False
+    day = next_banking_day(returned.settlement_day)
+    chunk.add(case, first, returned, UNMATCHED)
+    chunk.add(case, second, kept)
+    chunk.add(case, None, send_back(returned, draws.pick(RETURN_CODES), day))
+
+
+def _report_beside_twin(case: str, chunk: Chunk, remittance: Remittance, draws: Draws) -> None:
+    """Of two payments that are equal but for their traces, one has no entry: the bank's report has
+    both.
+    """
+    first, second = twins(chunk, remittance)
+    payment = pay(first)
+    payment.is_reported = False
+    chunk.add(case, first, payment)
+    chunk.add(case, None, report_line(payment, payment.settlement_day))
+    chunk.add(case, second, report_line(pay(second), second.effective_day))
+
+
+def _suffixed_beside_root(case: str, chunk: Chunk, remittance: Remittance, draws: Draws) -> None:
+    """Unpaid remittances count themselves behind the trace of a pair that is whole."""
+    group = siblings(chunk, remittance, 2)
+    chunk.add(case, remittance, pay(remittance))
+    for number, stray in enumerate(group[1:], 1):
+        stray.trace = f"{remittance.trace}-{number:02d}"
+        chunk.add(case, stray, None)
+
+
+def _bulk_with_another(case: str, chunk: Chunk, remittance: Remittance, draws: Draws) -> None:
+    """Beside the remittances of a bulk payment stands one of its trace that waits for no money of
+    it: a copy, a zero-pay, or one of another payee with a payment of its own.
+    """
+    group = siblings(chunk, remittance, 2)
+    for sibling in group:
+        sibling.trace = remittance.trace
+    other = group.pop()
+    chunk.add_group(case, group, [pay_all(group)])
+    if case.endswith("copy"):
+        chunk.add(case, copy_remittance(group[1]), None)
+    elif case.endswith("zero_pay"):
+        offset_all(other, draws)
+        chunk.add(case, other, None)
+    else:
+        other.payee = another_payee(chunk, remittance.payee, draws)
+        chunk.add(case, other, pay(other))
+
+
+def _common_amount(case: str, chunk: Chunk, remittance: Remittance, draws: Draws) -> None:
+    """Everybody pays the same few round amounts."""
+    adjust(remittance, draws.pick(_COMMON_CENTS))
+    payment = pay(remittance)
+    expect = AUTO
+    if case.endswith("no_trace"):
+        payment.addenda, payment.is_reported, expect = "", False, REVIEW
+    chunk.add(case, remittance, payment, expect)
+
+
+def _check_number_twice(case: str, chunk: Chunk, remittance: Remittance, draws: Draws) -> None:
+    """Checks of two payers have the same number and amount, and came to the same box."""
+    first, second = twins(chunk, remittance)
+    give_payer(second, other_payer(chunk, first.payer))
+    give_check_number(first, draws)
+    second.trace, second.method = first.trace, first.method
+    for each in (first, second):
+        check = list_check(each, each.payer.account, "")
+        chunk.add(case, each, check, AUTO if chunk.has_directory else INDISTINGUISHABLE)
+
+
 LOOKALIKE_CASES = (
+    Defect("common_amount", 80_000, _common_amount),
+    Defect("common_amount_no_trace", 3_000, _common_amount, REVIEW),
+    Defect("last_without_trace", 6_000, _last_without_trace, REVIEW, spares=2),
+    Defect("paid_twice", 6_000, _paid_twice, INDISTINGUISHABLE),
+    Defect("returned_beside_twin", 6_000, _returned_beside_twin, UNMATCHED, spares=1),
+    Defect("report_beside_twin", 6_000, _report_beside_twin, spares=1),
+    Defect("suffixed_beside_root", 6_000, _suffixed_beside_root, spares=2),
+    Defect("bulk_beside_copy", 4_000, _bulk_with_another, spares=2),
+    Defect("bulk_beside_zero_pay", 4_000, _bulk_with_another, spares=2),
+    Defect("bulk_beside_other_payee", 4_000, _bulk_with_another, spares=2),
+    Defect("check_number_twice", 4_000, _check_number_twice, spares=1),
     Defect("near_same_amount", 30_000, _same_amount, spares=3),
     Defect("near_trace_digit", 20_000, _near_digit, spares=1),
     Defect("near_trace_transposed", 20_000, _near_transposed, spares=1),

@@ -27,29 +27,34 @@ def _check(case: str, chunk: Chunk, remittance: Remittance, draws: Draws) -> Non
     chunk.add(case, remittance, None)
 
 
-def _number(remittance: Remittance, draws: Draws) -> None:
+def give_check_number(remittance: Remittance, draws: Draws) -> None:
     """A check number for a trace: ten digits that no other check has."""
     digits = "".join(mark for mark in remittance.trace if mark.isdigit())[-9:]
     remittance.trace = f"{draws.pick('123')}{digits:0>9}"
     remittance.method = "CHK"
 
 
-def _check_listed(case: str, chunk: Chunk, remittance: Remittance, draws: Draws) -> None:
-    """The check stands in the lockbox list, with its drawer's account and perhaps name."""
-    _number(remittance, draws)
-    is_known = case == "check_listed"
-    account, name = remittance.payer.account, draws.pick((remittance.payer.name, ""))
-    if not is_known:
-        account, name = f"9{draws.one(10**8):08d}", f"EXAMPLE DRAWER {draws.one(90):02d}"
-    check = ListedCheck(
+def list_check(remittance: Remittance, drawer_account: str, drawer_name: str) -> ListedCheck:
+    """The check of a remittance in a lockbox list."""
+    return ListedCheck(
         payee=remittance.payee,
         payer=remittance.payer,
         number=remittance.trace,
         amount_cents=remittance.paid_cents,
         day=next_banking_day(remittance.effective_day),
-        drawer_account=account,
-        drawer_name=name,
+        drawer_account=drawer_account,
+        drawer_name=drawer_name,
     )
+
+
+def _check_listed(case: str, chunk: Chunk, remittance: Remittance, draws: Draws) -> None:
+    """The check stands in the lockbox list, with its drawer's account and perhaps name."""
+    give_check_number(remittance, draws)
+    is_known = case == "check_listed"
+    account, name = remittance.payer.account, draws.pick((remittance.payer.name, ""))
+    if not is_known:
+        account, name = f"9{draws.one(10**8):08d}", f"EXAMPLE DRAWER {draws.one(90):02d}"
+    check = list_check(remittance, account, name)
     chunk.add(case, remittance, check, AUTO if is_known and chunk.has_directory else REVIEW)
 
 
@@ -57,7 +62,7 @@ def _check_reported(case: str, chunk: Chunk, remittance: Remittance, draws: Draw
     """The bank's report has a lockbox deposit and, behind it, the check: with its drawer's name, or
     with its number alone.
     """
-    _number(remittance, draws)
+    give_check_number(remittance, draws)
     is_named = case == "check_reported"
     day = next_banking_day(remittance.effective_day)
     box = f"LOCKBOX {remittance.payee.number:06d}"

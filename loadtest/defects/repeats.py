@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from reassoc.loadtest.dates import next_banking_day, roll_forward
+from reassoc.loadtest.dates import next_banking_day, previous_banking_day
 from reassoc.loadtest.defects.base import Defect, level, siblings
 from reassoc.loadtest.draws import Draws
 from reassoc.loadtest.model import (
@@ -23,8 +23,8 @@ from reassoc.loadtest.model import (
 )
 
 RETURN_CODES = ("R02", "R03", "R04", "R16", "R20", "R23")
-_REUSE_DAYS = 220
-"""Days after which a trace may be used again: well beyond the 180 of the policy."""
+_REUSE_DAYS = (181, 220, 365)
+"""Days after which a trace may be used again: beyond the 180 of the policy, if by one."""
 
 
 def _duplicate_remittance(case: str, chunk: Chunk, remittance: Remittance, draws: Draws) -> None:
@@ -59,8 +59,13 @@ def _trace_reused(case: str, chunk: Chunk, remittance: Remittance, draws: Draws)
     late = case.endswith("later")
     earlier, later = siblings(chunk, remittance, 1)
     earlier.trace = later.trace
-    back = _REUSE_DAYS if late else draws.between(2, 9)
-    earlier.effective_day = roll_forward(earlier.effective_day - back)
+    if late:
+        # One day more, so that the day before is at least as far away.
+        earlier.effective_day = previous_banking_day(
+            earlier.effective_day - draws.pick(_REUSE_DAYS) + 1
+        )
+    else:
+        earlier.effective_day = previous_banking_day(earlier.effective_day - draws.between(2, 9))
     first, second = pay(earlier), pay(later)
     # A settlement date has no year: half a year on it would be taken for the next one.
     first.settlement_day = SETTLEMENT_BLANK if late else first.settlement_day

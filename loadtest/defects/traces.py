@@ -164,6 +164,13 @@ def _same_trace_two_payers(case: str, chunk: Chunk, remittance: Remittance, draw
     chunk.add(case, other, pay(other))
 
 
+def _payer_id_cut(case: str, chunk: Chunk, remittance: Remittance, draws: Draws) -> None:
+    """The bank cut the addenda inside the payer's identifier."""
+    payment = pay(remittance)
+    payment.addenda = f"TRN*1*{remittance.trace}*{remittance.payer_id[: draws.between(4, 8)]}"
+    chunk.add(case, remittance, payment, REVIEW)
+
+
 def _mark_missing(case: str, chunk: Chunk, remittance: Remittance, draws: Draws) -> None:
     """A TRN in the addenda of an entry that is not described as HCCLAIMPMT."""
     payment = pay(remittance)
@@ -195,6 +202,7 @@ TRACE_CASES = (
     Defect("trace_all_zero", 1_000, _trace_all_zero, REVIEW, "7"),
     Defect("twins_without_trace", 2_000, _twins_without_trace, INDISTINGUISHABLE, "8", spares=1),
     Defect("same_trace_two_payers", 4_000, _same_trace_two_payers, section="30", spares=1),
+    Defect("payer_id_cut", 2_000, _payer_id_cut, REVIEW),
     Defect("trn_without_mark", 4_000, _mark_missing, section="24"),
     Defect("mark_without_trn", 2_000, _other_addenda, REVIEW, "24"),
 )
