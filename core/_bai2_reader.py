@@ -522,13 +522,15 @@ class Reader:
             total = int(value) if _is_long_number(value) else None
         numbers = []
         bad = bool(value) and total is None
-        if not value:
-            self._find(FindingCode.BAI2_TOTAL_BLANK, fields.at)
         for _ in range(counts):
             count = fields.take() or b""
             known = count.isdigit() and len(count) <= 18
             bad |= bool(count) and not known
             numbers.append(int(count) if known else -1)
+        # A blank total is a bank's way; a trailer that says nothing at all was cut off.
+        bad |= not value and numbers[-1] < 0
+        if not value and not bad:
+            self._find(FindingCode.BAI2_TOTAL_BLANK, fields.at)
         if bad:
             self._find(FindingCode.BAI2_CONTROL_NUMBER_BAD, fields.at)
         return _Trailer(total, numbers[0] if counts == 2 else -1, numbers[-1], not bad)

@@ -9,6 +9,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 DATA_ROOT = REPOSITORY.parent / "shared" / "data"
 X12_ROOT = DATA_ROOT / "x12"
 ACH_ROOT = DATA_ROOT / "ach"
+BAI2_ROOT = DATA_ROOT / "bai2"
 
 
 @dataclass(frozen=True, slots=True)
