@@ -66,16 +66,18 @@ class LinksOracle:
         self.back = [False] * len(rows)
         self.links: set[tuple[int, int, int, int]] = set()
         self._repeats()
+        self._reports()
         self.entries = [
             i
             for i, row in enumerate(rows)
-            if row["source"] == PaymentSource.ACH and self.status[i] != PaymentStatus.DUPLICATE
+            if row["source"] in (PaymentSource.ACH, PaymentSource.BANK_ACH)
+            and self.status[i] not in (PaymentStatus.DUPLICATE, PaymentStatus.REPORTED)
         ]
         self.doubtful: set[int] = set()
         self._returns()
+        self._returned_checks()
         self._reversals()
         self._changes()
-        self._reports()
 
     # ---- lines that repeat ----
 
@@ -101,7 +103,9 @@ class LinksOracle:
         return [
             i
             for i, row in enumerate(self.rows)
-            if row["kind"] == EntryKind.RETURN and row["return_form"] in forms
+            if row["kind"] == EntryKind.RETURN
+            and row["source"] != PaymentSource.CHECK
+            and row["return_form"] in forms
         ]
 
     def _in_days(self, later: int | None, earlier: int | None) -> bool:
@@ -165,7 +169,7 @@ class LinksOracle:
         open_question: set[int],
     ) -> None:
         gone = {o for r, o in sure.items() if r not in falls | open_question}
-        self.doubtful = set(gone)
+        self.doubtful |= gone
         for o in gone:
             self.status[o], self.open[o] = PaymentStatus.RETURNED, False
             self.reason[o] |= Reason.RETURNED
@@ -232,6 +236,28 @@ class LinksOracle:
                 self.reason[i] |= Reason.NO_ORIGINAL
             elif i not in sure:
                 self.reason[i] |= unclear
+
+    def _returned_checks(self) -> None:
+        fits, sure = {}, {}
+        for i, row in enumerate(self.rows):
+            if row["kind"] == EntryKind.RETURN and row["source"] == PaymentSource.CHECK:
+                fits[i] = [o for o in range(len(self.rows)) if self._bounced(i, o)]
+                if len(fits[i]) == 1 and self._same_trace(i, fits[i][0]):
+                    sure[i] = fits[i][0]
+        self._link(fits, sure, LinkKind.RETURN_OF, Reason.RETURN_UNCLEAR)
+        self._undo(fits, sure, set(), set())
+
+    def _bounced(self, i: int, o: int) -> bool:
+        row, other = self.rows[i], self.rows[o]
+        return (
+            other["source"] == PaymentSource.CHECK
+            and self.money[o]
+            and self.status[o] != PaymentStatus.DUPLICATE
+            and row["amount_cents"] == other["amount_cents"]
+            and self.account(i) == self.account(o) != ""
+            and (not self.trace(i) or not self.trace(o) or self._same_trace(i, o))
+            and self._in_days(date_of(row), date_of(other))
+        )
 
     # ---- reversals ----
 
@@ -327,33 +353,37 @@ class LinksOracle:
         ]
         entries = [i for i in usable if i not in lines and rows[i]["source"] in listed]
         edges = {(i, o) for i in lines for o in entries if self._reported(i, o)}
-        traced = {(i, o) for i, o in edges if self.trace(i) == self.trace(o) != b""}
-        sure = self._unique(traced)
-        unclear = {row for pair in traced - sure for row in pair}
-        taken = {row for pair in sure for row in pair}
-        rest = {
-            (i, o)
-            for i, o in edges - sure
-            if i not in taken and o not in taken and self.account(i) and self.account(o)
-        }
-        late = {
-            (i, o)
-            for i, o in self._unique(rest)
-            if i not in unclear
-            and o not in unclear
-            and date_of(rows[i]) is not None
-            and date_of(rows[o]) is not None
-        }
-        for i, o in sure | late:
-            self.funding[o] = max(self.funding[o], self.funding[i])
-            self.reason[o] |= Reason.REPORTED_BY_BANK
-            self._close(i)
-            self.links.add((i, o, int(LinkKind.REPORT_OF), int(MatchStatus.AUTO)))
-        for i, o in (traced - sure) | (rest - late):
-            self._close(i)
+        unclear: set[int] = set()
+        for agrees in (self._same_number, self._same_trace, self._same_place):
+            stage = {(i, o) for i, o in edges if agrees(i, o)}
+            sure = {pair for pair in self._unique(stage) if not unclear & set(pair)}
+            if agrees == self._same_place:
+                sure = {pair for pair in sure if all(date_of(rows[i]) is not None for i in pair)}
+            for i, o in sure:
+                self.funding[o] = max(self.funding[o], self.funding[i])
+                self.reason[o] |= Reason.REPORTED_BY_BANK
+                self._close(i)
+                self.links.add((i, o, int(LinkKind.REPORT_OF), int(MatchStatus.AUTO)))
+            for i, o in stage - sure:
+                unclear |= {i, o}
+                self.links.add((i, o, int(LinkKind.REPORT_OF), int(MatchStatus.REVIEW)))
+            taken = {row for pair in sure for row in pair}
+            edges = {(i, o) for i, o in edges if not taken & {i, o}}
+        for i in unclear:
             self.reason[i] |= Reason.REPORT_UNCLEAR
-            self.reason[o] |= Reason.REPORT_UNCLEAR
-            self.links.add((i, o, int(LinkKind.REPORT_OF), int(MatchStatus.REVIEW)))
+            if i in lines:
+                self._close(i)
+
+    def _same_number(self, i: int, o: int) -> bool:
+        one, other = self.rows[i], self.rows[o]
+        ach = one["source"] == PaymentSource.BANK_ACH
+        return ach and one["ach_trace"] == other["ach_trace"] > 0 and self._fits_trace(i, o)
+
+    def _same_trace(self, i: int, o: int) -> bool:
+        return self.trace(i) == self.trace(o) != b""
+
+    def _same_place(self, i: int, o: int) -> bool:
+        return self._fits_trace(i, o) and bool(self.account(i) and self.account(o))
 
     def _close(self, i: int) -> None:
         self.status[i], self.open[i], self.money[i] = PaymentStatus.REPORTED, False, False
@@ -375,14 +405,15 @@ class LinksOracle:
             None not in days and abs(days[0] - days[1]) > self.policy.posting_window_banking_days  # type: ignore[operator]
         ):
             return False
+        if self.account(i) and self.account(o):
+            return self.account(i) == self.account(o)
+        return check and self._same_trace(i, o)
+
+    def _fits_trace(self, i: int, o: int) -> bool:
         one, two = self.trace(i), self.trace(o)
         short, long = sorted((one, two), key=len)
         cut = len(short) >= CUT_MIN and (long.startswith(short) or long.endswith(short))
-        if one and two and one != two and not cut:
-            return False
-        if self.account(i) and self.account(o):
-            return self.account(i) == self.account(o)
-        return check and one == two != b""
+        return not one or not two or one == two or cut
 
     @staticmethod
     def _unique(edges: set[tuple[int, int]]) -> set[tuple[int, int]]:

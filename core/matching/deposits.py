@@ -220,7 +220,7 @@ def _money(
     own = np.concatenate([deposits, checks])
     rows = np.concatenate([deposits, place[checks]])
     accounts = numbers(without_zeros(right.account[np.concatenate([rows, own])]))
-    texts = numbers(without_zeros(right.deposit[np.concatenate([own, rows])]))
+    texts = numbers(without_zeros(right.deposit[np.concatenate([rows, own])]))
     ours, others = np.split(accounts, 2), np.split(texts, 2)
     date = first_date(right, rows)
     both = _Money(
@@ -341,26 +341,16 @@ def _tie_by_sum(tying: _Tying, days: int) -> None:
 def _tie_what_is_left(tying: _Tying) -> None:
     """Of one account and day: all checks that are left, against the one deposit; or all are held.
 
-    A check and a deposit that both have numbers have different ones here: they have nothing to do
-    with each other.
+    Numbers that differ say nothing here: a list and a report may number deposits in their own ways.
     """
     deposits, checks = tying.deposits, tying.checks
-    both = [
-        np.concatenate([getattr(deposits, name), getattr(checks, name)])
-        for name in ("account", "date", "text", "left")
-    ]
-    account, date, text, left = both
-    left &= (account > 0) & (date != DATE_NONE)
+    account = np.concatenate([deposits.account, checks.account])
+    date = np.concatenate([deposits.date, checks.date])
+    left = np.concatenate([deposits.left, checks.left]) & (account > 0) & (date != DATE_NONE)
     block = group_numbers(account, date)
-    is_check = np.arange(len(block)) >= len(deposits.rows)
-    size = int(block.max(initial=-1)) + 1
-    for one in (is_check, ~is_check):
-        # Those with a number only where there is one on the other side without.
-        unnumbered = rows_mask(size, block[left & ~one & (text == 0)])
-        left[one] &= (text[one] == 0) | unnumbered[block[one]]
-    check_at = np.flatnonzero(left[is_check])
-    deposit_at = np.flatnonzero(left[: len(deposits.rows)])
-    check_block, deposit_block = block[is_check][check_at], block[deposit_at]
+    size, count = int(block.max(initial=-1)) + 1, len(deposits.rows)
+    deposit_at, check_at = np.flatnonzero(left[:count]), np.flatnonzero(left[count:])
+    deposit_block, check_block = block[deposit_at], block[count + check_at]
     order = np.argsort(deposit_block, kind="stable")
     deposit_at, deposit_block = deposit_at[order], deposit_block[order]
     starts = np.searchsorted(deposit_block, check_block)

@@ -2,10 +2,10 @@
 
 Decided before the tiers run, since it decides what takes part in them. One entry point, `link`.
 
-    reports.hold_repeated_lines   what banks report more than once
-    returns, reversals            money that went back: takes no part any more
-    reports.link_reports          what is in the ACH file, or a lockbox list, and in a report
-    deposits                      what is a sum of other rows
+    reports              lines that banks report more than once; what is in the ACH file, or a
+                         lockbox list, and in a report
+    returns, reversals   money that went back: takes no part any more
+    deposits             what is a sum of other rows
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from reassoc.core.matching.deposits import link_deposits
 from reassoc.core.matching.ordering import id_keys
 from reassoc.core.matching.pairing import Found, Rows, first_date
 from reassoc.core.matching.reports import hold_repeated_lines, link_reports
-from reassoc.core.matching.returns import link_changes, link_returns
+from reassoc.core.matching.returns import link_changes, link_returned_checks, link_returns
 from reassoc.core.matching.reversals import link_reversals, reversal_rows
 from reassoc.core.matching.screening import ScreenedPayments
 from reassoc.core.policy import Policy
@@ -103,13 +103,15 @@ def link(
     of one; rows that fit too many others are held, see pairing.
     """
     hold_repeated_lines(right, paid)
-    entries = (right.source == PaymentSource.ACH) & (paid.status != PaymentStatus.DUPLICATE)
-    reversals = reversal_rows(right, entries)
-    found, undone = link_returns(right, paid, policy, entries, reversals)
-    found += link_reversals(right, paid, calendar, policy, entries, reversals, undone)
-    found += link_changes(right, paid, policy, entries)
     known = None if accounts is None else accounts.number
     reports = link_reports(right, paid, calendar, policy, known)
-    found += reports
+    entries = (right.source == PaymentSource.ACH) | (right.source == PaymentSource.BANK_ACH)
+    entries &= paid.status != PaymentStatus.DUPLICATE
+    entries &= paid.status != PaymentStatus.REPORTED
+    reversals = reversal_rows(right, entries)
+    found, undone = link_returns(right, paid, policy, entries, reversals)
+    found += link_returned_checks(right, paid, policy)
+    found += link_reversals(right, paid, calendar, policy, entries, reversals, undone)
+    found += link_changes(right, paid, policy, entries)
     found += link_deposits(right, paid, calendar, policy, reports)
-    return Links.of(right, found)
+    return Links.of(right, reports + found)

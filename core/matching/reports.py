@@ -39,7 +39,6 @@ from reassoc.core.matching.pairing import (
     join_pairs,
     may_be_in,
     pair_up,
-    rows_mask,
     rows_of,
     window,
 )
@@ -146,6 +145,7 @@ class _Lines:
     rows : int32[k]        lines, then entries
     line : bool[k]
     rail, account, cents, trace : int64[k]   numbers; 0 for no account, no trace
+    number : int64[k]      trace number of ACH, 0 or -1 for none
     day : int64[k]         banking day, DATE_NONE
     forms : TextColumn[k]  traces in normal form
     place : int32[m]       where a row stands in `rows`
@@ -157,6 +157,7 @@ class _Lines:
     account: Keys
     cents: Keys
     trace: Keys
+    number: Keys
     day: Days
     forms: TextColumn
     place: Rows
@@ -174,6 +175,15 @@ class _Lines:
             lambda one, other: keep(self.place[one], self.place[other]),
         )
 
+    def traces_agree(self, one: Rows, other: Rows) -> Mask:
+        """bool[p]: not both have a trace, or they are equal, or one is a cut form of the other, as
+        banks do to long ones. By places in `rows`."""
+        ours, theirs = self.trace[one], self.trace[other]
+        agree: Mask = (ours == 0) | (theirs == 0) | (ours == theirs)
+        unequal = np.flatnonzero(~agree)
+        agree[unequal] = one_is_cut(self.forms[one[unequal]], self.forms[other[unequal]])
+        return agree
+
 
 def link_reports(
     right: PaymentColumns,
@@ -186,7 +196,8 @@ def link_reports(
 
     known_accounts : uint32[m]   accounts that the directory knows, see links.Accounts
 
-    Equal traces first, then what is left; unique both ways each time. Linked: the entry is POSTED
+    Equal trace numbers of ACH first, then equal traces, then what is left; unique both ways each
+    time, and what fitted several is not linked by less. Linked: the entry is POSTED
     (once the line's value date has come) and the line REPORTED. Writes status, reason, open,
     money and funding. O(m + k log k) for k rows with an account and amount that lines have.
     """
@@ -198,19 +209,22 @@ def link_reports(
         return []
     entries = usable & ~reported & ((right.source == PaymentSource.ACH) | check)
     both = _comparable(right, paid, calendar, lines, entries, known_accounts)
-    by_trace = Fits(_by_trace(both, policy.posting_window_banking_days), len(right))
-    by_trace.sure = _unique(by_trace)
-    linked = [column[by_trace.sure] for column in (by_trace.few, by_trace.many)]
-    left = ~rows_mask(len(right), np.concatenate(linked))[both.rows]
-    rest = Fits(_by_account(both, left, policy.posting_window_banking_days), len(right))
-    dated = first_date(right, np.concatenate([rest.few, rest.many])) != DATE_NONE
-    rest.sure = _unique(rest) & dated.reshape(2, -1).all(axis=0)
-    rest.sure &= by_trace.count[rest.few] == 0
-    rest.sure &= ~by_trace.touched(sure=False)[rest.many]
-    for fits in (by_trace, rest):
+    taken, doubtful = np.zeros((2, len(right)), np.bool_)
+    dated = first_date(right, np.arange(len(right), dtype=np.int32)) != DATE_NONE
+    stages = []
+    for pairs_of in (_by_number, _by_trace, _by_account):
+        pairs = pairs_of(both, ~taken[both.rows], policy.posting_window_banking_days)
+        fits = Fits(pairs, len(right))
+        fits.sure = _unique(fits) & ~doubtful[fits.few] & ~doubtful[fits.many]
+        if pairs_of is _by_account:
+            fits.sure &= dated[fits.few] & dated[fits.many]
+        taken[fits.few[fits.sure]] = taken[fits.many[fits.sure]] = True
+        doubtful |= fits.touched(sure=False)
+        doubtful |= (fits.count > 0) & ~taken
         _post(paid, fits)
-    _leave_unclear(paid, lines, by_trace, rest)
-    return [fits.links(LinkKind.REPORT_OF) for fits in (by_trace, rest)]
+        stages.append(fits)
+    _leave_unclear(paid, lines, stages)
+    return [fits.links(LinkKind.REPORT_OF) for fits in stages]
 
 
 def _comparable(
@@ -251,6 +265,7 @@ def _comparable(
         account=account,
         cents=cents[rows],
         trace=numbers(forms),
+        number=right.ach_trace[rows],
         day=banking_days(calendar, first_date(right, rows)),
         forms=forms,
         place=place,
@@ -269,10 +284,16 @@ def _known_as_one(account: Keys, known: npt.NDArray[np.uint32]) -> Keys:
     return account
 
 
-def _by_trace(both: _Lines, days: int) -> Pairs:
+def _by_number(both: _Lines, left: Mask, days: int) -> Pairs:
+    """Equal account, cents and trace number of ACH, which few reports give."""
+    numbered = left & (both.number > 0) & (both.account > 0) & (both.rail == Rail.ACH)
+    return both.pairs(numbered, (both.account, both.cents, both.number), days, both.traces_agree)
+
+
+def _by_trace(both: _Lines, left: Mask, days: int) -> Pairs:
     """Equal rail, account, cents and trace. A check's number and amount tell it even where an
     account is not given."""
-    traced, placed = both.trace > 0, both.account > 0
+    traced, placed = left & (both.trace > 0), both.account > 0
     exact = both.pairs(
         traced & placed, (both.rail, both.account, both.cents, both.trace), days, _any_pair
     )
@@ -291,17 +312,9 @@ def _any_pair(one: Rows, _: Rows) -> Mask:
 
 
 def _by_account(both: _Lines, left: Mask, days: int) -> Pairs:
-    """Equal rail, account and cents, and traces that do not contradict: not both given, or one is a
-    cut form of the other, as banks do to long ones."""
-
-    def agree(one: Rows, other: Rows) -> Mask:
-        ours, theirs = both.trace[one], both.trace[other]
-        fits: Mask = (ours == 0) | (theirs == 0) | (ours == theirs)
-        unequal = np.flatnonzero(~fits)
-        fits[unequal] = one_is_cut(both.forms[one[unequal]], both.forms[other[unequal]])
-        return fits
-
-    return both.pairs(left & (both.account > 0), (both.rail, both.account, both.cents), days, agree)
+    """Equal rail, account and cents, and traces that do not contradict."""
+    columns = (both.rail, both.account, both.cents)
+    return both.pairs(left & (both.account > 0), columns, days, both.traces_agree)
 
 
 def _unique(fits: Fits) -> Mask:
@@ -326,7 +339,7 @@ def close_report(paid: ScreenedPayments, rows: Rows) -> None:
     paid.funding[rows] = Funding.NONE
 
 
-def _leave_unclear(paid: ScreenedPayments, lines: Rows, *stages: Fits) -> None:
+def _leave_unclear(paid: ScreenedPayments, lines: Rows, stages: list[Fits]) -> None:
     for fits in stages:
         unclear = lines[(fits.count[lines] > 0) & (paid.status[lines] != PaymentStatus.REPORTED)]
         close_report(paid, unclear)

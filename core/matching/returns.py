@@ -39,9 +39,10 @@ from reassoc.core.matching.pairing import (
     window,
 )
 from reassoc.core.matching.screening import ScreenedPayments
+from reassoc.core.matching.texts import numbers, without_zeros
 from reassoc.core.policy import Policy
 from reassoc.core.pool import PaymentColumns
-from reassoc.core.statuses import LinkKind, PaymentStatus, Reason
+from reassoc.core.statuses import LinkKind, PaymentSource, PaymentStatus, Reason
 
 Column = npt.NDArray[np.int64]
 _Same = Callable[[Rows, Rows], Mask]
@@ -63,7 +64,8 @@ class _Returns(NamedTuple):
 
     @classmethod
     def of(cls, right: PaymentColumns) -> _Returns:
-        rows = rows_of(right.kind == EntryKind.RETURN)
+        returned = right.kind == EntryKind.RETURN
+        rows = rows_of(returned & (right.source != PaymentSource.CHECK))
         form = right.return_form[rows]
         dishonored, contested = form == ReturnForm.DISHONORED, form == ReturnForm.CONTESTED
         return cls(rows[~(dishonored | contested)], rows[dishonored], rows[contested])
@@ -244,11 +246,57 @@ def _undo(
     undone.doubtful[:] = dishonored | unclear
     hold(paid, rows_of(dishonored & paid.money), Reason.RETURN_DISHONORED)
     hold(paid, rows_of(unclear & paid.money), Reason.RETURN_UNCLEAR)
-    rows = rows_of(undone.certain)
+    _take_back(paid, rows_of(undone.certain))
+
+
+def _take_back(paid: ScreenedPayments, rows: Rows) -> None:
     paid.status[rows] = PaymentStatus.RETURNED
     paid.reason[rows] |= np.int64(Reason.RETURNED)
     paid.open[rows] = False
     paid.back[rows] = paid.money[rows]
+
+
+# ---- checks that come back ----
+
+
+def link_returned_checks(
+    right: PaymentColumns, paid: ScreenedPayments, policy: Policy
+) -> list[Found]:
+    """Link the bank's lines of deposited checks that were returned to these checks. O(m).
+
+    By account, amount and number. Where a number is not given, the check is only held.
+    """
+    check = right.source == PaymentSource.CHECK
+    rows = rows_of(check & (right.kind == EntryKind.RETURN))
+    if not len(rows):
+        return []
+    usable = check & paid.money & (paid.status != PaymentStatus.DUPLICATE)
+    both = np.concatenate([rows, rows_of(usable)])
+    account = numbers(without_zeros(right.account[both]))
+    number = np.zeros(len(right), np.int64)
+    number[both] = numbers(without_zeros(right.trace[both]))
+    told, kept = np.arange(len(both)) < len(rows), account > 0
+    few, many = both[told & kept], both[~told & kept]
+
+    def same(one: Rows, other: Rows) -> Mask:
+        ours, theirs = number[one], number[other]
+        agrees: Mask = (ours == 0) | (theirs == 0) | (ours == theirs)
+        return agrees
+
+    pairs = pair_up(
+        Keyed(few, (account[told & kept], right.amount_cents[few])),
+        *_days_back(right, policy, few),
+        Keyed(many, (account[~told & kept], right.amount_cents[many])),
+        first_date(right, many).astype(np.int64),
+        same,
+    )
+    fits = Fits(pairs, len(right))
+    fits.sure = fits.alone() & (number[fits.few] > 0) & (number[fits.few] == number[fits.many])
+    fits.tell(paid.reason, rows, Reason.RETURN_UNCLEAR)
+    gone = fits.touched(sure=True)
+    hold(paid, rows_of(fits.touched(sure=False) & ~gone), Reason.RETURN_UNCLEAR)
+    _take_back(paid, rows_of(gone))
+    return [fits.links(LinkKind.RETURN_OF)]
 
 
 # ---- notifications of change ----
