@@ -28,7 +28,7 @@ def _fee(case: str, chunk: Chunk, remittance: Remittance, draws: Draws) -> None:
     """The payment is short by a fee in per cent."""
     payment = pay(remittance)
     percent_tenths = draws.pick((10, 15, 20, 25, 30))
-    payment.amount_cents -= max(1, remittance.paid_cents * percent_tenths // 1000)
+    payment.amount_cents -= max(1, (remittance.paid_cents * percent_tenths + 500) // 1000)
     chunk.add(case, remittance, payment, REVIEW)
 
 
