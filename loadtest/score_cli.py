@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import msgspec
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -39,7 +40,8 @@ SCORE_HELP = (
 
 _LEGEND = (
     "right, wrong: matched by itself. first 3, later: shown for review, the true pair among the "
-    "first three candidates or behind them. missed: not shown. apart: rightly not matched."
+    "first three candidates or behind them. missed: not shown. apart: rightly not matched. "
+    "expected: what the truth lets be made of a case; a tie is a pair that nothing tells apart."
 )
 
 
@@ -99,10 +101,10 @@ def show_score(console: Console, score: Score) -> None:
 
 def _lines_table(title: str, lines: Mapping[str, Line], expects: Mapping[str, str] | None) -> Table:
     """Tiers are shown with their money, cases with what the truth expects of them."""
-    table = Table(title=title, title_justify="left", show_edge=False, pad_edge=False)
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("", no_wrap=True)
     if expects is not None:
-        table.add_column("expected", max_width=13)
+        table.add_column("expected")
     heads = ["right", "wrong", "first 3", "later", "missed"]
     heads += ["dollars right", "wrong"] if expects is None else ["apart"]
     for name in heads:
@@ -117,12 +119,16 @@ def _lines_table(title: str, lines: Mapping[str, Line], expects: Mapping[str, st
             line.review_later.count,
             line.missed.count,
         ]
-        cells = [name] if expects is None else [name, expects.get(name, "")]
+        cells = [name] if expects is None else [name, _short(expects.get(name, ""))]
         counts += [] if expects is None else [line.apart]
         cells += [f"{count:,}" if count else "" for count in counts]
         cells += [_dollars(line.auto_right), _dollars(line.auto_wrong)] if expects is None else []
         table.add_row(*cells, style=style)
     return table
+
+
+def _short(expect: str) -> str:
+    return expect.replace("indistinguishable", "tie").replace("unmatched", "undone")
 
 
 def _dollars(amount: Amount) -> str:
