@@ -259,8 +259,11 @@ def test_what_is_taken_is_the_only_sum(case: Case) -> None:
 @given(cases(), st.randoms(use_true_random=False))
 def test_order_of_rows_changes_nothing(case: Case, random: Random) -> None:
     orders = [random.sample(range(len(rows)), len(rows)) for rows in case.sides]
+    left, right = (
+        [rows[old] for old in order] for rows, order in zip(case.sides, orders, strict=True)
+    )
     moved = Case(
-        tuple([rows[old] for old in order] for rows, order in zip(case.sides, orders, strict=True)),  # type: ignore[arg-type]
+        (left, right),
         [(orders[0].index(i), orders[1].index(j)) for i, j in case.singles],
         [(orders[0].index(i), orders[1].index(j)) for i, j in reversed(case.loose)],
         case.policy,
