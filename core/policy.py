@@ -83,7 +83,7 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     bulk_window_banking_days : the same for sums without a shared trace root (T8, T9)
     suggestion_window_banking_days : the same for suggestions (T10)
     bulk_items_max : items among which sums are looked for; where more would do, none is guessed
-    bulk_work_max : sums tried for one payment before it is given up
+    bulk_work_max : sums formed for one payment at most; a search that could form more is not begun
     candidates_max : review candidates kept for each item, best first
     return_window_days : days after a payment's settlement in which its return is looked for
     reversal_window_banking_days : banking days after a payment in which its reversal is
