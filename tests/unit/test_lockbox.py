@@ -225,7 +225,8 @@ def test_items_as_payments() -> None:
         ("(1.00)", -100), ("-1.00", -100), ("1.00-", -100), ("1.2300", 123), ("0", 0),
         ("9999999999999.99", 999999999999999),
         ("1.234", None), ("", None), (".", None), ("1,23.00", None), ("1 000", None), ("x", None),
-        ("(1.00", None), ("1e5", None), ("99999999999999.00", None), ("\u0661", None), ("--1", None),
+        ("(1.00", None), ("1e5", None), ("99999999999999.00", None), ("\u0661", None),
+        ("--1", None),
     ],
 )  # fmt: skip
 def test_amounts_are_exact(text: str, cents: int | None) -> None:
