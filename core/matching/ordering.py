@@ -50,10 +50,12 @@ def _dense_ranks(digest: npt.NDArray[np.uint64], offset: npt.NDArray[np.int64]) 
     return ranks
 
 
-def pair_order(left: Keys, right: Keys) -> npt.NDArray[np.int64] | None:
-    """Order of pairs by (left, right); None where they stand in it already. O(k log k), one sort.
+def pair_order(left: Keys, right: Keys, match_ids: Keys) -> npt.NDArray[np.int64] | None:
+    """Order of pairs by (left, right, match id); None where they stand in it already. O(k log k),
+    one sort.
 
     left, right : uint64[k]    keys of both items of each pair
+    match_ids : uint64[k]      tells apart pairs that stand in two sums
     """
     if (left[1:] > left[:-1]).all():
         return None
@@ -63,7 +65,7 @@ def pair_order(left: Keys, right: Keys) -> npt.NDArray[np.int64] | None:
     places = np.flatnonzero(tied[1:] | tied[:-1])
     if len(places):
         rows = order[places]
-        order[places] = rows[np.lexsort([right[rows], left[rows]])]
+        order[places] = rows[np.lexsort([match_ids[rows], right[rows], left[rows]])]
     return order
 
 

@@ -72,7 +72,7 @@ class Decided:
 
 def describe(state: State, kernel: _tiers.Matching, decided: Decided) -> dict[str, Any]:
     """Columns of Matches that follow from the pairs, those of `decided` among them, in the order of
-    (remittance id, payment id). O(k log k) where the pools are in another order."""
+    (remittance id, payment id, match id). O(k log k) where the pools are in another order."""
     order = _canonical_order(state, decided)
     columns: dict[str, Any] = {
         name: getattr(decided, name) if order is None else getattr(decided, name)[order]
@@ -103,7 +103,8 @@ def _canonical_order(state: State, decided: Decided) -> npt.NDArray[np.int64] | 
     ascending = (left[1:] > left[:-1]).all()
     if ascending and ids_ascend(state.left.id_digest, state.left.id_offset):
         return None
-    return pair_order(state.remittances.order[left], state.payments.order[decided.payment])
+    right = state.payments.order[decided.payment]
+    return pair_order(state.remittances.order[left], right, decided.match_id)
 
 
 def _compare_sums(

@@ -12,7 +12,7 @@ import numpy as np
 from reassoc.core import _candidates, _keys
 from reassoc.core.columns import DATE_NONE
 from reassoc.core.matching.candidates import sides_of
-from reassoc.core.matching.state import Candidates, Side, State
+from reassoc.core.matching.state import Candidates, Mask, Side, State
 from reassoc.core.statuses import Reason, Tier
 
 
@@ -38,15 +38,15 @@ def find_reissues(state: State, known: Candidates) -> Candidates:
     return found
 
 
-def _traced(side: Side) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    usable = side.items.usable & _keys.USABLE_TRACE != 0
-    return side.open & usable & (side.day != DATE_NONE)
+def _traced(side: Side) -> Mask:
+    traced: Mask = side.items.usable & _keys.USABLE_TRACE != 0
+    return side.open & traced & (side.day != DATE_NONE)
 
 
 def _later_pairs(
     state: State,
-    left_on: np.ndarray[tuple[int], np.dtype[np.bool_]],
-    right_on: np.ndarray[tuple[int], np.dtype[np.bool_]],
+    left_on: Mask,
+    right_on: Mask,
 ) -> Candidates:
     left, right = state.remittances, state.payments
     degrees = np.zeros(len(left.open), np.uint32), np.zeros(len(right.open), np.uint32)
