@@ -17,8 +17,10 @@ from = 2026-01-01
 from __future__ import annotations
 
 import datetime
+import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -220,8 +222,8 @@ def _check_payee(where: str, payee: Payee) -> None:
 
 def _check_payer(where: str, payer: Payer) -> None:
     _check_days(where, payer)
-    if not (payer.ids or payer.names):
-        raise DirectoryError(f"{where} must have at least one of ids and names")
+    if not (payer.ids or payer.names or payer.plans):
+        raise DirectoryError(f"{where} must have at least one of ids, names and plans")
     if payer.plans and not payer.aggregator:
         raise DirectoryError(f"{where}.plans needs aggregator = true")
     for key, values in (("ids", payer.ids), ("plans", payer.plans)):
@@ -347,3 +349,108 @@ def _with_key(message: str) -> str:
     text, found, place = message.partition(" - at `$")
     key = place.rstrip("`").lstrip(".")
     return f"{key}: {text}" if found and key else text
+
+
+# ---- proposals ----
+
+
+class Alias(NamedTuple):
+    """Two payers that a person found to be one: identifier and name on both sides of a pair, empty
+    where there is none."""
+
+    remittance_id: str
+    payment_id: str
+    remittance_name: str = ""
+    payment_name: str = ""
+
+
+@dataclass
+class _Proposed:
+    ids: dict[bytes | str, str] = field(default_factory=dict)
+    names: dict[bytes | str, str] = field(default_factory=dict)
+    groups: set[int] = field(default_factory=set)
+    labels: set[str] = field(default_factory=set)
+
+    @property
+    def payers(self) -> list[bytes | str | int]:
+        return [*self.ids, *self.groups]
+
+    def take(self, other: _Proposed) -> None:
+        for own, others in ((self.ids, other.ids), (self.names, other.names)):
+            for key, value in others.items():
+                own[key] = min(value, own.get(key, value))
+        self.groups |= other.groups
+        self.labels |= other.labels
+
+
+def propose(aliases: Iterable[Alias], directory: Directory | None = None) -> str:
+    """TOML text of [[payers]] entries that make each of these pairs one payer.
+
+    Pairs that share an identifier become one entry. What the directory ties together already is not
+    proposed again, and what it has comes as a plan, so that the text can stand beside it. A name is
+    proposed only where its side has no identifier. Empty where there is nothing to propose. Nothing
+    is written anywhere: a person pastes it. O(pairs * identifiers of an entry).
+    """
+    from reassoc.core.matching import payers  # it reads directories
+
+    directory = directory or Directory()
+    groups = payers.tied(directory)
+    found: dict[bytes | str | int, _Proposed] = {}
+    for alias in aliases:
+        entry = _proposed_by(alias, groups)
+        for other in {id(found[key]): found[key] for key in entry.payers if key in found}.values():
+            entry.take(other)
+        found |= dict.fromkeys(entry.payers, entry)
+    anchors = _anchors(directory, groups)
+    entries = {id(entry): entry for entry in found.values()}.values()
+    return "\n".join(
+        sorted(_entry_text(entry, anchors) for entry in entries if _ties_something(entry))
+    )
+
+
+def _proposed_by(alias: Alias, groups: dict[bytes, int]) -> _Proposed:
+    entry = _Proposed()
+    sides = (
+        (alias.remittance_id, alias.remittance_name),
+        (alias.payment_id, alias.payment_name),
+    )
+    for value, raw_name in sides:
+        form = _payer_form(value)
+        name = " ".join("".join(c if c.isprintable() else " " for c in raw_name).split())
+        if name:
+            entry.labels.add(name)
+        if form in groups:
+            entry.groups.add(groups[form])
+        elif form:
+            entry.ids[form] = "".join(c for c in value if c.isprintable()).strip()
+        elif 1 <= len(plain(name).encode()) <= IDENTIFIER_BYTES_MAX:
+            entry.names[plain(name)] = name
+    return entry
+
+
+def _ties_something(entry: _Proposed) -> bool:
+    payers = len(entry.ids) + len(entry.groups)
+    return payers > 1 or (payers == 1 and bool(entry.names))
+
+
+def _anchors(directory: Directory, groups: dict[bytes, int]) -> dict[int, str]:
+    """An identifier of each group, if possible one that is nobody's plan yet."""
+    plans = {_payer_form(value) for payer in directory.payers for value in payer.plans}
+    values = [value for payer in directory.payers for value in (*payer.ids, *payer.plans)]
+    ranked = sorted(values, key=lambda value: (_payer_form(value) in plans, value))
+    return {groups[_payer_form(value)]: value for value in reversed(ranked)}
+
+
+def _entry_text(entry: _Proposed, anchors: dict[int, str]) -> str:
+    plans = sorted(anchors[group] for group in entry.groups)
+    lines = ["[[payers]]", f"name = {_toml(min(entry.labels, default=''))}"]
+    for key, values in (("ids", entry.ids), ("names", entry.names)):
+        if values:
+            lines.append(f"{key} = [{', '.join(map(_toml, sorted(values.values())))}]")
+    if plans:
+        lines += ["aggregator = true", f"plans = [{', '.join(map(_toml, plans))}]"]
+    return "\n".join(lines) + "\n"
+
+
+def _toml(value: str) -> str:
+    return json.dumps(value, ensure_ascii=False)

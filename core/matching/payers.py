@@ -206,6 +206,13 @@ def _marked(kind: int, form: str) -> bytes:
 # ---- who is one ----
 
 
+def tied(directory: Directory) -> dict[bytes, int]:
+    """The group of each identifier (P1) that the directory has at any time; of its lowest entry."""
+    members = list(_of_directory(directory, 0, set()))
+    group_of = _groups(members)
+    return {member.form: group_of[member.entry] for member in reversed(members)}
+
+
 def _groups(members: list[_Member]) -> dict[int, int]:
     """The lowest entry of each entry's payer: those that share a form at the same time are one."""
     parent: dict[int, int] = {member.entry: member.entry for member in members}
