@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -165,7 +166,40 @@ def test_the_surest_cause_is_told() -> None:
     assert cause_of(120000, 117601, [("IR", 1)]) == LEVY
 
 
-def test_many_pairs_at_once_are_what_each_is_alone() -> None:
+def _plain_cause(left: list[Row], right: list[Row], i: int, j: int, window: int) -> VarianceCause:
+    """The rules in their order, said slowly."""
+    difference = right[j]["cents"] - left[i]["cents"]
+    adjustments = left[i]["adjustments"]
+    exact = {reason for reason, cents in adjustments if abs(cents) == abs(difference)}
+    levied = {"IR", "LE"} & {reason for reason, _ in adjustments}
+    if difference > 0:
+        others, itself, one = left, i, right[j]
+    else:
+        others, itself, one = right, j, left[i]
+    sibling = any(
+        other["open"]
+        and k != itself
+        and other["cents"] == abs(difference)
+        and other["payee"] == one["payee"]
+        and abs(other["day"] - one["day"]) <= window
+        for k, other in enumerate(others)
+    )
+    step = next((s for s in (1, 5, 10, 25, 50, 100) if left[i]["cents"] * s >= 100_000), None)
+    fees = [
+        Fraction(left[i]["cents"] * rate, 10_000) for rate in range(step or 501, 501, step or 1)
+    ]
+    rules = (
+        (FORWARD, "FB" in exact),
+        (LEVY, difference < 0 and bool(exact & {"IR", "LE"})),
+        (ADJUSTMENT, bool(exact - {"FB"})),
+        (SIBLING, sibling),
+        (FEE, any(abs(-difference - fee) <= Fraction(1, 2) for fee in fees)),
+        (LEVY, difference < 0 and bool(levied)),
+    )
+    return next((cause for cause, fits in rules if fits and difference), NONE)
+
+
+def test_many_pairs_at_once_follow_the_rules() -> None:
     random = np.random.default_rng(7)
     kinds = ["WO", "FB", "IR", "72"]
     left: list[Row] = [
@@ -179,16 +213,17 @@ def test_many_pairs_at_once_are_what_each_is_alone() -> None:
                 for _ in range(random.integers(0, 3))
             ],
         }
-        for _ in range(40)
+        for _ in range(60)
     ]
-    right: list[Row] = [{**row, "adjustments": ()} for row in reversed(left)]
+    right: list[Row] = [  # fees among them
+        {**row, "adjustments": (), "cents": row["cents"] * (100 - k % 2) // 100}
+        for k, row in enumerate(reversed(left))
+    ]
     state = state_of(left, right, Policy(bulk_window_banking_days=2))
-    rows = np.array([(i, j) for i in range(40) for j in range(40)], np.int32)
-    cause, difference = variance.causes(state, rows[:, 0].copy(), rows[:, 1].copy())
-    assert set(cause.tolist()) == set(range(6))
-    for place in range(0, len(rows), 7):
-        alone = variance.causes(state, rows[place : place + 1, 0], rows[place : place + 1, 1])
-        assert (cause[place], difference[place]) == (alone[0][0], alone[1][0])
+    rows = np.array([(i, j) for i in range(60) for j in range(60)], np.int32)
+    cause, _ = variance.causes(state, rows[:, 0].copy(), rows[:, 1].copy())
+    assert cause.tolist() == [_plain_cause(left, right, i, j, 2) for i, j in rows.tolist()]
+    assert (np.bincount(cause, minlength=6) > 0).all()
 
 
 def test_no_pairs() -> None:
