@@ -22,6 +22,9 @@ from reassoc.core.statuses import Reason, Tier
 
 Degrees = npt.NDArray[np.uint32]
 
+SUGGESTIONS_MAX = 1 << 22
+"""Where suggestions for all open items would come to more than this, each gets fewer, but one."""
+
 
 def sides_of(state: State) -> _candidates.Sides:
     """Both sides as the compiled code takes them; made once for a matching."""
@@ -49,8 +52,9 @@ def _columns(side: Side) -> tuple[npt.NDArray[np.generic], ...]:
 class _Search:
     """Pairs of one tier, found by one or more keys; degrees count those of each item."""
 
-    def __init__(self, state: State, window: int) -> None:
+    def __init__(self, state: State, window: int, shown_max: int | None = None) -> None:
         self.state, self.window = state, window
+        self.shown_max = state.policy.candidates_max if shown_max is None else shown_max
         self.left_degree: Degrees = np.zeros(len(state.remittances.open), np.uint32)
         self.right_degree: Degrees = np.zeros(len(state.payments.open), np.uint32)
         self.found: list[tuple[Rows, Rows]] = []
@@ -63,7 +67,7 @@ class _Search:
         pairs = sides_of(state).find(
             key,
             self.window,
-            state.policy.candidates_max,
+            self.shown_max,
             left_on.view(np.uint8),
             right_on.view(np.uint8),
             state.seen.reason,
@@ -125,13 +129,16 @@ def find_suggestions(state: State, known: Candidates) -> Candidates:
 
     known : all candidates of higher tiers
 
-    Of an item with many, only the best are given (see ranking); rivals count all. O(n + m + pairs).
+    Of an item with many, only the best are given (see ranking): `candidates_max`, or fewer in pools
+    where that would be more than SUGGESTIONS_MAX in all. Rivals count all. O(n + m + pairs).
     """
     left, right = state.remittances, state.payments
+    items = max(int(left.open.sum()), int(right.open.sum()), 1)
+    shown_max = max(1, min(state.policy.candidates_max, SUGGESTIONS_MAX // items))
     left_free, right_free = left.open.copy(), right.open.copy()
     left_free[known.left] = False
     right_free[known.right] = False
-    search = _Search(state, state.policy.suggestion_window_banking_days)
+    search = _Search(state, state.policy.suggestion_window_banking_days, shown_max)
     search.add(_candidates.KEY_AMOUNT, left_free, right.open)
     search.add(_candidates.KEY_AMOUNT, left.open & ~left_free, right_free)
     return search.candidates(Tier.T10, Reason.SUGGESTION)

@@ -411,3 +411,15 @@ def test_empty_pools_have_no_candidates() -> None:
         state = state_of_rows(left, right)
         for _, find, _ in FINDERS:
             assert len(find(state)) == 0
+
+
+def test_suggestions_are_bounded_in_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [{"payee_account": "", "trace": f"{k}"} for k in range(8)]
+    state = state_of_rows(rows, [{"account": "", "trace": ""}] * 8, Policy(candidates_max=4))
+    none = Candidates.concat([])
+    assert len(candidates.find_suggestions(state, none)) == 8 * 4 + 4 * 4
+    monkeypatch.setattr(candidates, "SUGGESTIONS_MAX", 8 * 2)
+    assert len(candidates.find_suggestions(state, none)) == 8 * 2 + 6 * 2
+    monkeypatch.setattr(candidates, "SUGGESTIONS_MAX", 1)
+    found = candidates.find_suggestions(state, none)
+    assert {*found.left} == {*found.right} == {*range(8)}
