@@ -32,7 +32,12 @@ from reassoc.stream.intake import where_it_failed
 from reassoc.stream.job import run_match
 from reassoc.stream.layouts import load_layout
 from reassoc.stream.outputs import OutputError, check_free
-from reassoc.stream.result_commands import EXPLAIN_HELP, explain_command
+from reassoc.stream.result_commands import (
+    EXPLAIN_HELP,
+    PROPOSE_HELP,
+    explain_command,
+    propose_command,
+)
 from reassoc.stream.settings import load_policy, read_directory
 
 COMMAND_GROUP = "reassoc.commands"
@@ -201,6 +206,7 @@ def inspect_command(
 
 
 app.command("explain", help=EXPLAIN_HELP)(explain_command)
+app.command("propose", help=PROPOSE_HELP)(propose_command)
 
 
 def _parse_day(text: str | None) -> date:

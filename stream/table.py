@@ -33,6 +33,11 @@ def csv_cell(text: str) -> str:
     return '"' + text.replace('"', '""') + '"' if _QUOTED.search(text) else text
 
 
+def uncelled(text: str) -> str:
+    """The text of a cell that was read back: without the apostrophe that `csv_cell` put there."""
+    return text[1:] if text.startswith("'") and text[1:].startswith(_FORMULA) else text
+
+
 def text_cells(column: TextColumn) -> list[str]:
     """Cells of a text column. O(total length).
 

@@ -221,3 +221,19 @@ def test_json_holds_all_of_it(out: Path) -> None:
 
 def test_every_tier_has_words() -> None:
     assert list(TIER_TEXTS) == [f"T{number}" for number in range(11)]
+
+
+def test_approved_matches_propose_aliases(out: Path) -> None:
+    path = out / "payments.csv"
+    path.write_text(path.read_text().replace("1234567890", "9876543210"))
+    run = CliRunner().invoke(cli.app, ["propose", str(out), "0000000000000ab2"])
+    assert run.exit_code == 0
+    for words in ("[[payers]]", "1234567890", "9876543210"):
+        assert words in run.stdout
+    directory = out / "directory.toml"
+    directory.write_text(run.stdout)
+    again = ["propose", str(out), "0000000000000ab2", "--directory", str(directory)]
+    run = CliRunner().invoke(cli.app, again)
+    assert (run.exit_code, run.stdout, "nothing to propose" in run.stderr) == (0, "", True)
+    for arguments in ([str(out), "ffff"], [str(out / "none"), "aa"], [str(out)]):
+        assert CliRunner().invoke(cli.app, ["propose", *arguments]).exit_code == 2
