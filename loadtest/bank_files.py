@@ -15,6 +15,9 @@ CTX_CREDIT = 164
 LINE_CHARACTERS_MAX = 78
 """A longer record goes on in records 88."""
 
+_WITHOUT_REFERENCE = 3
+"""The bank of every third payee gives no reference in its report of the running day."""
+
 _CREDIT_TOTAL, _DEBIT_TOTAL = 100, 400
 _PREVIOUS_DAY_FINAL, _SAME_DAY_INTERIM = 2, 3
 _CREDIT_CODES = (22, 32)
@@ -133,7 +136,11 @@ class BankFiles:
         return total
 
     def _reference(self, line: BankLine) -> str:
-        """A line that repeats another has its reference, whichever is written first."""
+        """A line that repeats another has its reference, whichever is written first; some banks
+        give none during the day.
+        """
+        if line.is_same_day and line.payee.number % _WITHOUT_REFERENCE == 0:
+            return ""
         known = line.repeats if line.repeats is not None else line
         if not known.bank_reference:
             self._references += 1

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from reassoc.loadtest.defects.amounts import AMOUNT_CASES
 from reassoc.loadtest.defects.base import Apply, Claims, Defect
 from reassoc.loadtest.defects.bulk import BULK_CASES
+from reassoc.loadtest.defects.echoes import ECHO_CASES
 from reassoc.loadtest.defects.lookalikes import LOOKALIKE_CASES
 from reassoc.loadtest.defects.noise import NOISE_CASES
 from reassoc.loadtest.defects.rails import RAIL_CASES
@@ -20,7 +21,6 @@ from reassoc.loadtest.defects.traces import TRACE_CASES
 
 __all__ = [
     "DEFECTS",
-    "LOOKALIKE_CASES",
     "PROFILES",
     "RATE_UNIT",
     "Apply",
@@ -39,7 +39,7 @@ DEFAULT_CASES = (
     *REPEAT_CASES,
     *NOISE_CASES,
 )
-DEFECTS: tuple[Defect, ...] = (*DEFAULT_CASES, *LOOKALIKE_CASES)
+DEFECTS: tuple[Defect, ...] = (*DEFAULT_CASES, *LOOKALIKE_CASES, *ECHO_CASES)
 
 # In the adversarial profile the ordinary cases come at a third of their rates, with the look-alikes
 # among them.
@@ -50,7 +50,7 @@ PROFILES: dict[str, dict[str, int]] = {
     "default": {case.name: case.rate_ppm for case in DEFAULT_CASES},
     "adversarial": {
         **{case.name: case.rate_ppm // _ORDINARY_SHARE for case in DEFAULT_CASES},
-        **{case.name: case.rate_ppm for case in LOOKALIKE_CASES},
+        **{case.name: case.rate_ppm for case in (*LOOKALIKE_CASES, *ECHO_CASES)},
     },
 }
 
