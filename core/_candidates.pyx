@@ -178,7 +178,8 @@ cdef class Sides:
         shown_max : pairs of an item that are given, the best; all where none of both has more
         left_on, right_on : uint8[n], uint8[m]          rows where it is 0 are left out
         left_reason, right_reason : int64[n], int64[m]  BLOCK_TOO_LARGE is added
-        left_degree, right_degree : uint32[n], uint32[m]   pairs of each item are added, given or not
+        left_degree, right_degree : uint32[n], uint32[m]   pairs of each item are added, given or
+            not
 
         A key with more than EDGES_MAX pairs gives none: BLOCK_TOO_LARGE is said of its items, and
         EDGES_MAX added to their degrees. Keys that order their items by day or by trace are looked
@@ -212,8 +213,8 @@ cdef class Sides:
               const int64_t[::1] sums=None):
         """int32[k]: weights of pairs, in hundredths of bits.
 
-        sums : int64[k]   where not 0: the pair is part of a sum that comes to this on both sides, or
-                          less than 0: does not; its own amounts are not compared
+        sums : int64[k]   where not 0: the pair is part of a sum that comes to this on both sides,
+                          or less than 0: does not; its own amounts are not compared
 
         O(k), and once O(n + m); releases the GIL.
         """
