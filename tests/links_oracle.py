@@ -295,17 +295,14 @@ class LinksOracle:
         account = plain(row["account"]).lstrip("0")
         for o in self.entries:
             other = self.rows[o]
-            days = banking_day(date_of(row)), banking_day(date_of(other))
+            apart = self._banking_days_apart(row, other)
             if (
                 self.money[o]
                 and plain(row["company_id"]) == plain(other["company_id"]) != ""
                 and account == plain(other["account"]).lstrip("0") != ""
                 and row["amount_cents"] == other["amount_cents"]
                 and self._bank(row["rdfi_routing"], other["rdfi_routing"])
-                and (
-                    None in days
-                    or 0 <= days[0] - days[1] <= self.policy.reversal_window_banking_days  # type: ignore[operator]
-                )
+                and (apart is None or 0 <= apart <= self.policy.reversal_window_banking_days)
             ):
                 found.append(o)
         receiver = plain(row["receiver_id"])
@@ -313,6 +310,11 @@ class LinksOracle:
         if receiver and receiver in theirs.values() and "" not in theirs.values():
             return [o for o in found if theirs[o] == receiver]
         return found
+
+    @staticmethod
+    def _banking_days_apart(row: Row, other: Row) -> int | None:
+        later, earlier = banking_day(date_of(row)), banking_day(date_of(other))
+        return None if later is None or earlier is None else later - earlier
 
     # ---- notifications ----
 
