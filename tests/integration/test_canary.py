@@ -6,11 +6,15 @@ import random
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
+from bai2_build import detail, report
 from small_feed import Entry, ach_file, interchange, remittance
 from typer.testing import CliRunner
 
+from reassoc.core.lockbox import LockboxLayout
 from reassoc.stream import cli
+from reassoc.stream.intake import read_source
 from reassoc.stream.sources import discover
 
 DAMAGES = 150
@@ -74,6 +78,81 @@ def ach_with(canaries: Canaries, payload: bytes) -> bytes:
     ]
     entries.append(Entry(canaries.cents(), payload=payload, account=digits(12), receiver=text()))
     return ach_file(*entries)
+
+
+def bank_with(canaries: Canaries) -> bytes:
+    """A bank's report with canaries in accounts, references, names, traces, amounts."""
+    text, digits = canaries.text, canaries.digits
+    records: list[str] = []
+    total = 0
+    for code in (165, 195, 115, 116, 557, 475):
+        total += canaries.cents()
+        cents = canaries.amounts[-1].replace(".", "")
+        records += detail(
+            int(cents),
+            f"{text()} DES:{text()} ID:{digits(9)} INDN:{text()} CO ID:{digits(10)}",
+            code=code,
+            bank=text(),
+            customer=digits(15),
+            more=[f"TRN*1*{text()}*{digits(10)}", f"DBNM: {text()}", f"DACT: {digits(12)}"],
+        )
+    account = f"03,{digits(12)},USD,010,{canaries.cents()},,/"
+    return report(*records, total=total, account=account)
+
+
+def list_with(canaries: Canaries) -> bytes:
+    """A lockbox list with a canary in every field."""
+    text, digits = canaries.text, canaries.digits
+    rows = [b"Check,Amount,Date,Payer,Name,Routing,Account"]
+    for _ in range(4):
+        canaries.cents()
+        row = f"{digits(9)},{canaries.amounts[-1]},2026-03-16,{digits(10)},{text()},{digits(9)}"
+        rows.append(f"{row},{digits(12)}".encode())
+    return b"\n".join([*rows, b""])
+
+
+LAYOUT = """
+name = "Example"
+format = "csv"
+header_rows = 1
+[recognise]
+names = ["l*"]
+[fields]
+check_number = { column = "Check" }
+amount = { column = "Amount" }
+deposit_date = { column = "Date", format = "YYYY-MM-DD" }
+payer_id = { column = "Payer" }
+payer_name = { column = "Name" }
+payer_routing = { column = "Routing" }
+payer_account = { column = 7 }
+payee_routing = { column = "Routing" }
+"""
+
+
+def test_nothing_of_a_bank_file_stands_in_errors_or_findings(tmp_path: Path) -> None:
+    canaries = Canaries()
+    canaries.texts.append("QQQQQQZZZZ")
+    layout = msgspec.toml.decode(LAYOUT, type=LockboxLayout)
+    said = [repr(layout)]
+    chance = random.Random(SEED)
+    for name, data in (("b", bank_with(canaries)), ("l", list_with(canaries))):
+        forms = [data, *damaged(data, chance)]
+        forms += [form.replace(b"*", b",") for form in damaged(data.replace(b",", b"*"), chance)]
+        for form in forms:
+            (tmp_path / name).write_bytes(form)
+            (source,) = discover([tmp_path / name]).sources
+            items = read_source(source, tmp_path, layouts=[layout])
+            said.append(items.reason)
+            assert "internal error" not in items.reason
+            said += [repr(part) for part in items.payments]
+            if items.findings is not None:
+                items.findings.seek(0)
+                said.append(items.findings.read().decode())
+                items.findings.close()
+    assert sum(len(text.splitlines()) for text in said) > DAMAGES
+    for text in said:
+        for canary in canaries.texts + canaries.amounts:
+            assert canary not in text, canary
 
 
 def damaged(data: bytes, chance: random.Random) -> Iterator[bytes]:
