@@ -80,6 +80,7 @@ class Oracle:
 
     several : after `run`, for each payment (tier 8) or remittance (tier 9) with more sums than are
         shown, all of them; which are shown is not said, so `pairs` has none of these
+    parts : siblings that, with others, could be parts of a payment, and are not all of it
     payee_of, tenant_of, payer_of : what a directory would say of a row
     """
 
@@ -93,6 +94,7 @@ class Oracle:
     payer_of: Callable[[Row], tuple[object, object]] | None = None
     pairs: list[Pair] = field(default_factory=list)
     several: dict[tuple[int, int], list[Sum]] = field(default_factory=dict)
+    parts: set[Edge] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         left, right = self.remittances, self.payments
@@ -298,6 +300,7 @@ class Oracle:
     def edges(self) -> dict[tuple[int, int], int]:
         """All pairs of open items with their tier."""
         found = {(i, j): self.tier(i, j) for i in self.left for j in self.right}
+        found |= {(i, j): 5 for i, j in self.parts if i in self.left and j in self.right}
         return {pair: tier for pair, tier in found.items() if tier is not None}
 
     # ---- tiers ----
@@ -343,7 +346,7 @@ class Oracle:
                 and row["paid_cents"] != 0
                 and i not in self.left_duplicates
             ]
-            mine = [i for i in inside if i in self.left and self.a[i].rail == Rail.ACH]
+            mine = [i for i in inside if i in self.left and self.a[i].rail == self.b[j].rail]
             self.left -= {i for i in mine if j not in self.right}
             if j not in self.right:
                 continue
@@ -384,15 +387,6 @@ class Oracle:
         for pair, tier in taken:
             self._take([pair], tier)
 
-    def _is_root(self, i: int, j: int) -> bool:
-        """Whether the payment's trace is the remittance's, or is it less a numbered part."""
-        r, p = self.a[i], self.b[j]
-        if not r.n3 or not p.n3 or not self._same_group(i, j):
-            return False
-        if (r.tenant, r.rail) != (p.tenant, p.rail):
-            return False
-        return p.n4 in (r.n4, self._root(i))
-
     def _root(self, i: int) -> bytes | None:
         """N4 of a remittance's trace without the 1 to 3 letters or digits behind its last mark."""
         n1 = self.a[i].n1
@@ -403,34 +397,78 @@ class Oracle:
                 return n4 if len(n3) >= ROOT_BYTES_MIN else None
         return None
 
+    def _siblings(self, by_root: bool) -> dict[Edge, bool]:
+        """Open pairs of one trace, or of a payment's trace and a remittance's root, near in time;
+        true where the amounts are equal. Those of contradicting payees are only such of amounts."""
+        found = {}
+        for i in self.left:
+            n4 = (self._root(i) if by_root else None) or self.a[i].n4
+            for j in self.right:
+                r, p = self.a[i], self.b[j]
+                equal = r.cents == p.cents
+                if not r.n3 or not p.n3 or n4 != p.n4 or not self._same_group(i, j):
+                    continue
+                if (r.tenant, r.rail) != (p.tenant, p.rail) or not self._in_window(r.day, p.day):
+                    continue
+                if equal or not self.contradict(i, j):
+                    found[i, j] = equal
+        return found
+
     def _rooted_sums(self) -> list[Sum]:
-        """T8 and T9 of a shared trace root: automatic ones are taken, others given back."""
-        found = []
-        roots = {(i, j) for i in self.left for j in self.right if self._is_root(i, j)}
-        for j in sorted(self.right):
-            many = frozenset(i for i, k in roots if k == j)
-            if len(many) > 1 and all(k == j for i, k in roots if i in many):
-                found += self._rooted(8, j, many)
-        for i in sorted(self.left):
-            many = frozenset(j for k, j in roots if k == i)
-            if len(many) > 1 and all(k == i for k, j in roots if j in many):
-                found += self._rooted(9, i, many)
+        """T8 and T9 of a shared trace root: automatic ones are taken, others given back. What is
+        not the whole of a payment is kept as its parts."""
+        found: list[Sum] = []
+        pairs = {pair for pair, tier in self.edges().items() if tier in (1, 2, 3, 5)}
+        for by_root in (False, True):
+            siblings = self._siblings(by_root)
+            sums = self._sums_of_payments(siblings) + self._sums_of_remittances(siblings)
+            summed = {pair for s in sums for pair in members(s)}
+            rest = {p for p in siblings if not touching(summed, p)}
+            loose = {p for p in rest if not siblings[p]}
+            self.parts |= {p for p in loose if sum(q[1] == p[1] for q in loose) > 1}
+            pairs |= self.parts | {p for p, equal in siblings.items() if equal}
+            found += [s for s in sums if s not in found]
         for s in found:
-            free = not any(self.a[i].held for i, _ in members(s))
+            others = (pairs | {p for o in found for p in members(o)}) - set(members(s))
+            contested = any(touching(others, pair) for pair in members(s))
+            held = any(self.a[i].held for i, _ in members(s))
             rooted = "T8" not in self.policy.review_tiers
             may = rooted if s.tier == 8 else "T9" in self.policy.auto_tiers
-            if free and may and (self.at_close or f"T{s.tier}" not in self.policy.close_tiers):
+            may &= self.at_close or f"T{s.tier}" not in self.policy.close_tiers
+            if may and not held and not contested:
                 self._take(members(s), s.tier)
         return [s for s in found if all(i in self.left for i, _ in members(s))]
 
-    def _rooted(self, tier: int, one: int, many: Rows) -> list[Sum]:
-        """The sum of all siblings, where it is exact and nothing speaks against one of them."""
-        found = Sum(tier, one, many)
-        for i, j in members(found):
-            if self.contradict(i, j) or not self._in_window(self.a[i].day, self.b[j].day):
-                return []
-        ones, others = (self.b, self.a) if tier == 8 else (self.a, self.b)
-        return [found] if sum(others[k].cents for k in many) == ones[one].cents else []
+    def _block(self, item: Item) -> object:
+        return item.tenant, item.rail, item.group, item.n4
+
+    def _sums_of_payments(self, siblings: Mapping[Edge, bool]) -> list[Sum]:
+        """T8: of payments that are the only ones of their trace with siblings."""
+        found = []
+        for j in {j for _, j in siblings}:
+            block = self._block(self.b[j])
+            rivals = {k for _, k in siblings if self._block(self.b[k]) == block}
+            own = {i: equal for (i, k), equal in siblings.items() if k == j}
+            exact = any(equal and not self.contradict(i, j) for i, equal in own.items())
+            many = frozenset(i for i, equal in own.items() if not equal)
+            whole = sum(self.a[i].cents for i in many) == self.b[j].cents
+            if rivals == {j} and not exact and len(many) > 1 and whole:
+                found.append(Sum(8, j, many))
+        return found
+
+    def _sums_of_remittances(self, siblings: Mapping[Edge, bool]) -> list[Sum]:
+        """T9: of remittances that nobody shares the trace with."""
+        found = []
+        for i in {i for i, _ in siblings}:
+            own = {j: equal for (k, j), equal in siblings.items() if k == i}
+            blocks = {self._block(self.b[j]) for j in own}
+            rivals = {k for k, j in siblings if self._block(self.b[j]) in blocks}
+            exact = any(equal and not self.contradict(i, j) for j, equal in own.items())
+            many = frozenset(j for j, equal in own.items() if not equal)
+            whole = sum(self.b[j].cents for j in many) == self.a[i].cents
+            if rivals == {i} and not exact and len(many) > 1 and whole:
+                found.append(Sum(9, i, many))
+        return found
 
     def _free_sums(self, rooted: list[Sum]) -> list[Sum]:
         """T8 and T9 without a root, for items without a candidate of equal cents: automatic ones
@@ -460,12 +498,8 @@ class Oracle:
         rivals = {pair for other in others if other != s for pair in members(other)}
         if any(i in left or j in right for i, j in rivals):
             return False
-        known = {pair for pair, tier in edges.items() if tier == 5}
-        of_one = {pair for pair in known if pair[1 if s.tier == 8 else 0] == s.one}
-        of_many = {(i, j) for i, j in known - of_one if i in left or j in right}
-        side = 0 if s.tier == 8 else 1
-        tied_here = {pair[side] for pair in of_one & mine}
-        return of_one <= mine and not any(pair[side] not in tied_here for pair in of_many)
+        tied = {pair for pair, tier in edges.items() if tier == 5}
+        return not any(i in left or j in right for i, j in tied - mine)
 
     def _sums_of(self, tier: int, one: int, many: set[int], edges: Mapping[Edge, int]) -> list[Sum]:
         able, partners = [], set()
@@ -502,7 +536,8 @@ class Oracle:
         exact = {pair for pair, tier in edges.items() if tier <= 3 and not self.contradict(*pair)}
         for pair, tier in edges.items():
             better = {e for e in exact if e[0] == pair[0]} and {e for e in exact if e[1] == pair[1]}
-            if tier <= 9 and not (tier == 5 and (pair in summed or better)):
+            told = pair in summed or (better and pair not in self.parts)
+            if tier <= 9 and not (tier == 5 and told):
                 alone = not touching(known - {pair}, pair) and pair[0] not in self.barred
                 self.pairs.append(Pair(*pair, VARIANCE if tier == 5 and alone else REVIEW, tier))
         self.pairs += [Pair(*pair, REVIEW, 10) for pair in suggested]
@@ -561,7 +596,12 @@ class PlainDirectory:
         self.payees = payees
 
     def payee_of(self, row: Row) -> object:
-        """The place of an item's payee, None for unknown or contradicting ones."""
+        """The place of an item's payee, None for unknown or contradicting ones. For a payment of
+        which no bank is known the number of an account says enough, if it is that of one payee."""
+        if "payee_bank" not in row and row["rdfi_routing"] <= 0:
+            number = _plain(row["account"]).lstrip("0")
+            owners = set(self._holders(row, "numbers", number))
+            return owners.pop() if len(owners) == 1 else None
         asked = [set(self._holders(row, "accounts", account_of(row)))]
         naming = list(asked)
         if "payee_tin" in row:
@@ -584,9 +624,12 @@ class PlainDirectory:
         if day is None and "settlement_date" in row:
             day = row["settlement_date"]
         for place, payee in enumerate(self.payees):
-            owned = getattr(payee, key)
-            if key == "accounts":
-                owned = [(one.routing, _plain(one.account).lstrip("0")) for one in owned]
+            accounts = [(one.routing, _plain(one.account).lstrip("0")) for one in payee.accounts]
+            owned: Sequence[object] = accounts
+            if key == "numbers":
+                owned = [number for _, number in accounts]
+            elif key != "accounts":
+                owned = getattr(payee, key)
             if value and value in owned and (day is None or _holds(payee, day)):
                 yield place
 

@@ -120,10 +120,13 @@ def _mostly(random: Random, usual: Any, *others: Any) -> Any:
 
 
 def _rows(random: Random, make: Callable[[], dict[str, Any]], count: int) -> list[dict[str, Any]]:
-    """Rows of different ids; some repeat another's content, as resends do."""
+    """Rows of different ids; some repeat another's content, as resends do (of checks and wires
+    banks do not tell twice here: which of them are one is not this oracle's matter)."""
     rows: list[dict[str, Any]] = []
     for place in random.sample(range(60), count):
         row = dict(random.choice(rows)) if rows and random.random() < 0.15 else make()
+        if row.get("source"):
+            row["account"] += str(place)
         rows.append({**row, "id_digest": 1 + place % 3, "id_offset": place})
     return rows
 
@@ -186,6 +189,9 @@ def case_of(random: Random) -> Case:
 
     left = _rows(random, remittance, random.randint(0, 6))
     right = _rows(random, payment, random.randint(2, 6))
+    for row in left:
+        if row["payment_row"] >= 0 and right[row["payment_row"]]["source"]:
+            row["payment_row"] = -1  # only ACH entries carry 835s
     return left, right, random.choice(POLICIES)
 
 
@@ -199,9 +205,13 @@ def found_pairs(m: Matches) -> list[Pair]:
 
 
 def without_several(found: list[Pair], oracle: Oracle) -> list[Pair]:
-    """The pairs less those of sums of which only a few are shown; each shown must be one of all."""
+    """The pairs less those of sums of which only a few are shown; each shown must be one of all.
+    Variances that are part of one of them are shown where that sum is not."""
+    told = {pair for sums in oracle.several.values() for s in sums for pair in members(s)}
     kept = []
     for pair in found:
+        if pair.tier == 5 and pair[:2] in told:
+            continue
         one = pair.payment if pair.tier == 8 else pair.remittance
         sums = oracle.several.get((pair.tier, one), [])
         if not sums:
