@@ -402,10 +402,10 @@ class LinksOracle:
         check = row["source"] == PaymentSource.CHECK
         if check != (other["source"] == PaymentSource.CHECK):
             return False
-        days = banking_day(date_of(row)), banking_day(date_of(other))
-        if row["amount_cents"] != other["amount_cents"] or (
-            None not in days and abs(days[0] - days[1]) > self.policy.posting_window_banking_days  # type: ignore[operator]
-        ):
+        if row["amount_cents"] != other["amount_cents"]:
+            return False
+        apart = self._banking_days_apart(row, other) or 0
+        if abs(apart) > self.policy.posting_window_banking_days:
             return False
         if self.account(i) and self.account(o):
             return self.account(i) == self.account(o)
