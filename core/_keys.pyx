@@ -5,9 +5,6 @@ to call it. Every kernel runs without the GIL. reference_keys.py is the plain tw
 of the forms.
 """
 
-import itertools
-import operator
-
 import numpy as np
 
 cimport cython
@@ -123,7 +120,9 @@ cdef class PayerTable:
     ignored : list of P1 forms            payers that are nobody
     affix_set : int                       set of the payers without a rule
     dated : list of (form, first day, last day, rule)   payers that belong to a rule on some days
-        only, as places in `rules`; the days of one form do not overlap
+        only, as places in `rules`; the days of one form do not overlap. On other days each is a
+        payer by itself; where a rule has no other payers, its first gives it its number, and so
+        stays one with it
 
     Forms are P1 of identifiers, or names and accounts with the mark of their kind as first byte.
     """
@@ -156,21 +155,39 @@ cdef class PayerTable:
 
     cdef object _put_dated(self, list rows, list groups, list sets, object dated):
         cdef uint32_t[:, ::1] spans_view
-        starts, spans = [0] * (len(rows) + 1), []
-        for form, held in itertools.groupby(sorted(dated), key=operator.itemgetter(0)):
-            number = len(rows)
+        held = {}
+        for form, start, stop, rule in dated:
+            held.setdefault(form, []).append((start, stop, rule))
+        first = len(rows)
+        for number, form in enumerate(held, first):
             self._put_in(form, number)
             rows.append((number, number, PAYER_DATED))
-            for _, start, stop, rule in held:
-                groups[rule] = groups[rule] or number
-                spans.append((start, stop, groups[rule], sets[rule]))
+        numbers = {form: number for number, form in enumerate(held, first)}
+        self._name_groups(rows, groups, [(numbers[form], rule) for form, _, _, rule in dated])
+        starts, spans = [0] * (first + 1), []
+        for each in held.values():
+            spans += [(start, stop, groups[rule], sets[rule]) for start, stop, rule in each]
             starts.append(len(spans))
+        starts += [len(spans)] * (len(rows) + 1 - len(starts))
         self.span_starts = np.array(starts, np.uint32)
         self.spans = np.array(spans, np.int64).reshape(-1, 4).astype(np.uint32)
         self.c.span_starts = &self.span_starts[0]
         if spans:
             spans_view = self.spans
             self.c.spans = <const payer_span *>&spans_view[0, 0]
+
+    cdef object _name_groups(self, list rows, list groups, list members):
+        """A rule whose payers are all dated has the number of its first that names no other."""
+        taken = set()
+        for number, rule in members:
+            if not groups[rule] and number not in taken:
+                groups[rule] = number
+                taken.add(number)
+        for _, rule in members:
+            if not groups[rule]:
+                groups[rule] = len(rows)
+                self._put_in(b"\x04%d" % rule, len(rows))
+                rows.append((0, 0, 0))
 
     cdef object _put_in(self, bytes form, uint32_t expected):
         cdef uint32_t number = 0

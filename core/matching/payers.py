@@ -32,10 +32,6 @@ class _Member(NamedTuple):
     stop: int
     entry: int
 
-    @property
-    def is_undated(self) -> bool:
-        return self.start == DAY_FIRST and self.stop == DAY_LAST
-
 
 def rules(
     policy: Policy, directory: Directory | None = None
@@ -56,8 +52,11 @@ def rules(
     places = {group: place for place, group in enumerate(dict.fromkeys(group_of.values()))}
     forms: list[list[bytes]] = [[] for _ in places]
     dated: list[tuple[bytes, int, int, int]] = []
-    for form, spans in _spans(members, group_of).items():
-        for start, stop, group in spans:
+    spans = _spans(members, group_of)
+    for form, group in dict.fromkeys((member.form, group_of[member.entry]) for member in members):
+        for start, stop, owner in spans[form]:
+            if owner != group:
+                continue
             if start == DAY_FIRST and stop == DAY_LAST:
                 forms[places[group]].append(form)
             else:
@@ -238,8 +237,8 @@ def _spans(
     members: list[_Member], group_of: dict[int, int]
 ) -> dict[bytes, list[tuple[int, int, int]]]:
     """(first day, last day, group) of each form, in spans that do not overlap: members that do are
-    of one group. Forms stand in the order of their members."""
-    spans: dict[bytes, list[tuple[int, int, int]]] = {member.form: [] for member in members}
+    of one group."""
+    spans: dict[bytes, list[tuple[int, int, int]]] = defaultdict(list)
     for form, start, stop, entry in sorted(members):
         known, group = spans[form], group_of[entry]
         if known and known[-1][2] == group and start <= known[-1][1] + 1:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reassoc.core import _keys, reference_keys, statuses
-from reassoc.core.columns import TextColumn
+from reassoc.core.columns import DATE_NONE, TextColumn
 from reassoc.core.pool import text_parts
 
 CHARACTERS = st.sampled_from(
@@ -105,6 +105,108 @@ def test_payer_forms_by_example(raw: bytes, form: bytes) -> None:
     assert reference_keys.payer_form(raw) == _keys.payer_form_of(raw) == form
 
 
+TEXTS = ["", "0", "A", "B", "C", "D", "1234567890", "234567890"]
+SPANS = st.lists(
+    st.tuples(st.sampled_from(["A", "B", "234567890"]), st.integers(0, 9), st.integers(0, 3)),
+    max_size=6,
+    unique_by=lambda span: span[:2],
+)
+DATES = st.one_of(st.just(DATE_NONE), st.integers(-1, 11))
+
+
+@given(SPANS, st.lists(st.tuples(st.sampled_from(TEXTS), DATES), max_size=20))
+def test_groups_of_dated_payers_are_those_of_their_day(
+    spans: list[tuple[str, int, int]], asked: list[tuple[str, int]]
+) -> None:
+    # Each span is one day long; rules 2 and 3 have no payer that always belongs to them.
+    rules = [([b"C"], 0), ([b"D"], 0), ([], 0), ([], 0)]
+    first: dict[int, str] = {}
+    for text, _, rule in spans:
+        if rule > 1 and rule not in first and text not in first.values():
+            first[rule] = text
+    own: dict[str, object] = {text: rule for rule, text in first.items()}
+    dated = [(text.encode(), day, day, rule) for text, day, rule in spans]
+    table = _keys.PayerTable(rules, [b"X"], 0, dated)
+    column = TextColumn.from_values([text for text, _ in asked])
+    dates = np.array([day for _, day in asked], np.int32)
+    numbers = table.number(*text_parts(column))
+    names = table.names()
+    groups = table.groups(*text_parts(column), dates)
+
+    def rule_of(text: str, day: int) -> object:
+        form = reference_keys.payer_form(text.encode()).decode()
+        if form in "CD":
+            return "CD".index(form) if form else None
+        found = {rule for each, on, rule in spans if each == form and day in (on, DATE_NONE)}
+        return found.pop() if len(found) == 1 else own.get(form, form)
+
+    expected = [rule_of(*each) for each in asked]
+    for a, at in zip(expected, groups.tolist(), strict=True):
+        assert (at == 0) == (a is None)
+        assert [a == b for b in expected] == [at == b for b in groups.tolist()]
+    assert [names[number] for number in numbers] == [
+        reference_keys.payer_form(text.encode()) for text, _ in asked
+    ]
+
+
+def _items(
+    payer_ids: list[str], table: _keys.PayerTable, steps: list[tuple[int, bool, list[str]]]
+) -> _keys.Items:
+    rows = len(payer_ids)
+    none, days = np.zeros(rows, np.int64), np.zeros(rows, np.int32)
+    columns = [
+        (kind, listed_only, *text_parts(TextColumn.from_values(values)))
+        for kind, listed_only, values in steps
+    ]
+    return _keys.Items(
+        *text_parts(TextColumn.from_values([""] * rows)),
+        *text_parts(TextColumn.from_values(payer_ids)),
+        table, _keys.Affixes([]), none, days, none.astype(np.uint64), none, none, columns,
+    )  # fmt: skip
+
+
+def test_what_stands_in_for_the_payer_is_tried_in_order() -> None:
+    table = _keys.PayerTable([([b"A", b"\x01NAME"], 0), ([b"\x03" + b"12345678942"], 0)])
+    ids = ["A", "", "0", "", "", "Z"]
+    items = _items(
+        ids,
+        table,
+        [
+            (_keys.BY_ID, True, ["Q", "Q", "A", "Q", "", "A"]),
+            (_keys.BY_NAME, True, ["", "na-me", "", "nam", "NAME" * 20, ""]),
+            (_keys.BY_ACCOUNT, True, ["", "", "", "123456789-00042", "1234567890", ""]),
+            (_keys.BY_ID, False, ["Q", "Q", "Q", "Q", "Y", "Q"]),
+        ],
+    )
+    names = table.names()
+    assert [names[number] for number in items.payer] == [
+        b"A", b"\x01NAME", b"A", b"\x03" + b"12345678942", b"Y", b"Z",
+    ]  # fmt: skip
+    assert items.payer_group.tolist()[:3] == [1, 1, 1]
+    assert items.payer_table is table
+    assert (items.usable & _keys.USABLE_PAYER != 0).all()
+
+
+def test_steps_of_another_length_or_too_many_are_refused() -> None:
+    table = _keys.PayerTable()
+    with pytest.raises(ValueError, match="lengths"):
+        _items([""], table, [(_keys.BY_ID, False, ["A", "B"])])
+    with pytest.raises(ValueError, match="PAYER_STEPS_MAX"):
+        _items([""], table, [(_keys.BY_ID, False, ["A"])] * (_keys.PAYER_STEPS_MAX + 1))
+
+
+def test_a_payer_in_two_rules_is_refused() -> None:
+    for arguments in (
+        ([([b"A"], 0), ([b"A"], 0)],),
+        ([([b"A"], 0)], [b"A"]),
+        ([([b"A"], 0)], [], 0, [(b"A", 0, 1, 0)]),
+        ([([b"A" * 81], 0)],),
+        ([([b""], 0)],),
+    ):
+        with pytest.raises(ValueError, match="a payer"):
+            _keys.PayerTable(*arguments)
+
+
 KEYS = st.lists(st.integers(0, 12), max_size=60)
 
 
@@ -192,7 +294,8 @@ def test_references_outside_of_the_source_are_refused() -> None:
 def test_numbers_in_c_are_those_of_statuses() -> None:
     header = Path(_keys.__file__).with_name("_resolve.h").read_text()
     named = {
-        name: int(number) for name, number in re.findall(r"REASON_(\w+) = 1u << (\d+)", header)
+        name: int(number)
+        for name, number in re.findall(r"REASON_(\w+)(?: = 1u| \(\(int64_t\)1) << (\d+)", header)
     }
     assert named == {name: statuses.Reason[name].bit_length() - 1 for name in named}
     for enum, prefix in ((statuses.MatchStatus, "STATUS"), (statuses.Field, "FIELD")):
@@ -205,11 +308,13 @@ def test_numbers_in_c_are_those_of_statuses() -> None:
     assert all(
         statuses.Rewrite[names[kind] + digit] == int(number) for kind, digit, number in rewrites
     )
-    assert len(named) == 9
-    assert len(rewrites) == 6
+    assert len(named) == 7
+    assert len(rewrites) == 7
     assert {statuses.Tier[f"T{n}"] for n, _ in re.findall(r"TIER_(\d) = (\d)", header)} == {
         1,
         2,
         3,
         5,
+        8,
+        9,
     }
