@@ -28,56 +28,60 @@ EXIT_USAGE = 2
 _PROGRESS_PAYMENTS_MIN = 20_000
 
 
+_Out = Annotated[Path | None, typer.Option(help="Folder to make; it must not exist or be empty.")]
+_Payments = Annotated[int | None, typer.Option(help="How many payments, faulty ones included.")]
+_Defects = Annotated[
+    bool,
+    typer.Option("--defects", help="With what goes wrong in real feeds: --profile default."),
+]
+_Profile = Annotated[
+    str,
+    typer.Option(
+        help="clean, default (what goes wrong in real feeds) or adversarial (with look-alikes "
+        "at high rates)."
+    ),
+]
+_Rates = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="CASE=FRACTION",
+        help="Rate of one case, e.g. amount_variance=0.05; repeatable. "
+        "Without --defects and --profile only the named cases occur.",
+    ),
+]
+_StartDate = Annotated[
+    datetime, typer.Option(formats=["%Y-%m-%d"], help="First day that payments settle.")
+]
+_Files = Annotated[
+    str, typer.Option(help="many: as senders send them; one: a single file of each kind.")
+]
+_Directory = Annotated[
+    bool, typer.Option(help="Write directory.toml: payees and payers by their identifiers.")
+]
+_BankReports = Annotated[
+    str,
+    typer.Option(
+        metavar="FRACTION",
+        help="Accounts whose entries a bank's BAI2 report shows, too "
+        f"(where not given: {REPORTED_PER_MILLE / 1000:g}, in clean feeds 0).",
+    ),
+]
+
+
 def generate(
-    out: Annotated[
-        Path | None, typer.Option(help="Folder to make; it must not exist or be empty.")
-    ] = None,
-    payments: Annotated[
-        int | None, typer.Option(help="How many payments, faulty ones included.")
-    ] = None,
+    out: _Out = None,
+    payments: _Payments = None,
     seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 0,
     claims: Annotated[float, typer.Option(help="Mean number of claims per remittance.")] = 16.0,
-    defects: Annotated[
-        bool,
-        typer.Option("--defects", help="With what goes wrong in real feeds: --profile default."),
-    ] = False,
-    profile: Annotated[
-        str,
-        typer.Option(
-            help="clean, default (what goes wrong in real feeds) or adversarial (with look-alikes "
-            "at high rates)."
-        ),
-    ] = "",
-    rate: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="CASE=FRACTION",
-            help="Rate of one case, e.g. amount_variance=0.05; repeatable. "
-            "Without --defects and --profile only the named cases occur.",
-        ),
-    ] = None,
-    start_date: Annotated[
-        datetime, typer.Option(formats=["%Y-%m-%d"], help="First day that payments settle.")
-    ] = datetime.combine(START_DATE, datetime.min.time()),  # noqa: B008
+    defects: _Defects = False,
+    profile: _Profile = "",
+    rate: _Rates = None,
+    start_date: _StartDate = datetime.combine(START_DATE, datetime.min.time()),  # noqa: B008
     days: Annotated[int, typer.Option(help="Banking days that the payments spread over.")] = 5,
-    files: Annotated[
-        str,
-        typer.Option(help="many: as senders send them; one: a single 835 and a single ACH file."),
-    ] = "many",
-    directory: Annotated[
-        bool, typer.Option(help="Write directory.toml: payees and payers by their identifiers.")
-    ] = True,
-    bank_reports: Annotated[
-        str,
-        typer.Option(
-            metavar="FRACTION",
-            help="Accounts whose entries a bank's BAI2 report shows, too "
-            f"[default: {REPORTED_PER_MILLE / 1000:g}, 0 in clean feeds]",
-        ),
-    ] = "",
-    list_cases: Annotated[
-        bool, typer.Option("--list-cases", help="Show the cases and end.")
-    ] = False,
+    files: _Files = "many",
+    directory: _Directory = True,
+    bank_reports: _BankReports = "",
+    list_cases: Annotated[bool, typer.Option("--list-cases", help="Show the cases.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Make a feed of synthetic 835s, ACH files and bank reports, and truth.csv: what belongs
@@ -162,7 +166,7 @@ def _show_cases(as_json: bool) -> None:
             "section": case.section,
             "rates_ppm": {name: rates.get(case.name, 0) for name, rates in PROFILES.items()},
             "expect": case.expect,
-            "what": _first_sentence(case.apply.__doc__),
+            "what": _one_line(case.apply.__doc__),
         }
         for case in DEFECTS
     ]
@@ -184,7 +188,7 @@ def _show_cases(as_json: bool) -> None:
     Console().print(table)
 
 
-def _first_sentence(text: str | None) -> str:
+def _one_line(text: str | None) -> str:
     return " ".join((text or "").split())
 
 
