@@ -127,8 +127,8 @@ def pair_carried(state: State, to_review: Int64s) -> Candidates:
     comes of it; what is undecided is returned.
 
     By itself only where the entry carries one 835 with money, and the amounts agree. A check or
-    card remittance in it is no pair, but keeps its siblings from being one by themselves. Where the
-    money went back, the 835 waits for other money.
+    card remittance in it, or one of another tenant, is no pair, but keeps its siblings from being
+    one by themselves. Where the money went back, the 835 waits for other money.
     """
     left, right, seen, paid = state.left, state.right, state.seen, state.paid
     rows, carriers, siblings = _carried(state)
@@ -136,7 +136,7 @@ def pair_carried(state: State, to_review: Int64s) -> Candidates:
     unusable = ~paid.open[carriers] & ~gone
     seen.reason[rows[unusable]] |= np.int64(Reason.CARRIER_NOT_USABLE)
     seen.open[rows[unusable]] = False
-    taking = ~unusable & ~gone & seen.open[rows] & (seen.rail[rows] == Rail.ACH)
+    taking = ~unusable & ~gone & seen.open[rows] & _one_tenant_and_rail(state, rows, carriers)
     rows, carriers, siblings = rows[taking], carriers[taking], siblings[taking]
     alone, equal = siblings == 1, left.paid_cents[rows] == right.amount_cents[carriers]
     reason = np.zeros(len(rows), np.int64)
@@ -150,6 +150,13 @@ def pair_carried(state: State, to_review: Int64s) -> Candidates:
     sure = (reason == 0) & (seen.hold[rows] == 0) & (paid.hold[carriers] == 0)
     state.take(found.where(sure))
     return found.where(~sure)
+
+
+def _one_tenant_and_rail(state: State, rows: Rows, carriers: Rows) -> Mask:
+    """bool[k]: whether an 835 inside an entry is about money of that kind, and of its tenant."""
+    tenants = state.remittances.tenant[rows] == state.payments.tenant[carriers]
+    same: Mask = tenants & (state.seen.rail[rows] == Rail.ACH)
+    return same
 
 
 def _carried(state: State) -> tuple[Rows, Rows, Int64s]:
@@ -270,7 +277,7 @@ def pairs_undone(traces: Traces) -> Candidates:
     rows, carriers, siblings = _carried(state)
     equal = state.left.paid_cents[rows] == state.right.amount_cents[carriers]
     undone = back[carriers] & state.seen.open[rows] & (siblings == 1) & equal
-    undone &= state.seen.rail[rows] == Rail.ACH
+    undone &= _one_tenant_and_rail(state, rows, carriers)
     carried = Candidates.of(rows[undone], carriers[undone], Tier.T0)
     usable = _keys.USABLE_TRACE | _keys.USABLE_PAYER
     left, right = state.remittances, state.payments
