@@ -17,7 +17,9 @@ from corpus import REPOSITORY
 
 HERE = Path(__file__).resolve().parent
 PACKAGES = REPOSITORY / "build" / "pkgroot"
-COMPILED = tuple(f"reassoc.core.{name}" for name in ("_x12scan", "_nacha", "_keys", "_bulk"))
+COMPILED = tuple(
+    f"reassoc.core.{name}" for name in ("_x12scan", "_nacha", "_keys", "_payees", "_bulk")
+)
 
 pytestmark = [
     pytest.mark.skipif(importlib.util.find_spec("mypy") is None, reason="mypy is not installed"),
