@@ -71,16 +71,17 @@ demo: $(VENV)/installed     ## make a small feed, run the main job on it and sho
 	rm -rf build/demo
 	mkdir -p build/demo
 	$(BIN)/reassoc generate --out build/demo/feed --payments $(DEMO_PAYMENTS) --seed 7 --defects
-	$(BIN)/reassoc match build/demo/feed --directory build/demo/feed/directory.toml --out build/demo/out --as-of 2026-03-31
+	$(BIN)/reassoc match build/demo/feed --directory build/demo/feed/directory.toml \
+		--layout build/demo/feed/lockbox.layout.toml --out build/demo/out --as-of 2026-03-31
 	@echo
 	@head -n 4 build/demo/out/matches.csv
 	@echo "... the rest of it lies in build/demo/out: matches.csv, remittances.csv, payments.csv, links.csv, findings.csv, released/"
 	@echo
 	@echo "One of the matches that wait for a person:"
-	@$(BIN)/reassoc explain build/demo/out $$(grep -m1 ',review,' build/demo/out/matches.csv | cut -c1-16)
+	@$(BIN)/reassoc explain build/demo/out $$(grep -m1 ',review,T6,' build/demo/out/matches.csv | cut -c1-16)
 	@echo
 	@echo "The result held against the truth of the feed (reassoc score build/demo/out build/demo/feed):"
-	@$(BIN)/reassoc score build/demo/out build/demo/feed | sed -n '/^By tier/,/^total/p;/^Shares/,$$p'
+	@$(BIN)/reassoc score build/demo/out build/demo/feed | sed -n '/^By tier/,/^ total/p;/^Shares/,$$p'
 
 dist: $(VENV)/installed     ## source distribution and wheel
 	$(BIN)/python -m pip install --quiet build
@@ -93,9 +94,10 @@ clean:           ## remove what the other words made
 # Seconds for each of the fuzzers; a find ends the run and is kept under tests/fuzz/crashers.
 FUZZ_SECONDS ?= 60
 
-fuzz: $(VENV)/test-tools     ## mutation fuzzing of both readers over the samples
+fuzz: $(VENV)/test-tools     ## mutation fuzzing of the readers over the samples
 	cd tests && ../$(BIN)/python -m fuzz.fuzz_x12 --seconds $(FUZZ_SECONDS)
 	cd tests && ../$(BIN)/python -m fuzz.fuzz_ach --seconds $(FUZZ_SECONDS)
+	cd tests && ../$(BIN)/python -m fuzz.fuzz_bai2 --seconds $(FUZZ_SECONDS)
 
 # The sanitizers need their own build. It stands beside the real one, in a copy of the sources, so
 # that neither overwrites the other's extensions; the tests then import it because it comes first.

@@ -20,10 +20,15 @@ from reassoc.core._bai2_fields import (
 from reassoc.core._bai2_records import BROKEN, DAMAGED, JOINED, LONG, UNKNOWN, records
 from reassoc.core._bai2_tables import reference
 from reassoc.core.columns import DATE_NONE
-from reassoc.core.errors import FindingCode
+from reassoc.core.errors import FindingCode, LimitError
 
 CONTINUATIONS_MAX = 1000
-"""Continuations (88) of one record; what is beyond is left out (BAI2_CONTINUATION_LIMIT)."""
+"""Continuations (88), and lines without a code, of one record; what is beyond is left out
+(BAI2_CONTINUATION_LIMIT)."""
+RECORDS_MAX = 2_000_000
+"""Physical records of one report: each becomes a row that is made by itself."""
+FINDINGS_MAX = 1_000_000
+"""Findings of one report; with more it is none that anybody can use."""
 
 _INT64_MAX = 2**63 - 1
 
@@ -88,6 +93,7 @@ class Reader:
         self._number_last = 0
         self._code = 0
         self._at = 0
+        self._broken_count = 0
         self._pieces: list[tuple[int, int]] = []
         self._currency = b"USD"
 
@@ -97,6 +103,10 @@ class Reader:
                 self._without_code(code, at, start, stop)
                 continue
             self._rows.record_count += 1
+            if self._rows.record_count > RECORDS_MAX:
+                raise LimitError(
+                    f"RECORDS_MAX: more than {RECORDS_MAX} records; split the report by its groups"
+                )
             if flags:
                 self._note_flags(flags, code, at)
             if code == 88:
@@ -105,6 +115,7 @@ class Reader:
             self._finish()
             self._number = self._number_last = self._rows.record_count
             self._code, self._at, self._pieces = code, at, [(start, stop)]
+            self._broken_count = 0
         self._finish()
         self._at, self._number = len(self._data), 0
         self._close_file(None)
@@ -115,6 +126,8 @@ class Reader:
     def _find(self, code: FindingCode, at: int, length: int = 0, *, record: int = -1) -> None:
         """Note a finding at a byte of the record that is read."""
         kind = b"%02d" % self._code if self._code and self._number else b""
+        if len(self._rows.findings) >= FINDINGS_MAX:
+            raise LimitError(f"FINDINGS_MAX: more than {FINDINGS_MAX} things are wrong with it")
         self._rows.findings.append(
             (
                 code,
@@ -160,8 +173,12 @@ class Reader:
             self._code == 16 or self._data[last[1] - 1 : last[1]] != b"/"
         )
         if last is not None and goes_on and code == BROKEN:
-            self._find(FindingCode.BAI2_LINE_BROKEN, start, stop - start)
-            self._pieces[-1] = (last[0], stop)
+            self._broken_count += 1
+            if self._broken_count <= CONTINUATIONS_MAX:
+                self._find(FindingCode.BAI2_LINE_BROKEN, start, stop - start)
+                self._pieces[-1] = (last[0], stop)
+            elif self._broken_count == CONTINUATIONS_MAX + 1:
+                self._find(FindingCode.BAI2_CONTINUATION_LIMIT, start)
             return
         finding = FindingCode.BAI2_RECORD_UNKNOWN if code == UNKNOWN else FindingCode.BAI2_JUNK
         findings = self._rows.findings

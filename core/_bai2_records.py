@@ -26,6 +26,8 @@ Record = tuple[int, int, int, int, int]
 
 _BOM = b"\xef\xbb\xbf"
 _LINE = re.compile(rb"[^\r\n\x00\x1a]+")
+_PRINTED = re.compile(rb"[^\s\x00\x1a]")
+_LINE_END = re.compile(rb"[\r\n]")
 _CODE = re.compile(rb"[ \t]*(01|02|03|16|49|88|98|99)(?:,|(?=/)|(?=[ \t]*$))")
 _DAMAGED = re.compile(rb"[ \t]*(88):")
 _ANY_CODE = re.compile(rb"[ \t]*\d\d,")
@@ -60,9 +62,7 @@ _MAY_FOLLOW = {
 def records(data: bytes) -> Iterator[Record]:
     """The physical records of an input, in order; blank lines are left out. O(n)."""
     begin = len(_BOM) if data.startswith(_BOM) else 0
-    one_line = len(data.strip(b"\r\n\x1a\x00 \t")) > 0 and not re.search(
-        rb"[\r\n][^\r\n]", data[begin:].strip()
-    )
+    one_line = _is_one_line(data, begin)
     fixed = _fixed_bytes(data, begin)
     base = BROKEN
     for line_start, stop in _lines(data, begin, fixed):
@@ -87,6 +87,13 @@ def records(data: bytes) -> Iterator[Record]:
                     flags |= LONG
                 yield code, at, start, last, flags
             start, flags = after, JOINED
+
+
+def _is_one_line(data: bytes, begin: int) -> bool:
+    """Nothing stands behind the first line that is not blank."""
+    first = _PRINTED.search(data, begin)
+    end = _LINE_END.search(data, first.start()) if first is not None else None
+    return end is None or _PRINTED.search(data, end.start()) is None
 
 
 def _lines(data: bytes, begin: int, fixed: int) -> Iterator[tuple[int, int]]:

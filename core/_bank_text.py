@@ -26,6 +26,8 @@ TEXT_BYTES_MAX = 4096
 """Bytes of a detail's text that are looked at."""
 PAYER_DIGITS = 10
 """TRN03 is exactly so long."""
+REFERENCE_BYTES_MAX = 50
+"""TRN02 is at most so long."""
 
 
 @dataclass(slots=True)
@@ -136,7 +138,8 @@ def read_memo(lines: list[bytes]) -> Memo:
     if b"TRACE#" in text:
         lines = [_BANK_NUMBER.sub(b"", line) for line in lines]
     memo.form, memo.trace, memo.payer_id = _find_trn(lines)
-    if memo.form is TrnForm.NONE and _REFERENCE.fullmatch(memo.remittance):
+    is_short = len(memo.remittance) <= REFERENCE_BYTES_MAX
+    if memo.form is TrnForm.NONE and is_short and _REFERENCE.fullmatch(memo.remittance):
         memo.trace = memo.remittance
     return memo
 

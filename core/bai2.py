@@ -146,7 +146,8 @@ def read_bai2(buffer: Buffer) -> BankReports:
         contiguous; copied where it is not bytes
 
     Raises ParseError BAI2_NO_RECORDS where no 01, 02, 03 or 16 record can be told, LimitError for
-    more than BAI2_BYTES_MAX. O(n).
+    more than BAI2_BYTES_MAX bytes, RECORDS_MAX records or FINDINGS_MAX findings. O(n); memory about
+    ten times the input.
     """
     view = bytes_view(buffer)
     if len(view) > BAI2_BYTES_MAX:

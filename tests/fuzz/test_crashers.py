@@ -6,9 +6,9 @@ import random
 from pathlib import Path
 
 import pytest
-from fuzz import fuzz_ach, fuzz_x12
+from fuzz import fuzz_ach, fuzz_bai2, fuzz_x12
 
-_CHECKS = {"x12": fuzz_x12.check, "ach": fuzz_ach.check}
+_CHECKS = {"x12": fuzz_x12.check, "ach": fuzz_ach.check, "bai2": fuzz_bai2.check}
 _FINDS = sorted((Path(__file__).parent / "crashers").glob("*.bin"))
 
 

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 import pytest
 from bai2_build import detail, report
+from bai2_checks import check_consistent, read_or_refuse
 from corpus import BAI2_ROOT, samples
 from fuzz.driver import mutate
 from hypothesis import given
 from hypothesis import strategies as st
 
 from reassoc.core import bank_lines
-from reassoc.core.bai2 import BankReports, read_bai2
-from reassoc.core.errors import FindingCode, ParseError
+from reassoc.core.bai2 import read_bai2
 
 _CHARACTERS = "ABCDEFGHIJ 0123456789/,.:*~\\-#"
 _TEXTS = st.text(_CHARACTERS, max_size=60).map(str.strip)
@@ -88,33 +88,6 @@ def test_a_made_report_is_read_back(made: list[Line], end: str) -> None:
     assert columns.valid.all()
 
 
-def consistent(reports: BankReports) -> None:
-    """What holds of every result, whatever was read."""
-    details, accounts, groups = reports.details, reports.accounts, reports.groups
-    for table, name, parents in (
-        (details, "account", accounts), (accounts, "group", groups), (groups, "file", reports.files)
-    ):  # fmt: skip
-        rows = table[name]
-        assert all(0 <= row < len(parents) for row in rows)
-    assert details.text_start.tolist()[1:] == details.text_stop.tolist()[:-1]
-    assert (reports.findings.file_offset <= len(reports.source)).all()
-    for text in reports.texts.text:
-        assert text is not None
-    for row, code in enumerate(reports.findings.code.tolist()):
-        assert reports.message(row).startswith(FindingCode(code).name)
-    pool = bank_lines.payments(reports)
-    assert len(pool) == len(details)
-    broken = ~(details.valid & accounts.valid[details.account])
-    assert not (pool.valid & broken).any()
-
-
-def read_or_refuse(data: bytes) -> BankReports | None:
-    try:
-        return read_bai2(data)
-    except ParseError:
-        return None
-
-
 MADE = report(
     "16,165,60,S,10,20,30,BANK,CUST,EXAMPLE DES:HCCLAIMPMT ID:1 CO ID:1234567890 CCD PMT INFO:",
     "88,TRN*1*0012345678*1234567890\\",
@@ -131,7 +104,7 @@ def test_a_report_cut_anywhere_gives_what_stood_before() -> None:
         if reports is None:
             assert stop < 20
             continue
-        consistent(reports)
+        check_consistent(reports)
         if stop < len(MADE) - 2:
             assert len(reports.findings), stop
         trailer = MADE.index(b"49,")
@@ -149,9 +122,9 @@ def test_damaged_samples_never_crash_the_reader(seed: int) -> None:
     for _ in range(150):
         reports = read_or_refuse(mutate(chance.choice(sources).data, chance, sources))
         if reports is not None:
-            consistent(reports)
+            check_consistent(reports)
 
 
 @given(st.binary(max_size=300))
 def test_any_bytes_behind_a_header(data: bytes) -> None:
-    consistent(read_bai2(b"01,A,B,260316,1200,1,,,2/\n" + data))
+    check_consistent(read_bai2(b"01,A,B,260316,1200,1,,,2/\n" + data))

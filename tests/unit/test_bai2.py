@@ -269,6 +269,14 @@ def test_limits_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     many = read_bai2(report(*detail(5, "X", more=["Y"] * 9), total=5))
     assert codes(many) == ["BAI2_CONTINUATION_LIMIT"]
     assert many.text_lines() == [[b"X", b"Y", b"Y", b"Y"]]
+    broken = read_bai2(report(*detail(5, "X"), *["Y"] * 9, total=5).replace(b",12/", b",3/"))
+    assert codes(broken)[:4] == ["BAI2_LINE_BROKEN"] * 3 + ["BAI2_CONTINUATION_LIMIT"]
+    assert broken.text_lines() == [[b"XYYY"]]
+    for name in ("RECORDS_MAX", "FINDINGS_MAX"):
+        with monkeypatch.context() as patch:
+            patch.setattr(_bai2_reader, name, 0)
+            with pytest.raises(LimitError, match=name):
+                read_bai2(b"\n".join([b"16,165,x,,,,"] * 2))
     monkeypatch.setattr(bai2, "BAI2_BYTES_MAX", 10)
     with pytest.raises(LimitError, match="BAI2_BYTES_MAX"):
         read_bai2(long)
