@@ -39,6 +39,7 @@ from reassoc.stream.result_commands import (
     propose_command,
 )
 from reassoc.stream.settings import load_policy, read_directory
+from reassoc.stream.summary import Summary
 
 COMMAND_GROUP = "reassoc.commands"
 """Entry points of this group are commands too: name -> a function as typer takes it."""
@@ -87,49 +88,58 @@ def root(
     pass
 
 
+PathsArgument = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="PATH",
+        exists=True,
+        help="Files or folders with 835s, ACH files and BAI2 bank reports: plain, gzip or zip.",
+    ),
+]
+OutOption = Annotated[
+    Path, typer.Option("--out", metavar="DIR", help="A new folder for the result.")
+]
+AsOfOption = Annotated[
+    str | None,
+    typer.Option(
+        "--as-of",
+        metavar="DATE",
+        help="The day (YYYY-MM-DD) by which money must have settled. Default: today in New York.",
+    ),
+]
+PolicyOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--policy", metavar="FILE.toml", help="What may match by itself, windows, trace affixes."
+    ),
+]
+DirectoryOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--directory",
+        metavar="FILE.toml",
+        help="Payees and payers by their identifiers, and whose tenant a payee is. With it, items "
+        "of unknown payees are quarantined.",
+    ),
+]
+LayoutOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--layout",
+        metavar="FILE.toml",
+        help="Where a bank's lockbox list (CSV or fixed width) has its columns; repeatable.",
+    ),
+]
+
+
 @app.command("match", help=MATCH_HELP)
 def match_command(
-    paths: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="PATH",
-            exists=True,
-            help="Files or folders with 835s, ACH files and BAI2 bank reports: plain, gzip or zip.",
-        ),
-    ],
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="A new folder for the result.")],
-    as_of: Annotated[
-        str | None,
-        typer.Option(
-            "--as-of",
-            metavar="DATE",
-            help="The day (YYYY-MM-DD) by which money must have settled. "
-            "Default: today in New York.",
-        ),
-    ] = None,
-    policy: Annotated[
-        Path | None,
-        typer.Option(
-            "--policy", metavar="FILE.toml", help="Payer aliases, trace prefixes and windows."
-        ),
-    ] = None,
-    directory: Annotated[
-        Path | None,
-        typer.Option(
-            "--directory",
-            metavar="FILE.toml",
-            help="Payees and payers by their identifiers, and whose tenant a payee is. With it, "
-            "items of unknown payees are quarantined.",
-        ),
-    ] = None,
-    layout: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--layout",
-            metavar="FILE.toml",
-            help="Where a bank's lockbox list (CSV or fixed width) has its columns; repeatable.",
-        ),
-    ] = None,
+    paths: PathsArgument,
+    out: OutOption,
+    as_of: AsOfOption = None,
+    policy: PolicyOption = None,
+    directory: DirectoryOption = None,
+    layout: LayoutOption = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print summary.json on stdout instead of a table.")
     ] = False,
@@ -161,6 +171,11 @@ def match_command(
     except KeyboardInterrupt:
         say("stopped" if out.exists() else "stopped; nothing was written")
         raise
+    _show(summary, out, as_json)
+
+
+def _show(summary: Summary, out: Path, as_json: bool) -> None:
+    """Show a run that is there; ends with EXIT_UNREADABLE where it could not read all."""
     try:
         if as_json:
             sys.stdout.buffer.write(summary.to_json())

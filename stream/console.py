@@ -141,7 +141,10 @@ def _add_pairs(table: Table, summary: Summary) -> None:
     pairs = summary.matches
     tiers = ", ".join(f"{tier}: {tally.count:,}" for tier, tally in pairs.by_tier.items())
     table.add_row(
-        Text("Matches", "bold"), f"{pairs.total.count:,}", dollars(pairs.total.cents), tiers
+        Text("Matches, candidates", "bold"),
+        f"{pairs.total.count:,}",
+        dollars(pairs.total.cents),
+        tiers,
     )
     for status, tally in pairs.by_status.items():
         table.add_row(

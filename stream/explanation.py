@@ -221,7 +221,7 @@ def _fields(rows: Sequence[Row], left: Sequence[Row], right: Sequence[Row]) -> l
         line(
             Field.PAYER,
             _values(left, lambda row: _named(row["payer_id"], row["payer_name"])),
-            _values(right, lambda row: row["payer_id"]),
+            _values(right, _paying),
             _rewrite_note(rewrites, "payer"),
         ),
         line(
@@ -248,6 +248,14 @@ def _values(rows: Iterable[Row], of: Callable[[Row], str]) -> str:
 
 def _named(number: str, name: str) -> str:
     return f"{number} ({name})" if number and name else number or name
+
+
+def _paying(row: Row) -> str:
+    """What names the payer in a payment: TRN03, else what stands in for it."""
+    if row["payer_id"]:
+        return row["payer_id"]
+    named = _named(row["company_id"], row["company_name"])
+    return f"by its company: {named}" if named else ""
 
 
 def _remittance_payee(row: Row) -> str:

@@ -26,7 +26,9 @@ from reassoc.core.x12_835 import iter_835, read_835
 from reassoc.loadtest.feed import FeedOptions, generate_feed
 from reassoc.stream import intake, job
 from reassoc.stream.job import run_match
+from reassoc.stream.layouts import load_layout
 from reassoc.stream.outputs import OutputError
+from reassoc.stream.settings import read_directory
 from reassoc.stream.summary import Summary
 
 DAY = date(2026, 3, 16)
@@ -100,29 +102,34 @@ def source_sets(feed: Path, chosen: list[dict[str, str]]) -> list[bytes]:
 
 def test_a_generated_feed_is_matched_as_its_truth_says(feed: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    summary = run(feed, out, as_of=date(2026, 12, 31))
+    summary = run_match(
+        [feed],
+        out,
+        as_of=date(2026, 12, 31),
+        policy=Policy(),
+        directory=read_directory(feed / "directory.toml"),
+        layouts=[load_layout(path) for path in feed.glob("*.layout.toml")],
+    )
     with (feed / "truth.csv").open(newline="") as file:
         truth = list(csv.DictReader(file))
     keys = ("remit_file", "remit_ordinal", "payment_file", "payment_ordinal", "payment_trace")
     pairs = {
         tuple(row[key] for key in keys)
         for row in truth
-        if row["remit_file"] and row["payment_file"]
+        if row["remit_file"] and row["payment_file"] and row["expect"] != "unmatched"
     }
     found = {tuple(row[key] for key in keys): row for row in rows(out, "matches.csv")}
     assert {pair for pair, row in found.items() if row["status"] == "auto"} <= pairs
     assert set(found) >= pairs
     remittances, payments = rows(out, "remittances.csv"), rows(out, "payments.csv")
-    assert (
-        len(remittances)
-        == sum(bool(row["remit_file"]) for row in truth)
-        == summary.remittances.total.count
-    )
-    assert (
-        len(payments)
-        == sum(bool(row["payment_file"]) for row in truth)
-        == summary.payments.total.count
-    )
+    for side, found_rows, total in (
+        ("remit", remittances, summary.remittances.total.count),
+        ("payment", payments, summary.payments.total.count),
+    ):
+        key = (f"{side}_file", f"{side}_ordinal")
+        named = {(row[key[0]], row[key[1]]) for row in truth if row[key[0]]}
+        assert {(row[key[0]], row[key[1]]) for row in found_rows} == named
+        assert len(found_rows) == len(named) == total
     cases = {(row["remit_file"], row["remit_ordinal"]): row["case"] for row in truth}
     for row in remittances:
         case = cases[row["remit_file"], row["remit_ordinal"]]
@@ -161,11 +168,13 @@ def test_compressed_inputs_give_the_same_but_for_their_names(feed: Path, tmp_pat
             data = path.read_bytes()
             archive.writestr(name, gzip.compress(data) if number % 2 else data)
             names[f"all.zip!{name}"] = name
-    for path in (feed / "ach").rglob("*.ach"):
+    for path in (*(feed / "ach").rglob("*.ach"), *(feed / "bank").rglob("*.bai2")):
         name = path.relative_to(feed).as_posix()
         (packed / name).parent.mkdir(parents=True, exist_ok=True)
         (packed / name).write_bytes(gzip.compress(path.read_bytes()))
+    (feed / "lockbox").rename(tmp_path / "lockbox")
     run(feed, tmp_path / "plain_out")
+    (tmp_path / "lockbox").rename(feed / "lockbox")
     run(packed, tmp_path / "packed_out")
     plain, other = (
         rows(tmp_path / "plain_out", "matches.csv"),
@@ -330,3 +339,33 @@ def test_real_samples_run_through(tmp_path: Path) -> None:
     assert len(rows(out, "findings.csv")) == summary.findings.total
     released_sets(out)
     assert json.loads((out / "summary.json").read_text())["bytes"] == summary.bytes
+
+
+def test_tenants_links_and_quarantine_are_in_the_tables(feed: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    directory = read_directory(feed / "directory.toml")
+    summary = run_match([feed], out, as_of=date(2026, 12, 31), policy=Policy(), directory=directory)
+    remittances, payments = rows(out, "remittances.csv"), rows(out, "payments.csv")
+    tenants = {row["tenant"] for row in remittances if row["status"] != "duplicate"}
+    assert tenants == set(summary.remittances.by_tenant)
+    assert len(tenants) > 1
+    for row in (*remittances, *payments):
+        if row["status"] == "quarantined":
+            assert "directory" in row["why"]
+            assert row["match_id"] == ""
+    links = rows(out, "links.csv")
+    by_kind = {**summary.links.by_kind, **summary.links.unclear}
+    assert {row["kind"] for row in links} == set(by_kind)
+    assert "report_of" in by_kind
+    known = {(row["payment_file"], row["payment_ordinal"]): row for row in payments}
+    for row in links:
+        assert int(known[row["payment_file"], row["payment_ordinal"]]["payment_cents"]) == int(
+            row["amount_cents"]
+        )
+        if row["kind"] == "report_of" and row["status"] == "auto":
+            assert known[row["payment_file"], row["payment_ordinal"]]["status"] == "reported"
+    assert {row["source"] for row in payments} >= {"ach", "bank_ach"}
+    statuses = {row["status"] for row in rows(out, "matches.csv")}
+    assert statuses == set(summary.matches.by_status)
+    ranked = [row for row in rows(out, "matches.csv") if row["status"] == "review"]
+    assert all(int(row["rank"]) >= 1 and int(row["remittance_rank"]) >= 1 for row in ranked)
