@@ -90,9 +90,31 @@ class LinksOracle:
             reports = [(self.rows[i]["id_digest"], self.rows[i]["report"]) for i in same]
             kept = max(reports.count(report) for report in reports)
             same.sort(key=lambda i: (not self.rows[i]["valid"], *self.identity(i)))
-            for i in same[kept:]:
-                self.status[i], self.open[i] = PaymentStatus.DUPLICATE, False
-                self.reason[i] |= Reason.DUPLICATE
+            self._hold_copies(same[kept:])
+        self._unnamed_repeats(contents)
+
+    def _hold_copies(self, copies: list[int]) -> None:
+        for i in copies:
+            self.status[i], self.open[i] = PaymentStatus.DUPLICATE, False
+            self.reason[i] |= Reason.DUPLICATE
+
+    def _unnamed_repeats(self, contents: Mapping[tuple[Any, ...], list[int]]) -> None:
+        """Lines without the bank's reference that repeat lines with it."""
+        at = CONTENT.index("bank_reference")
+        for content, same in contents.items():
+            named = [
+                i
+                for other, rows in contents.items()
+                if other[at] and other[:at] + other[at + 1 :] == content[:at] + content[at + 1 :]
+                for i in rows
+            ]
+            if content[at] or not named:
+                continue
+            reports = [(self.rows[i]["id_digest"], self.rows[i]["report"]) for i in named + same]
+            real = sum(self.status[i] != PaymentStatus.DUPLICATE for i in named)
+            spare = max(0, max(reports.count(report) for report in reports) - real)
+            left = [i for i in same if self.status[i] != PaymentStatus.DUPLICATE]
+            self._hold_copies(left[spare:])
 
     def identity(self, i: int) -> tuple[int, int]:
         return self.rows[i]["id_digest"], self.rows[i]["id_offset"]

@@ -59,7 +59,6 @@ from reassoc.core.statuses import (
 
 _CONTENT_TEXTS = (
     "account",
-    "bank_reference",
     "trace",
     "payer_id",
     "deposit",
@@ -83,8 +82,9 @@ def hold_repeated_lines(right: PaymentColumns, paid: ScreenedPayments) -> None:
     """Hold the copies among the lines of reports and lists: of equal content as many rows stay as
     one report holds at most, the lowest ids, valid ones before any others.
 
-    A report is one group of one file. A line read twice (the same id) is one line. O(m), and
-    O(k log k) for lines with the amount and account of another.
+    A report is one group of one file. A line read twice (the same id) is one line, and a line
+    without a bank reference can be a copy of one with it. O(m), and O(k log k) for lines with the
+    amount and account of another.
     """
     rows = rows_of((right.source != PaymentSource.ACH) & paid.money)
     if not len(rows):
@@ -98,11 +98,13 @@ def hold_repeated_lines(right: PaymentColumns, paid: ScreenedPayments) -> None:
     rows = rows[_keys.repeated(near)]
     if not len(rows):
         return
-    content = _content_numbers(right, rows)
+    loose, named = _content_numbers(right, rows), numbers(right.bank_reference[rows])
+    content = group_numbers(loose, named)
     ids = sound_first(id_keys(right.id_digest[rows], right.id_offset[rows]), right.valid[rows])
     places_in_file = [~right.valid[rows], right.id_offset[rows], right.report[rows]]
     order = np.lexsort([*places_in_file, right.id_digest[rows], content])
-    rows, content, ids = rows[order], content[order], ids[order]
+    rows, ids = rows[order], ids[order]
+    content, loose, named = content[order], loose[order], named[order]
     in_report = fresh(right.id_digest[rows], right.report[rows], content)
     again = ~(fresh(right.id_offset[rows]) | in_report)
     places = np.cumsum(~again) - 1
@@ -110,6 +112,8 @@ def hold_repeated_lines(right: PaymentColumns, paid: ScreenedPayments) -> None:
     starts = np.flatnonzero(fresh(content))
     kept_count = np.maximum.reduceat(number, starts) + 1
     copies = again | _beyond(content, ids, again, starts, kept_count)
+    reports = group_numbers(loose, right.id_digest[rows], right.report[rows])
+    copies |= _unnamed_copies(loose, reports, named > 0, ids, again, copies)
     held = rows[copies]
     paid.status[held] = PaymentStatus.DUPLICATE
     paid.reason[held] |= np.int64(Reason.DUPLICATE)
@@ -117,7 +121,7 @@ def hold_repeated_lines(right: PaymentColumns, paid: ScreenedPayments) -> None:
 
 
 def _content_numbers(right: PaymentColumns, rows: Rows) -> Keys:
-    """Equal numbers for rows that say the same."""
+    """Equal numbers for rows that say the same, but for the bank's reference."""
     columns = [numbers(getattr(right, name)[rows]) for name in _CONTENT_TEXTS]
     columns += [getattr(right, name)[rows] for name in _CONTENT_NUMBERS]
     return group_numbers(*columns)
@@ -133,6 +137,35 @@ def _beyond(
     beyond = np.zeros(len(order), np.bool_)
     beyond[order] = places - np.repeat(starts, sizes) >= np.repeat(kept_count, sizes)
     return beyond
+
+
+def _unnamed_copies(
+    loose: Keys,
+    reports: Keys,
+    named: Mask,
+    ids: npt.NDArray[np.uint64],
+    again: Mask,
+    copies: Mask,
+) -> Mask:
+    """bool[k]: lines without a bank reference that repeat lines which have one.
+
+    Banks often give no references during the day. Lines with references are all real; of equal ones
+    without, as many as the largest report has beside those.
+
+    loose, reports : content but for the reference, and that by report
+    """
+    size = int(loose.max()) + 1
+    once = ~again
+    largest = np.zeros(size, np.int64)
+    np.maximum.at(largest, loose[once], np.bincount(reports[once])[reports[once]])
+    certain = np.bincount(loose[named & ~copies], minlength=size)
+    spare = np.where(certain > 0, np.maximum(largest - certain, 0), len(loose))
+    left = np.flatnonzero(~named & ~copies)
+    left = left[np.lexsort([ids[left], loose[left]])]
+    first = np.searchsorted(loose[left], loose[left])
+    found = np.zeros(len(loose), np.bool_)
+    found[left] = np.arange(len(left)) - first >= spare[loose[left]]
+    return found
 
 
 # ---- lines about money that another row stands for ----

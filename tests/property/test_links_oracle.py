@@ -75,6 +75,7 @@ def line(random: Random) -> Row:
         "type_code": random.choice([165, 142]),
         "ach_trace": random.choice([-1, -1, -1, *NUMBERS]),
         "effective_date": None,
+        "bank_reference": random.choice(["", "", "R1", "R2"]),
         "rdfi_routing": -1,
         "account": random.choice(["55", "55", "0055", "77", ""]),
     }
@@ -99,6 +100,7 @@ FOCUSES: list[list[Callable[[Random], Row]]] = [
     [credit, changed],
     [credit, line, line],
     [line, check],
+    [line],
     [line, check, check, bounced],
     [credit, returned, changed, reversal, line, check],
 ]

@@ -187,7 +187,6 @@ def test_the_largest_number_in_any_report_counts() -> None:
 @pytest.mark.parametrize(
     "other",
     [
-        {"bank_reference": "X"},
         {"type_code": 142},
         {"trace": "1"},
         {"company_name": "OTHER"},
@@ -196,6 +195,16 @@ def test_the_largest_number_in_any_report_counts() -> None:
 )
 def test_lines_that_say_other_things_are_no_copies(other: Row) -> None:
     assert Linked(LINE, LINE | {"report": 1} | other).open == [0, 1]
+    references = {"bank_reference": "R1"}, {"report": 1, "bank_reference": "R2"}
+    assert Linked(*(LINE | each for each in references)).open == [0, 1]
+
+
+def test_a_line_without_a_reference_repeats_one_with_it() -> None:
+    named, unnamed = LINE | {"bank_reference": "R1"}, LINE | {"report": 1}
+    assert Linked(unnamed, named).open == [1]
+    assert Linked(unnamed, unnamed, named).open == [0, 2]
+    assert Linked(unnamed, named, named | {"bank_reference": "R2"}).open == [1, 2]
+    assert Linked(unnamed | {"report": 0}, named).open == [0, 1]
 
 
 def test_a_line_read_twice_is_one_line() -> None:
