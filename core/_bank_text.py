@@ -132,8 +132,7 @@ def read_memo(lines: list[bytes]) -> Memo:
     if not lines:
         return memo
     text = b"\n".join(lines)[:TEXT_BYTES_MAX]
-    if b"\n" in text:
-        lines = text.split(b"\n")
+    lines = text.split(b"\n")
     _read_labels(memo, b"\n" + text)
     if b"TRACE#" in text:
         lines = [_BANK_NUMBER.sub(b"", line) for line in lines]

@@ -187,6 +187,8 @@ def test_a_trn_that_is_not_sure_gives_no_trace() -> None:
 def test_long_texts_are_read_up_to_a_limit() -> None:
     assert memo(*["X" * 500] * 20, TRN).trace == b""
     assert memo(*[":" * 70] * 200).form is TrnForm.NONE
+    assert memo("X" * 8000 + TRN).trace == b""
+    assert memo(TRN + " " + "X" * 8000).trace == b"0012345678"
 
 
 # ---- checks, wires, returns, deposits ----
