@@ -15,7 +15,9 @@ from reassoc.core.ach import AchFiles, iter_ach, read_ach
 from reassoc.core.bai2 import BankReports, read_bai2
 from reassoc.core.calendar import BankingCalendar
 from reassoc.core.columns import DATE_NONE, Table, TextColumn
+from reassoc.core.directory import Directory, load_directory
 from reassoc.core.errors import (
+    DirectoryError,
     FindingCode,
     LayoutError,
     LimitError,
@@ -35,6 +37,8 @@ __all__ = [
     "AchFiles",
     "BankReports",
     "BankingCalendar",
+    "Directory",
+    "DirectoryError",
     "FindingCode",
     "LayoutError",
     "LimitError",
@@ -55,6 +59,7 @@ __all__ = [
     "iter_835",
     "iter_ach",
     "kernels",
+    "load_directory",
     "match",
     "read_835",
     "read_835_ranges",

@@ -249,7 +249,8 @@ cdef object set_steps(payer_step *out, object steps, size_t rows):
     for place, (kind, listed_only, step_source, step_refs) in enumerate(steps):
         source, refs = step_source, step_refs
         check_rows(refs.shape[0], rows)
-        out[<size_t>place].source, out[<size_t>place].source_size = bytes_at(source), source.shape[0]
+        out[<size_t>place].source = bytes_at(source)
+        out[<size_t>place].source_size = source.shape[0]
         out[<size_t>place].refs = refs_at(refs)
         out[<size_t>place].kind = kind
         out[<size_t>place].listed_only = listed_only
