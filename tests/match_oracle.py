@@ -346,7 +346,9 @@ class Oracle:
                 and row["paid_cents"] != 0
                 and i not in self.left_duplicates
             ]
-            mine = [i for i in inside if i in self.left and self.a[i].rail == self.b[j].rail]
+            place = self.b[j].tenant, self.b[j].rail
+            mine = [i for i in inside if i in self.left]
+            mine = [i for i in mine if (self.a[i].tenant, self.a[i].rail) == place]
             self.left -= {i for i in mine if j not in self.right}
             if j not in self.right:
                 continue

@@ -393,14 +393,21 @@ def test_blocks_too_large_look_the_same_in_any_order(
 
 
 @given(cases())
-def test_colliding_hashes_change_nothing(case: Case) -> None:
-    """With one key for all items everything is compared with everything, and the bytes decide."""
+def test_colliding_hashes_make_nothing_match(case: Case) -> None:
+    """With one key for all items everything is compared with everything, and the bytes decide. Two
+    traces in one block may cost a sum, which is for a person then; nothing else."""
     left, right, policy = remittances(*case[0]), payments(*case[1]), case[2]
-    expected = _canonical(run(left, right, policy))
+    expected = _automatic(run(left, right, policy))
     real_join = _keys.join
 
-    def join_all(a: Any, b: Any, a_on: Any, b_on: Any) -> Any:
-        return real_join(np.zeros_like(a), np.zeros_like(b), a_on, b_on)
+    def join_all(a: Any, b: Any, *on: Any) -> Any:
+        return real_join(np.zeros_like(a), np.zeros_like(b), *on)
 
     with mock.patch.object(_keys, "join", join_all):
-        assert _canonical(run(left, right, policy)) == expected
+        found = _automatic(run(left, right, policy))
+    assert found <= expected
+    assert {pair for pair in expected - found if pair.tier < 4} == set()
+
+
+def _automatic(m: Matches) -> set[Pair]:
+    return {pair for pair in found_pairs(m) if pair.status == MatchStatus.AUTO}
