@@ -184,6 +184,7 @@ class _Reader(Protocol):
 
     def windows(self, content: Content) -> Iterator[int]:
         """Read all windows; yields the byte up to which the input was read."""
+        ...
 
     def finish(self) -> None:
         """Settle what only the input's end could tell."""
