@@ -220,7 +220,7 @@ def _deposits(
         behind = _items_behind(reports, part.tolist(), set(heads))
         for row in part[~deposits[part]].tolist():
             own = reports.details.bank_reference.raw(row)
-head = behind.get(row)
+            head = behind.get(row)
             names[row] = known.get(own, b"") or (own if head is None else names[head])
     return TextColumn.from_values(names)
 
