@@ -15,7 +15,8 @@ and the cases that show them (`reassoc generate --list-cases` has rates and what
     11  amount_variance, variance_fee, variance_levy, variance_adjustment, variance_forward_balance,
         variance_missing_sibling
     12  zero_pay, zero_pay_offset, zero_pay_check
-    13  check, check_listed, check_listed_unknown_drawer, check_reported, check_reported_unnamed
+    13  check, check_listed, check_listed_unknown_drawer, check_reported, check_reported_unnamed,
+        deposit_of_checks, deposit_differs
     14  virtual_card                             15  duplicate_remittance
     16  resend_changed                           17  trace_reused, trace_reused_later
     18  returned, return_first, returned_same_entry_trace, return_dishonored, return_contested,
@@ -31,5 +32,6 @@ and the cases that show them (`reassoc generate --list-cases` has rates and what
 
 Beside these: missing_payment, missing_remittance, duplicate_payment, sent_again, unrelated_entry,
 payee_unknown, settlement_blank, invalid_unbalanced, invalid_segment_count, wire, report_alone,
-report_noise, bank_report; and the look-alikes of the adversarial profile (`defects/lookalikes.py`).
+report_noise, payer_id_cut, bank_report; and the look-alikes of the adversarial profile
+(`defects/lookalikes.py`, `defects/echoes.py`).
 """

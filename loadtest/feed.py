@@ -262,6 +262,8 @@ def _write_chunks(
     truth = Truth(folder.put)
     if options.directory:
         folder.put(DIRECTORY_NAME, directory_text(planner.world).encode("ascii"))
+    if options.profile_name != "clean":
+        lockbox.put_layout()
     done = 0
     for number, (day, count) in enumerate(_chunks(options)):
         chunk = planner.plan(number, day, count, counters)

@@ -45,13 +45,20 @@ class LockboxFiles:
     def __init__(self, put: Callable[[str, bytes], None], one_file: str = "") -> None:
         self._put = put
         self._one_file = one_file
+        self._has_layout = False
         self._ordinal = 0
         self._serials: dict[int, int] = {}
 
+    def put_layout(self) -> None:
+        """Write the layout of the lists, once."""
+        if not self._has_layout:
+            self._put(LAYOUT_NAME, LAYOUT.encode("ascii"))
+            self._has_layout = True
+
     def write(self, chunk: Chunk) -> None:
         """Write the chunk's checks; note file and ordinal on each. O(checks)."""
-        if chunk.checks and not self._serials:
-            self._put(LAYOUT_NAME, LAYOUT.encode("ascii"))
+        if chunk.checks:
+            self.put_layout()
         by_bank: dict[int, list[ListedCheck]] = {}
         for check in chunk.checks:
             by_bank.setdefault(check.payee.destination, []).append(check)

@@ -58,32 +58,48 @@ def _check_listed(case: str, chunk: Chunk, remittance: Remittance, draws: Draws)
     chunk.add(case, remittance, check, AUTO if is_known and chunk.has_directory else REVIEW)
 
 
+def report_checks(
+    remittances: list[Remittance], deposit_cents: int, is_named: bool
+) -> tuple[BankLine, list[BankLine]]:
+    """A lockbox deposit and its checks as the bank's report has them: with their drawers' names, or
+    with their numbers alone.
+    """
+    payee = remittances[0].payee
+    day = next_banking_day(remittances[0].effective_day)
+    box = f"LOCKBOX {payee.number:06d}"
+    text = f"{box} DEPOSIT OF {len(remittances)}"
+    deposit = BankLine(payee, LOCKBOX_DEPOSIT, deposit_cents, day, text=text)
+    items = []
+    for each in remittances:
+        drawer = f" FROM:{each.payer.company_name}" if is_named else ""
+        text = f"{box} CHECK NUMBER:{each.trace}{drawer}"
+        items.append(BankLine(payee, LOCKBOX_ITEM, each.paid_cents, day, each.trace, text))
+    return deposit, items
+
+
 def _check_reported(case: str, chunk: Chunk, remittance: Remittance, draws: Draws) -> None:
     """The bank's report has a lockbox deposit and, behind it, the check: with its drawer's name, or
     with its number alone.
     """
     give_check_number(remittance, draws)
     is_named = case == "check_reported"
-    day = next_banking_day(remittance.effective_day)
-    box = f"LOCKBOX {remittance.payee.number:06d}"
-    deposit = BankLine(
-        payee=remittance.payee,
-        type_code=LOCKBOX_DEPOSIT,
-        amount_cents=remittance.paid_cents,
-        day=day,
-        text=f"{box} DEPOSIT OF 1",
-    )
-    drawer = f" FROM:{remittance.payer.company_name}" if is_named else ""
-    item = BankLine(
-        payee=remittance.payee,
-        type_code=LOCKBOX_ITEM,
-        amount_cents=remittance.paid_cents,
-        day=day,
-        customer_reference=remittance.trace,
-        text=f"{box} CHECK NUMBER:{remittance.trace}{drawer}",
-    )
+    deposit, (item,) = report_checks([remittance], remittance.paid_cents, is_named)
     chunk.add(case, None, deposit)
     chunk.add(case, remittance, item, AUTO if is_named and chunk.has_directory else REVIEW)
+
+
+def _deposit(case: str, chunk: Chunk, remittance: Remittance, draws: Draws) -> None:
+    """A deposit of three payers' checks; it may not be the sum of them."""
+    group = [remittance, chunk.spares.pop(), chunk.spares.pop()]
+    total = sum(each.paid_cents for each in group)
+    for each in group:
+        each.payee = remittance.payee
+        give_check_number(each, draws)
+    is_right = case == "deposit_of_checks"
+    deposit, items = report_checks(group, total + (0 if is_right else 100), is_named=True)
+    chunk.add(case, None, deposit)
+    for each, item in zip(group, items, strict=True):
+        chunk.add(case, each, item, AUTO if is_right and chunk.has_directory else REVIEW)
 
 
 def _virtual_card(case: str, chunk: Chunk, remittance: Remittance, draws: Draws) -> None:
@@ -155,6 +171,8 @@ RAIL_CASES = (
     Defect("check_listed_unknown_drawer", 1_000, _check_listed, REVIEW, "13"),
     Defect("check_reported", 2_000, _check_reported, section="13"),
     Defect("check_reported_unnamed", 1_000, _check_reported, REVIEW, "13"),
+    Defect("deposit_of_checks", 1_000, _deposit, section="13", spares=2),
+    Defect("deposit_differs", 500, _deposit, REVIEW, "13", spares=2),
     Defect("virtual_card", 4_000, _virtual_card, NONE, "14"),
     Defect("wire", 3_000, _wire),
     Defect("report_alone", 4_000, _entry_missing),
