@@ -1,4 +1,4 @@
-"""The edge cases of re-association by name: what the exact tiers must do with each."""
+"""The edge cases of re-association row by row of a pool, and what the guards must do."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_clean_pair_is_t1_funded_and_released() -> None:
     assert m.funded.all()
     assert m.release.all()
     assert m.reason[0] == 0
-    assert m.agreed[0] == Field.TRACE | Field.PAYER | Field.AMOUNT | Field.DATE
+    assert m.agreed[0] == sum(Field)
     assert m.differed[0] == m.rewrites[0] == m.rivals[0] == m.days_apart[0] == 0
     assert remittance_statuses(m) == [RemittanceStatus.MATCHED]
     assert payment_statuses(m) == [PaymentStatus.MATCHED]
@@ -89,9 +89,9 @@ def test_case_03_payer_with_and_without_leading_one() -> None:
     assert m.rewrites[0] == Rewrite.PAYER_P1
 
 
-def test_case_04_aggregator_is_t3_once_aliased_and_nothing_before() -> None:
+def test_case_04_aggregator_is_t3_once_aliased_and_t4_before() -> None:
     left, right = [{"payer_id": "1234567890"}], [{"payer_id": "1341858379"}]
-    assert pairs(run(left, right)) == []
+    assert pairs(run(left, right)) == [(0, 0, REVIEW, Tier.T4)]
     alias = PayerRule(ids=("234567890", "1341858379"))
     m = run(left, right, payers=(alias,))
     assert pairs(m) == [(0, 0, AUTO, Tier.T3)]
@@ -103,8 +103,8 @@ def test_case_04_aggregator_is_t3_once_aliased_and_nothing_before() -> None:
 
 def test_case_07_no_addenda_never_matches_by_itself() -> None:
     m = run([{}], [{"trace": "", "payer_id": ""}])
-    assert pairs(m) == []
-    assert payment_statuses(m) == [PaymentStatus.UNMATCHED]
+    assert pairs(m) == [(0, 0, REVIEW, Tier.T7)]
+    assert payment_statuses(m) == [PaymentStatus.SUGGESTED]
     assert m.payment_reason[0] & Reason.NO_TRACE
 
 
@@ -277,23 +277,24 @@ def test_exact_traces_go_first_and_leave_the_near_ones() -> None:
 
 
 @pytest.mark.parametrize("trace", ["", "000000", "--", "9" * 120])
-def test_unusable_traces_match_nothing(trace: str) -> None:
+def test_unusable_traces_are_none(trace: str) -> None:
     m = run([{"trace": trace}], [{"trace": trace}])
-    assert pairs(m) == []
+    assert pairs(m) == [(0, 0, REVIEW, Tier.T7)]
     assert m.remittance_reason[0] & Reason.NO_TRACE
 
 
 @pytest.mark.parametrize("payer", ["", "0000000000", "1000000000", "9" * 60])
-def test_unusable_payers_match_nothing(payer: str) -> None:
-    m = run([{"payer_id": payer}], [{"payer_id": payer}])
-    assert pairs(m) == []
+def test_unusable_payers_are_nobody(payer: str) -> None:
+    m = run([{"payer_id": payer}], [{"payer_id": payer, "company_id": payer}])
+    assert pairs(m) == [(0, 0, REVIEW, Tier.T4)]
     assert m.remittance_reason[0] & Reason.NO_PAYER
 
 
 def test_ignored_payers_are_nobody() -> None:
     dummy = {"payer_id": "1999999999"}
     assert pairs(run([dummy], [dummy])) == [(0, 0, AUTO, Tier.T1)]
-    assert pairs(run([dummy], [dummy], ignored_payer_ids=("999999999",))) == []
+    ignored = run([dummy], [dummy], ignored_payer_ids=("999999999",))
+    assert pairs(ignored) == [(0, 0, REVIEW, Tier.T4)]
 
 
 @pytest.mark.parametrize(
@@ -330,7 +331,7 @@ def test_dates_out_of_the_window_do_not_match() -> None:
 
 def test_duplicate_payments_are_held() -> None:
     twin = {"ach_trace": 91000010000001, "id_offset": 5}
-    m = run([{}], [{**twin, "id_digest": 9}, {**twin, "id_digest": 4}, {**twin, "account": "1"}])
+    m = run([{}], [{**twin, "id_digest": 9}, {**twin, "id_digest": 4}, {**twin, "account": ""}])
     assert payment_statuses(m)[0] == PaymentStatus.DUPLICATE
     assert {(p, status) for _, p, status, _ in pairs(m)} == {(1, REVIEW), (2, REVIEW)}
     m = run([{}], [{**twin, "id_digest": 9}, {**twin, "id_digest": 4}])
@@ -350,7 +351,7 @@ def test_affixes_of_the_payer_are_taken_off() -> None:
     m = run([{}], [with_affixes], payers=(rule,))
     assert pairs(m) == [(0, 0, AUTO, Tier.T2)]
     assert m.rewrites[0] == Rewrite.TRACE_N4
-    assert pairs(run([{}], [with_affixes])) == []
+    assert pairs(run([{}], [with_affixes])) == [(0, 0, REVIEW, Tier.T10)]
 
 
 def test_case_28_the_835_inside_its_payment_is_t0() -> None:
