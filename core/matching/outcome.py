@@ -70,7 +70,7 @@ class Decided:
         )
 
 
-def describe(state: State, kernel: _tiers.Matching, decided: Decided) -> dict[str, Any]:
+def describe(state: State, decided: Decided, kernel: _tiers.Matching) -> dict[str, Any]:
     """Columns of Matches that follow from the pairs, those of `decided` among them, in the order of
     (remittance id, payment id, match id). O(k log k) where the pools are in another order."""
     order = _canonical_order(state, decided)
@@ -78,6 +78,7 @@ def describe(state: State, kernel: _tiers.Matching, decided: Decided) -> dict[st
         name: getattr(decided, name) if order is None else getattr(decided, name)[order]
         for name in Decided.__slots__
     }
+    del decided  # its columns are large, and in another order
     left, right = columns["remittance"], columns["payment"]
     agreed, differed, rewrites, days_apart = kernel.describe(left, right, columns["match_id"])
     _compare_companies(state, left, right, agreed, differed)
@@ -218,13 +219,13 @@ def _explain_remittances(state: State) -> None:
 
 
 def _explain_payments(state: State) -> None:
-    """Money that has neither a trace nor the mark of health care is no claim payment."""
+    """An ACH credit that has neither a trace nor the mark of health care is no claim payment."""
     right, paid = state.right, state.paid
     marked = _keys.text_equals(*text_parts(right.entry_description), HEALTHCARE_MARK)
-    unmarked = paid.money & ~right.has_remittance & ~marked
+    unmarked = paid.money & (paid.rail == Rail.ACH) & ~right.has_remittance & ~marked
     set_flag(paid.reason, unmarked, Reason.NO_HEALTHCARE_MARK)
     waiting = paid.status == PaymentStatus.UNMATCHED
     set_flag(paid.reason, waiting, Reason.NO_COUNTERPART)
     if waiting.any():
-        traceless = (paid.reason & np.int64(Reason.NO_TRACE) != 0) & (paid.rail == Rail.ACH)
+        traceless = paid.reason & np.int64(Reason.NO_TRACE) != 0
         paid.status[waiting & unmarked & traceless] = PaymentStatus.NOT_CLAIM_PAYMENT
