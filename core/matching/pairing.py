@@ -153,7 +153,7 @@ def may_be_in(values: npt.NDArray[Any], wanted: npt.NDArray[Any]) -> Mask:
     """bool[n]: False where a 64-bit value is certainly none of those wanted. O(n + k).
 
     PERF: one look at a small table for every row of the pool, a block at a time so that everything
-    stays in the cache; a search takes ten times as long (bench_match).
+    stays in the cache, instead of a search or a hash of several columns (bench_links).
     """
     bits = min(max(10, (16 * len(wanted)).bit_length()), 62)
     spread, shift = np.uint64(0x9E3779B97F4A7C15), np.uint64(64 - bits)
