@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
@@ -31,6 +32,8 @@ FINDINGS_MAX = 1_000_000
 """Findings of one report; with more it is none that anybody can use."""
 
 _INT64_MAX = 2**63 - 1
+_TOTAL = re.compile(rb"[+-]?[0-9]{1,24}")
+"""A total may have more digits than one amount."""
 
 
 class GroupStatus(IntEnum):
@@ -534,9 +537,7 @@ class Reader:
     def _trailer(self, fields: Fields, counts: int) -> _Trailer:
         """Control total, number of children (not in a 49) and of records."""
         value = fields.take() or b""
-        total = amount_of(value) if len(value) <= 20 else None
-        if total is None:
-            total = int(value) if _is_long_number(value) else None
+        total = int(value) if _TOTAL.fullmatch(value) else None
         numbers = []
         bad = bool(value) and total is None
         for _ in range(counts):
@@ -714,8 +715,3 @@ _READERS = {
 
 def _clipped(total: int) -> int:
     return max(-_INT64_MAX, min(_INT64_MAX, total))
-
-
-def _is_long_number(value: bytes) -> bool:
-    """A total may have more digits than one amount."""
-    return 0 < len(value) <= 24 and value.lstrip(b"+-").isdigit() and len(value.lstrip(b"+-")) > 0

@@ -167,6 +167,7 @@ def test_totals_and_counts_are_checked() -> None:
         (b"49,150,3", b"49,151,3", "BAI2_ACCOUNT_TOTAL", False),
         (b"49,150,3", b"49,150,4", "BAI2_ACCOUNT_RECORD_COUNT", True),
         (b"49,150,3", b"49,15O,3", "BAI2_CONTROL_NUMBER_BAD", False),
+        (b"49,150,3", b"49,++150,3", "BAI2_CONTROL_NUMBER_BAD", False),
         (b"49,150,3", b"49,,3", "BAI2_TOTAL_BLANK", True),
         (b"98,150,1,5", b"98,151,1,5", "BAI2_GROUP_TOTAL", True),
         (b"98,150,1,5", b"98,150,2,5", "BAI2_GROUP_ACCOUNT_COUNT", True),
