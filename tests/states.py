@@ -71,7 +71,7 @@ def state_of_pools(
             ),
         )
     ]
-    return State(left, right, policy, calendar, seen, paid, *sides, payers=rules.payers)
+    return State(left, right, policy, calendar, seen, paid, sides[0], sides[1], payers=rules.payers)
 
 
 def state_of_rows(left: Sequence[Row], right: Sequence[Row], policy: Policy | None = None) -> State:

@@ -18,7 +18,8 @@ from corpus import REPOSITORY
 HERE = Path(__file__).resolve().parent
 PACKAGES = REPOSITORY / "build" / "pkgroot"
 COMPILED = tuple(
-    f"reassoc.core.{name}" for name in ("_x12scan", "_nacha", "_keys", "_payees", "_bulk")
+    f"reassoc.core.{name}"
+    for name in ("_x12scan", "_nacha", "_keys", "_payees", "_bulk", "_candidates")
 )
 
 pytestmark = [

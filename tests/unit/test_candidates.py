@@ -63,7 +63,7 @@ class Plain:
 
 
 def days_apart(a: Plain, b: Plain) -> int:
-    return abs(a.day - b.day)
+    return abs(int(a.day) - int(b.day))
 
 
 def banking_days_apart(a: Plain, b: Plain) -> int:
@@ -198,10 +198,10 @@ def test_no_more_than_the_best_are_suggested(left: list[Row], right: list[Row], 
     every = state_of_rows(left, right, POLICY)
     whole = candidates.find_suggestions(every, Candidates.concat([]))
     weights = candidates.sides_of(every).weigh(whole.left, whole.right)
-    ids = every.remittances.order[whole.left], every.payments.order[whole.right]
+    first, second = every.remittances.order[whole.left], every.payments.order[whole.right]
     kept = np.zeros(len(whole), np.bool_)
     for column in (whole.left, whole.right):
-        order = np.lexsort([*ids, -weights])
+        order = np.lexsort([second, first, -weights])
         for row in np.unique(column):
             kept[[k for k in order if column[k] == row][:most]] = True
     few = state_of_rows(left, right, Policy(**{**_as_dict(POLICY), "candidates_max": most}))

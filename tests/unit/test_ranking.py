@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,6 +17,7 @@ from states import state_of_rows
 
 from reassoc.core import _candidates
 from reassoc.core.matching import ranking
+from reassoc.core.matching.candidates import sides_of
 from reassoc.core.matching.state import Candidates, State
 from reassoc.core.policy import PayerRule, Policy
 from reassoc.core.statuses import MatchStatus, Reason, Tier
@@ -172,9 +174,9 @@ def candidates_of(
         parts.append(Candidates.of(np.array([i]), np.array([j]), tier))
     for number, (tier, one, many) in enumerate(sums):
         several, same = np.array(sorted(many)), np.full(len(many), one)
-        sides = (several, same) if tier == Tier.T8 else (same, several)
+        left, right = (several, same) if tier == Tier.T8 else (same, several)
         group = np.full(len(many), number + 1, np.uint64)
-        parts.append(Candidates.of(*sides, tier, group=group))
+        parts.append(Candidates.of(left, right, tier, group=group))
     return Candidates.concat(parts)
 
 
@@ -214,7 +216,7 @@ def plain_weight(state: State, unit: tuple[Any, int]) -> int:
     lefts = sum(state.remittances.cents[[*{*left}]].tolist())
     rights = sum(state.payments.cents[[*{*right}]].tolist())
     sums = np.full(len(pairs), lefts if lefts == rights else -1, np.int64)
-    least = ranking.sides_of(state).weigh(left, right, sums).min()
+    least = sides_of(state).weigh(left, right, sums).min()
     return int(least) - ranking.ITEM_WEIGHT * (len(pairs) - 2)
 
 
@@ -304,7 +306,7 @@ def test_the_order_of_rows_does_not_matter(
     rights = [{"amount_cents": c, "trace": t, "id_offset": k} for k, (c, t) in enumerate(right)]
     policy = Policy(candidates_max=most)
 
-    def outcome(lefts: list[Row], rights: list[Row], found: Candidates) -> object:
+    def outcome(lefts: Sequence[Row], rights: Sequence[Row], found: Candidates) -> object:
         places = [
             np.argsort([row["id_offset"] for row in rows]).astype(np.int32)
             for rows in (lefts, rights)
@@ -325,16 +327,16 @@ def test_the_order_of_rows_does_not_matter(
     random.shuffle(rights)
     found = candidates_of(singles, sums)
     found.group[found.group > 0] = 9 - found.group[found.group > 0]
-    assert outcome(lefts, rights, found.where(np.array(shuffled(len(found), random)))) == first
+    assert outcome(lefts, rights, found.where(shuffled(len(found), random))) == first
 
 
 SHOWN = ("tier", "status", "weight", "rank", "remittance_rank")
 
 
-def shuffled(count: int, random: Any) -> list[int]:
+def shuffled(count: int, random: Any) -> npt.NDArray[np.int64]:
     order = list(range(count))
     random.shuffle(order)
-    return order or np.zeros(0, np.int64)  # type: ignore[return-value]
+    return np.array(order, np.int64)
 
 
 # ---- by example ----
@@ -379,7 +381,8 @@ def test_a_sum_counts_once() -> None:
 
 
 def test_nothing_to_review() -> None:
-    for rows in ([], [{}]):
+    pools: list[list[Row]] = [[], [{}]]
+    for rows in pools:
         state = state_of_rows(rows, rows)
         assert len(ranking.review(state, Candidates.concat([]))) == 0
         assert len(ranking.weights(state, *np.zeros((2, 0), np.int32))) == 0
