@@ -4,8 +4,6 @@ from typing import final
 import numpy as np
 import numpy.typing as npt
 
-from reassoc.core.columns import TakenColumn
-
 TRACE_BYTES_MAX: int
 PAYER_BYTES_MAX: int
 COMPANY_NAME_BYTES: int

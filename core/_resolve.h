@@ -551,14 +551,12 @@ static inline size_t root_length(const uint8_t *n1, size_t length) {
     return significant >= ROOT_BYTES_MIN ? root : 0;
 }
 
-/* N1 of some rows, less its numbered part; `out` has room for all N1. Returns how many had one. */
-static inline size_t cut_parts(const item_set *set, const uint8_t *on, uint8_t *out,
-                               text_ref *refs) {
+/* N1 of all rows, less its numbered part; `out` has room for all N1. Returns how many had one. */
+static inline size_t cut_parts(const item_set *set, uint8_t *out, text_ref *refs) {
     size_t found = 0, at = 0;
     for (size_t i = 0; i < set->rows; i++) {
         const match_item *item = &set->items[i];
         refs[i] = (text_ref){(uint32_t)at, 0};
-        if (!on[i]) continue;
         const uint8_t *n1 = item_text(set, item);
         size_t root = root_length(n1, item->at.n1_length);
         size_t length = root ? root : item->at.n1_length;

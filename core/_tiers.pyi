@@ -8,14 +8,13 @@ from reassoc.core.columns import TakenColumn
 
 TIERS: int
 
-_U8 = npt.NDArray[np.uint8]
 _U16 = npt.NDArray[np.uint16]
 _U32 = npt.NDArray[np.uint32]
 _U64 = npt.NDArray[np.uint64]
 _I32 = npt.NDArray[np.int32]
 _I64 = npt.NDArray[np.int64]
 
-def cut_traces(items: Items, on: _U8) -> tuple[bytes, _U32, int]: ...
+def cut_traces(items: Items) -> tuple[bytes, _U32, int]: ...
 @final
 class Matching:
     def __init__(

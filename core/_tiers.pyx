@@ -51,35 +51,32 @@ cdef extern from "_resolve.h" nogil:
         int32_t *days_apart
         uint64_t *match_ids
 
-    size_t cut_parts(const item_set *items, const uint8_t *on, uint8_t *out,
-                     text_ref *refs) noexcept
+    size_t ITEM_TEXT_BYTES
+    size_t cut_parts(const item_set *items, uint8_t *out, text_ref *refs) noexcept
     int settle_couples(const matching *m, const int32_t *partner) noexcept
     int settle_blocks(const matching *m, const int32_t *blocks, size_t size) noexcept
     void describe_pairs(const matching *m, const int32_t *left, const int32_t *right, size_t count,
                         const pair_words *out) noexcept
 
 
-def cut_traces(Items items not None, const uint8_t[::1] on not None):
-    """Traces (N1) of some rows, less their numbered parts: `12345678` for `12345678-01`.
+def cut_traces(Items items not None):
+    """Traces (N1) less their numbered parts: `12345678` for `12345678-01`.
 
-    on : uint8[n]   rows where it is 0 get an empty text
     -> (bytes, uint32[n, 2]) a text column, and how many rows had a numbered part
 
     O(n + bytes); releases the GIL.
     """
     cdef size_t rows = items.c.rows, found = 0
     cdef uint32_t[:, ::1] refs_view
-    cdef bytearray text
-    check_rows(on.shape[0], rows)
     refs = np.zeros((rows, 2), np.uint32)
     if rows == 0:
         return b"", refs, 0
     refs_view = refs
     # N1 lies in an item of 64 bytes or, where it is longer, in the arena.
-    text = bytearray(<Py_ssize_t>(np.count_nonzero(on) * 24 + items.c.arena_size))
+    cdef bytearray text = bytearray(<Py_ssize_t>(rows * ITEM_TEXT_BYTES + items.c.arena_size))
     cdef uint8_t *out = <uint8_t *>PyByteArray_AS_STRING(text)
     with nogil:
-        found = cut_parts(&items.c, &on[0], out, <text_ref *>&refs_view[0, 0])
+        found = cut_parts(&items.c, out, <text_ref *>&refs_view[0, 0])
     return bytes(text), refs, found
 
 

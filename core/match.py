@@ -195,8 +195,7 @@ def match(
         company_groups(right, rules.payers, payment_days(right)),
         rules.payers,
     )  # fmt: skip
-    decided, kernel = decide(state, rules, on_stage)
-    columns = describe(state, kernel, decided)
+    columns = describe(state, *decide(state, rules, on_stage))
     columns["cause"] = _causes(state, columns)
     on_stage("statuses")
     conclude(state, columns, released)

@@ -119,8 +119,8 @@ class RemittanceColumns(_Columns):
     payment_method BPR04, handling BPR01, currency CUR02 (empty is USD), credit_debit BPR03.
     body_hash is 0 where it is not known. valid is the final verdict: transaction, group and
     interchange. payment_row is the row of the payment whose CTX entry carried the 835, -1 for none.
-    payee_entity_qualifier is N103 of the payee (XX NPI, FI TIN), payer_bank and payer_account BPR07
-    and BPR09. adjustments holds the PLBs as packed ADJUSTMENT records, see `adjustments_of`.
+    payee_entity_qualifier is N103 of the payee (XX NPI, FI TIN). adjustments holds the PLBs as
+    packed ADJUSTMENT records, see `adjustments_of`.
     """
 
     id_digest: npt.NDArray[np.uint64]
@@ -140,8 +140,6 @@ class RemittanceColumns(_Columns):
     payee_tin: TextColumn
     payee_entity_qualifier: npt.NDArray[np.bytes_]
     payer_name: TextColumn
-    payer_bank: TextColumn
-    payer_account: TextColumn
     adjustments: TextColumn
     body_hash: npt.NDArray[np.uint64]
     valid: npt.NDArray[np.bool_]
@@ -211,8 +209,6 @@ class RemittanceColumns(_Columns):
             payee_tin=table.payee_tin,
             payee_entity_qualifier=table.payee_entity_qualifier,
             payer_name=table.payer_name,
-            payer_bank=table.payer_bank,
-            payer_account=table.payer_account,
             adjustments=_packed_adjustments(remittances),
             body_hash=table.body_hash,
             valid=table.valid
@@ -370,8 +366,6 @@ _REMITTANCE_TYPES = {
     "payee_tin": "text",
     "payee_entity_qualifier": "S2",
     "payer_name": "text",
-    "payer_bank": "text",
-    "payer_account": "text",
     "adjustments": "text",
     "body_hash": "u8",
     "valid": "?",

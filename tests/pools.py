@@ -30,8 +30,6 @@ REMITTANCE: Mapping[str, Any] = {
     "payee_tin": "112223333",
     "payee_entity_qualifier": "XX",
     "payer_name": "EXAMPLE HEALTH",
-    "payer_bank": "",
-    "payer_account": "",
     "adjustments": (),
     "body_hash": None,
     "valid": True,

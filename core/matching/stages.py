@@ -20,7 +20,7 @@ OnStage = Callable[[str], None]
 
 def decide(state: State, rules: KeyRules, on_stage: OnStage) -> tuple[Decided, _tiers.Matching]:
     """Run all tiers over the open items. Returns the pairs and the kernel that explains them."""
-    joined = traces.Traces(state, rules, traces.reasons_to_review(state.policy, state.at_close))
+    joined = traces.Traces.of(state, rules)
     on_stage("T0")
     carried = traces.pair_carried(state, joined.to_review)
     on_stage("T1 T2 T3")
@@ -34,6 +34,7 @@ def decide(state: State, rules: KeyRules, on_stage: OnStage) -> tuple[Decided, _
     on_stage("review")
     reviewed = ranking.review(state, Candidates.concat([carried, known]))
     taken = Candidates.concat(state.taken)
+    state.taken.clear()
     on_stage("explanation")
     decided = Decided.concat(
         [
@@ -44,7 +45,7 @@ def decide(state: State, rules: KeyRules, on_stage: OnStage) -> tuple[Decided, _
             ),
         ]
     )
-    return decided, joined.kernel(state.remittances.items)
+    return decided, joined.kernel(traces.Lefts(state.remittances.items))
 
 
 def _loose_tiers(state: State, undecided: Candidates, on_stage: OnStage) -> Candidates:

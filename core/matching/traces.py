@@ -5,12 +5,13 @@ trace and payer (T1, T2, T3, T5, and sums of one trace), and sums of one trace r
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from reassoc.core import _keys, _tiers
-from reassoc.core.columns import Table, TextColumn, build_table
+from reassoc.core.columns import TextColumn, build_table
 from reassoc.core.matching.keys import KeyRules, remittance_items
 from reassoc.core.matching.screening import ScreenedPayments, ScreenedRemittances, set_flag
 from reassoc.core.matching.state import Candidates, Mask, Rows, Side, State
@@ -18,7 +19,11 @@ from reassoc.core.policy import Policy
 from reassoc.core.pool import text_parts
 from reassoc.core.statuses import MatchStatus, Rail, Reason, RemittanceStatus, Tier
 
+_USABLE = _keys.USABLE_TRACE | _keys.USABLE_PAYER
+
 Int64s = npt.NDArray[np.int64]
+Numbers = npt.NDArray[np.uint32]
+Statuses = npt.NDArray[np.uint8]
 
 
 def reasons_to_review(policy: Policy, at_close: bool) -> Int64s:
@@ -34,89 +39,116 @@ def reasons_to_review(policy: Policy, at_close: bool) -> Int64s:
 
 
 @dataclass(slots=True)
+class Lefts:
+    """Remittances as one join takes them: all of the pool, or some rows of it.
+
+    items                    in normal form
+    rows : int32[k] or None  their rows in the pool; None for all
+    """
+
+    items: _keys.Items
+    rows: Rows | None = None
+
+    def of(self, column: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """The values of these remittances in a column of the pool."""
+        return column if self.rows is None else column[self.rows]
+
+
+@dataclass(slots=True)
 class Traces:
     """Both sides, to be joined by their traces as often as it takes.
 
-    to_review : int64[TIERS]   see `reasons_to_review`
+    to_review : int64[TIERS]                       see `reasons_to_review`
+    left_scope, right_scope : uint32[n], uint32[m] tenant and rail; only items of the same are
+                                                   compared
     """
 
     state: State
     rules: KeyRules
     to_review: Int64s
+    left_scope: Numbers
+    right_scope: Numbers
 
-    def kernel(self, left_items: _keys.Items) -> _tiers.Matching:
+    @classmethod
+    def of(cls, state: State, rules: KeyRules) -> Traces:
+        """The sides of a matching, by its policy and horizon."""
+        to_review = reasons_to_review(state.policy, state.at_close)
+        return cls(state, rules, to_review, _scope(state.remittances), _scope(state.payments))
+
+    def kernel(self, lefts: Lefts) -> _tiers.Matching:
         """The tiers over these remittances and the payments."""
         left, right = self.state.remittances, self.state.payments
         return _tiers.Matching(
-            left_items, right.items, left.payee, right.payee, _scope(left), _scope(right)
+            lefts.items,
+            right.items,
+            lefts.of(left.payee),
+            right.payee,
+            lefts.of(self.left_scope),
+            self.right_scope,
         )
 
     def settle(
         self,
+        lefts: Lefts,
         left_on: Mask,
         right_on: Mask,
         to_review: Int64s,
-        left_items: _keys.Items | None = None,
         sums_only: bool = False,
-    ) -> Table:
-        """Edges (EDGE_COLUMNS of _resolve.h) between the given rows: of single pairs, or of sums.
-
-        left_items : stand in for the remittances' own
+    ) -> tuple[Candidates, Statuses]:
+        """Edges (see _resolve.h) between some of the remittances and payments, and the MatchStatus
+        of each: of single pairs, or of sums.
         """
         state = self.state
-        left_items = left_items or state.remittances.items
         partner, blocks = _keys.join(
-            _keys_of(left_items, state.remittances),
-            _keys_of(state.payments.items, state.payments),
+            _keys_of(lefts.items, lefts.of(self.left_scope)),
+            _keys_of(state.payments.items, self.right_scope),
             left_on.view(np.uint8),
             right_on.view(np.uint8),
         )
-        edges = self.kernel(left_items).settle(
+        reason = lefts.of(state.seen.reason)
+        columns = self.kernel(lefts).settle(
             partner,
             blocks,
-            *self._payee_hashes(partner, len(blocks) > 0),
+            *self._payee_hashes(lefts, partner, len(blocks) > 0),
             state.policy.trace_window_days,
             to_review,
             sums_only,
-            state.seen.reason,
+            reason,
             state.paid.reason,
         )
-        return build_table("edges", edges, b"")
+        edges = build_table("edges", columns, b"")
+        found = Candidates(
+            edges.left, edges.right, edges.tier, edges.reason, edges.rivals, edges.group
+        )
+        if lefts.rows is not None:
+            state.seen.reason[lefts.rows] = reason
+            found.left = lefts.rows[found.left]
+        return found, edges.status
 
     def _payee_hashes(
-        self, partner: Rows, has_blocks: bool
+        self, lefts: Lefts, partner: Rows, has_blocks: bool
     ) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
         """What tells payees of remittances apart, where several share a block."""
         left = self.state.left
-        tin, entity = np.zeros(len(left), np.uint64), np.zeros(len(left), np.uint64)
+        tin, entity = np.zeros(len(partner), np.uint64), np.zeros(len(partner), np.uint64)
         if has_blocks:
-            rows = np.flatnonzero(partner == _keys.PARTNER_SEVERAL)
-            tin[rows] = _keys.text_hashes(*text_parts(left.payee_tin[rows]))
-            entity[rows] = _keys.text_hashes(*text_parts(left.payee_entity_id[rows]))
+            places = np.flatnonzero(partner == _keys.PARTNER_SEVERAL)
+            rows = places if lefts.rows is None else lefts.rows[places]
+            tin[places] = _keys.text_hashes(*text_parts(left.payee_tin[rows]))
+            entity[places] = _keys.text_hashes(*text_parts(left.payee_entity_id[rows]))
         return tin, entity
 
 
-def _scope(side: Side) -> npt.NDArray[np.uint32]:
-    """uint32[n]: tenant and rail. Only items of the same are compared."""
+def _scope(side: Side) -> Numbers:
     return side.tenant << np.uint32(2) | side.rail
 
 
-def _keys_of(items: _keys.Items, side: Side) -> npt.NDArray[np.uint64]:
+def _keys_of(items: _keys.Items, scope: Numbers) -> npt.NDArray[np.uint64]:
     """uint64[n]: the keys of trace and payer, apart for other scopes."""
-    scope = _scope(side)
     if not scope.any():
         return items.keys
     mixed: npt.NDArray[np.uint64] = items.keys ^ scope * np.uint64(0x9E3779B97F4A7C15)
     return mixed
-
-
-def _candidates(edges: Table, rows: Mask | slice) -> Candidates:
-    return Candidates(
-        **{
-            name: np.ascontiguousarray(edges[name][rows])
-            for name in ("left", "right", "tier", "reason", "rivals", "group")
-        }
-    )
 
 
 # ---- T0 ----
@@ -183,10 +215,11 @@ def pair_by_trace(traces: Traces) -> Candidates:
     state = traces.state
     left_on = _taking_part(state.remittances, state.seen)
     right_on = _taking_part(state.payments, state.paid)
-    edges = traces.settle(left_on, right_on, traces.to_review)
-    sure = edges.status == MatchStatus.AUTO
-    state.take(_candidates(edges, sure))
-    return _candidates(edges, ~sure)
+    lefts = Lefts(state.remittances.items)
+    found, status = traces.settle(lefts, left_on, right_on, traces.to_review)
+    sure = status == MatchStatus.AUTO
+    state.take(found.where(sure))
+    return found.where(~sure)
 
 
 def _taking_part(side: Side, screened: ScreenedRemittances | ScreenedPayments) -> Mask:
@@ -207,15 +240,16 @@ def pair_by_root(traces: Traces, undecided: Candidates) -> Candidates:
     another candidate is not sure.
     """
     state = traces.state
-    found = [_sums(traces, None)]
-    text, refs, cut_count = _tiers.cut_traces(
-        state.remittances.items, state.remittances.open.view(np.uint8)
-    )
+    rows = np.flatnonzero(state.remittances.open).astype(np.int32)
+    if not len(rows) or not state.payments.open.any():
+        return Candidates.concat([])
+    siblings, hold = state.left.take(rows), state.seen.hold[rows]
+    items = remittance_items(siblings, traces.rules, hold)
+    found = [_sums(traces, Lefts(items, rows))]
+    text, refs, cut_count = _tiers.cut_traces(items)
     if cut_count:
-        roots = TextColumn(text, refs)
-        found.append(
-            _sums(traces, remittance_items(state.left, traces.rules, state.seen.hold, roots))
-        )
+        roots = remittance_items(siblings, traces.rules, hold, TextColumn(text, refs))
+        found.append(_sums(traces, Lefts(roots, rows)))
     sums, status = _distinct(found)
     contested = is_contested(sums, Candidates.concat([undecided, sums]))
     set_flag(sums.reason, contested, Reason.TIE)
@@ -225,20 +259,18 @@ def pair_by_root(traces: Traces, undecided: Candidates) -> Candidates:
     return sums.where(~sure & ~known & ((sums.group != 0) | (sums.tier == Tier.T5)))
 
 
-def _sums(traces: Traces, roots: _keys.Items | None) -> Table:
-    """Edges of sums among what is open, by whole traces or by the items of roots."""
-    left, right = traces.state.remittances, traces.state.payments
-    usable = _keys.USABLE_TRACE | _keys.USABLE_PAYER
-    left_items = left.items if roots is None else roots
-    left_on = left.open & (left_items.usable & usable == usable)
-    right_on = right.open & (right.items.usable & usable == usable)
-    return traces.settle(left_on, right_on, traces.to_review, left_items, sums_only=True)
+def _sums(traces: Traces, lefts: Lefts) -> tuple[Candidates, Statuses]:
+    """Edges of sums between open remittances and open payments."""
+    right = traces.state.payments
+    left_on = lefts.items.usable & _USABLE == _USABLE
+    right_on = right.open & (right.items.usable & _USABLE == _USABLE)
+    return traces.settle(lefts, left_on, right_on, traces.to_review, sums_only=True)
 
 
-def _distinct(tables: list[Table]) -> tuple[Candidates, npt.NDArray[np.uint8]]:
-    """Edges of several tables, each pair of a group once, and their statuses."""
-    found = Candidates.concat([_candidates(edges, slice(None)) for edges in tables])
-    status = np.concatenate([edges.status for edges in tables])
+def _distinct(tables: list[tuple[Candidates, Statuses]]) -> tuple[Candidates, Statuses]:
+    """Edges of several joins, each pair of a group once, and their statuses."""
+    found = Candidates.concat([edges for edges, _ in tables])
+    status = np.concatenate([statuses for _, statuses in tables])
     if len(tables) == 1 or not len(found):
         return found, status
     order = np.lexsort([found.group, _pair_keys(found)])
@@ -279,10 +311,10 @@ def pairs_undone(traces: Traces) -> Candidates:
     undone = back[carriers] & state.seen.open[rows] & (siblings == 1) & equal
     undone &= _one_tenant_and_rail(state, rows, carriers)
     carried = Candidates.of(rows[undone], carriers[undone], Tier.T0)
-    usable = _keys.USABLE_TRACE | _keys.USABLE_PAYER
     left, right = state.remittances, state.payments
-    left_on = left.open & (left.items.usable & usable == usable)
+    left_on = left.open & (left.items.usable & _USABLE == _USABLE)
     left_on[carried.left] = False
-    right_on = back & (right.items.usable & usable == usable)
-    edges = traces.settle(left_on, right_on, np.zeros(_tiers.TIERS, np.int64))
-    return Candidates.concat([carried, _candidates(edges, edges.status == MatchStatus.AUTO)])
+    right_on = back & (right.items.usable & _USABLE == _USABLE)
+    always = np.zeros(_tiers.TIERS, np.int64)
+    found, status = traces.settle(Lefts(left.items), left_on, right_on, always)
+    return Candidates.concat([carried, found.where(status == MatchStatus.AUTO)])
