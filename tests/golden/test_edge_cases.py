@@ -195,6 +195,20 @@ def test_case_05_an_entry_and_its_line_are_one_payment(report_first: bool) -> No
     assert found.release == [True]
 
 
+@pytest.mark.parametrize("report_first", [False, True])
+def test_case_05_a_line_that_could_be_one_of_two_is_no_third_payment(report_first: bool) -> None:
+    entries = ach(PAID, Entry(trace="555555"))
+    report = bai2(Line(text="ACH CREDIT"))
+    found = run(
+        era(EFT, Remit(trace="555555")), *([report, entries] if report_first else [entries, report])
+    )
+    line = 0 if report_first else 2
+    assert [pair[2:] for pair in found.pairs] == [(AUTO, Tier.T1)] * 2
+    assert line not in {pair.payment for pair in found.pairs}
+    assert found.matches.payment_reason[line] & Reason.REPORT_UNCLEAR
+    assert set(found.matches.links.status) == {REVIEW}
+
+
 LONG = "ZQ7730194428561937705214482690315507"
 
 
@@ -361,6 +375,15 @@ def test_case_10_one_835_for_several_efts(traces: tuple[str, str]) -> None:
     assert opted_in.release == [True]
 
 
+def test_case_10_all_parts_must_be_there_before_it_is_released() -> None:
+    late = [Entry(cents=70000), Entry(cents=50000, effective="260320")]
+    files = era(EFT), ach(*late)
+    eve = run(*files, auto_tiers=("T9",), as_of=datetime.date(2026, 3, 19))
+    assert len(eve.auto) == 2
+    assert eve.release == [False]
+    assert run(*files, auto_tiers=("T9",), as_of=datetime.date(2026, 3, 20)).release == [True]
+
+
 # ---- 11: variance ----
 
 
@@ -489,6 +512,35 @@ def test_case_18_eft_returned(code: str, was_released: bool, return_first: bool)
     assert bool(flag) == was_released
     assert found.release == [False]
     assert links(found) == [LinkKind.RETURN_OF]
+
+
+def test_case_18_what_was_released_is_not_released_again() -> None:
+    found = run(era(EFT), ach(SENT), released=[True])
+    assert found.pairs == only(AUTO, Tier.T1)
+    assert found.release == [False]
+
+
+def test_case_18_the_return_of_a_bulk_payment_undoes_all_of_it() -> None:
+    parts = era(Remit(claims=(70000,)), Remit(claims=(50000,)))
+    found = run(parts, ach(SENT), ach(returned(SENT)), released=[True, False])
+    assert found.pairs == [Found(0, 0, UNMATCHED, Tier.T8), Found(1, 0, UNMATCHED, Tier.T8)]
+    assert found.remittances == [RemittanceStatus.UNMATCHED_BY_RETURN] * 2
+    flags = found.matches.remittance_reason & Reason.RETURN_AFTER_RELEASE != 0
+    assert flags.tolist() == [True, False]
+
+
+def test_case_18_the_return_of_an_entry_that_carried_its_835() -> None:
+    carrier = Entry(payload=era(EFT), number=7)
+    found = run(ach(carrier), ach(returned(carrier)))
+    assert found.pairs == only(UNMATCHED, Tier.T0)
+    assert found.remittances == [RemittanceStatus.UNMATCHED_BY_RETURN]
+    assert found.release == [False]
+
+
+def test_case_18_a_return_for_another_amount_is_not_its_return() -> None:
+    found = run(era(EFT), ach(SENT), ach(returned(SENT, cents=60000)))
+    assert found.pairs == only(AUTO, Tier.T1)
+    assert found.matches.payment_reason[1] & Reason.NO_ORIGINAL
 
 
 def test_case_18_a_return_without_its_original_changes_nothing_else() -> None:

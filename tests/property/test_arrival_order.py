@@ -21,7 +21,15 @@ from reassoc.core.directory import Directory, load_directory
 from reassoc.core.match import Matches, match
 from reassoc.core.policy import Policy
 from reassoc.core.pool import PaymentColumns, RemittanceColumns
-from reassoc.core.statuses import MatchStatus
+from reassoc.core.statuses import (
+    Funding,
+    MatchStatus,
+    PaymentSource,
+    PaymentStatus,
+    Rail,
+    Reason,
+    RemittanceStatus,
+)
 from reassoc.loadtest.feed import FeedOptions, generate_feed
 from reassoc.stream.calendar import federal_reserve_calendar
 from reassoc.stream.intake import read_source
@@ -92,16 +100,8 @@ def feed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     if request.param == "every tier":
         policy = Policy(auto_tiers=("T6", "T7", "T8", "T9"))
     if request.param == "adversarial":
-        options = replace(options, **adversarial())
+        options = replace(options, profile="adversarial")
     return feed_of(tmp_path_factory.mktemp("feed"), options, policy)
-
-
-def adversarial() -> dict[str, Any]:
-    """The options of the adversarial profile."""
-    names = {field.name for field in fields(FeedOptions)}
-    if "profile" not in names:
-        pytest.skip("no adversarial profile")
-    return {"profile": "adversarial"}
 
 
 @pytest.fixture(scope="module")
@@ -168,17 +168,53 @@ def _links(m: Matches, right: list[tuple[int, int]]) -> list[Any]:
 
 def test_an_item_is_in_one_automatic_match_and_sums_are_exact(feed: Feed) -> None:
     m = feed.match()
-    auto = m.status == MatchStatus.AUTO
+    auto, undone = m.status == MatchStatus.AUTO, m.status == MatchStatus.UNMATCHED
     assert auto.any()
     left, right, bulk = m.remittance[auto], m.payment[auto], m.match_id[auto]
-    for rows in (left, right):
-        owners = dict(zip(rows.tolist(), bulk.tolist(), strict=True))
-        pairs = zip(rows.tolist(), bulk.tolist(), strict=True)
-        assert all(owners[row] == match_id for row, match_id in pairs)
-        taken = np.isin((m.remittance if rows is left else m.payment)[~auto], rows)
-        unmatched = m.status[~auto] == MatchStatus.UNMATCHED
-        assert not (taken & ~unmatched).any()
+    for rows, other in ((left, m.remittance), (right, m.payment)):
+        owners = np.unique(np.stack([rows.astype(np.uint64), bulk], axis=1), axis=0)
+        assert len(owners) == len(np.unique(rows))
+        assert not np.isin(other[~auto & ~undone], rows).any()
     for match_id in np.unique(bulk):
-        rows = np.unique(left[bulk == match_id]), np.unique(right[bulk == match_id])
-        remitted = m.remittances.paid_cents[rows[0]].sum()
-        assert remitted == m.payments.amount_cents[rows[1]].sum()
+        remitted = np.unique(left[bulk == match_id])
+        paid = np.unique(right[bulk == match_id])
+        assert min(len(remitted), len(paid)) == 1
+        cents = m.remittances.paid_cents[remitted].sum(), m.payments.amount_cents[paid].sum()
+        assert cents[0] == cents[1]
+
+
+def test_no_pair_crosses_tenants_or_rails(feed: Feed) -> None:
+    m = feed.match()
+    assert (m.remittance_tenant[m.remittance] == m.payment_tenant[m.payment]).all()
+    rails = {b"CHK": Rail.CHECK, b"FWT": Rail.WIRE}
+    for row, payment in zip(m.remittance.tolist(), m.payment.tolist(), strict=True):
+        rail = rails.get(bytes(m.remittances.payment_method[row]), Rail.ACH)
+        assert RAIL_OF_SOURCE[PaymentSource(m.payments.source[payment])] == rail
+
+
+def test_only_what_is_sound_and_funded_is_released(feed: Feed) -> None:
+    m = feed.match()
+    paid = m.release & (m.remittances.paid_cents != 0)
+    assert paid.any()
+    assert m.remittances.valid[m.release].all()
+    assert (m.remittances.paid_cents[m.release] >= 0).all()
+    assert (m.remittance_status[paid] == RemittanceStatus.MATCHED).all()
+    pairs = np.flatnonzero(paid[m.remittance] & (m.status != MatchStatus.UNMATCHED))
+    assert set(m.remittance[pairs].tolist()) == set(np.flatnonzero(paid).tolist())
+    assert (m.status[pairs] == MatchStatus.AUTO).all()
+    payments = m.payment[pairs]
+    assert m.payments.valid[payments].all()
+    assert (m.payment_funding[payments] >= Funding.SETTLED).all()
+    assert (m.payment_status[payments] == PaymentStatus.MATCHED).all()
+    assert not (m.payment_reason[payments] & GONE).any()
+
+
+GONE = Reason.RETURNED | Reason.REVERSED | Reason.RETURN_UNCLEAR | Reason.REVERSAL_UNCLEAR
+RAIL_OF_SOURCE = {
+    PaymentSource.ACH: Rail.ACH,
+    PaymentSource.BANK_ACH: Rail.ACH,
+    PaymentSource.CHECK: Rail.CHECK,
+    PaymentSource.DEPOSIT: Rail.CHECK,
+    PaymentSource.WIRE: Rail.WIRE,
+    PaymentSource.BANK_OTHER: Rail.OTHER,
+}
