@@ -81,7 +81,7 @@ demo: $(VENV)/installed     ## make a small feed, run the main job on it and sho
 	@$(BIN)/reassoc explain build/demo/out $$(grep -m1 ',review,T6,' build/demo/out/matches.csv | cut -c1-16)
 	@echo
 	@echo "The result held against the truth of the feed (reassoc score build/demo/out build/demo/feed):"
-	@$(BIN)/reassoc score build/demo/out build/demo/feed | sed -n '/^By tier/,/^ total/p;/^Shares/,$$p'
+	@$(BIN)/reassoc score build/demo/out build/demo/feed | sed -n '/^By tier/,/^ total/{/^ total/G;p};/^Shares/,$$p'
 
 dist: $(VENV)/installed     ## source distribution and wheel
 	$(BIN)/python -m pip install --quiet build

@@ -56,7 +56,8 @@ MATCH_HELP = (
     "or the run failed. 2: wrong usage, or DIR is taken."
 )
 INSPECT_HELP = (
-    "Show what a file is: its remittances or batches in tables, with findings where they belong."
+    "Show what an X12 or ACH file is: its remittances or batches in tables, with findings where "
+    "they belong."
     "\n\nExit code 0: it was read. 1: it could not be read. 2: wrong usage."
 )
 
@@ -65,8 +66,8 @@ app = typer.Typer(
     add_completion=False,
     # A traceback with locals would show what files hold.
     pretty_exceptions_enable=False,
-    help="Puts health care payments (ACH) and their remittances (X12 835) together, exactly, "
-    "and says what may be posted.",
+    help="Puts health care payments (ACH, checks, wires) and their remittances (X12 835) together, "
+    "exactly, and says what may be posted.",
 )
 
 

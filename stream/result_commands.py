@@ -32,7 +32,7 @@ EXPLAIN_HELP = (
 PROPOSE_HELP = (
     "Print directory entries that would have matched these pairs: aliases of payers.\n\n"
     "Give the ids of review matches that a person found to be right. Where the payers of a pair "
-    "are not known to be one, the [[payers]] entry that ties them together is printed, as TOML to "
+    "are not known to be one, the entry that ties them together is printed, as TOML to "
     "look at and paste into the directory; nothing is written anywhere. With --directory, what it "
     "ties together already is left out.\n\n"
     "Exit code 0: printed, or there is nothing to propose. 1: a table is damaged. 2: wrong usage, "
