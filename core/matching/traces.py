@@ -240,17 +240,7 @@ def pair_by_root(traces: Traces, undecided: Candidates) -> Candidates:
     another candidate is not sure.
     """
     state = traces.state
-    rows = np.flatnonzero(state.remittances.open).astype(np.int32)
-    if not len(rows) or not state.payments.open.any():
-        return Candidates.concat([])
-    siblings, hold = state.left.take(rows), state.seen.hold[rows]
-    items = remittance_items(siblings, traces.rules, hold)
-    found = [_sums(traces, Lefts(items, rows))]
-    text, refs, cut_count = _tiers.cut_traces(items)
-    if cut_count:
-        roots = remittance_items(siblings, traces.rules, hold, TextColumn(text, refs))
-        found.append(_sums(traces, Lefts(roots, rows)))
-    sums, status = _distinct(found)
+    sums, status = _sums(traces, state.remittances.open, state.payments.open, traces.to_review)
     contested = is_contested(sums, Candidates.concat([undecided, sums]))
     set_flag(sums.reason, contested, Reason.TIE)
     sure = (status == MatchStatus.AUTO) & ~contested
@@ -259,12 +249,26 @@ def pair_by_root(traces: Traces, undecided: Candidates) -> Candidates:
     return sums.where(~sure & ~known & ((sums.group != 0) | (sums.tier == Tier.T5)))
 
 
-def _sums(traces: Traces, lefts: Lefts) -> tuple[Candidates, Statuses]:
-    """Edges of sums between open remittances and open payments."""
-    right = traces.state.payments
-    left_on = lefts.items.usable & _USABLE == _USABLE
-    right_on = right.open & (right.items.usable & _USABLE == _USABLE)
-    return traces.settle(lefts, left_on, right_on, traces.to_review, sums_only=True)
+def _sums(
+    traces: Traces, left_on: Mask, right_on: Mask, to_review: Int64s
+) -> tuple[Candidates, Statuses]:
+    """Edges of sums between some remittances and payments, by their traces and by their roots."""
+    state, right = traces.state, traces.state.payments
+    rows = np.flatnonzero(left_on).astype(np.int32)
+    right_on = right_on & (right.items.usable & _USABLE == _USABLE)
+    siblings, hold = state.left.take(rows), state.seen.hold[rows]
+
+    def edges(items: _keys.Items) -> tuple[Candidates, Statuses]:
+        usable = items.usable & _USABLE == _USABLE
+        return traces.settle(Lefts(items, rows), usable, right_on, to_review, sums_only=True)
+
+    items = remittance_items(siblings, traces.rules, hold)
+    found = [edges(items)]
+    text, refs, cut_count = _tiers.cut_traces(items)
+    if cut_count:
+        trace = TextColumn(text, refs)
+        found.append(edges(remittance_items(siblings, traces.rules, hold, trace)))
+    return _distinct(found)
 
 
 def _distinct(tables: list[tuple[Candidates, Statuses]]) -> tuple[Candidates, Statuses]:
@@ -316,5 +320,9 @@ def pairs_undone(traces: Traces) -> Candidates:
     left_on[carried.left] = False
     right_on = back & (right.items.usable & _USABLE == _USABLE)
     always = np.zeros(_tiers.TIERS, np.int64)
-    found, status = traces.settle(Lefts(left.items), left_on, right_on, always)
-    return Candidates.concat([carried, found.where(status == MatchStatus.AUTO)])
+    pairs, status = traces.settle(Lefts(left.items), left_on, right_on, always)
+    pairs = pairs.where(status == MatchStatus.AUTO)
+    left_on[pairs.left] = right_on[pairs.right] = False
+    sums, status = _sums(traces, left_on, right_on, always)
+    sure = (status == MatchStatus.AUTO) & ~is_contested(sums, sums)
+    return Candidates.concat([carried, pairs, sums.where(sure)])
