@@ -95,6 +95,7 @@ static inline int32_t weigh_days(int32_t a, int32_t b) {
  */
 typedef struct {
     uint32_t *amounts, *block_amounts, *blocks;
+    uint64_t *group_names, *payee_names; /* see names_of */
     unsigned bits;
     uint64_t rows;
     int32_t logs[LOGS];
@@ -121,14 +122,48 @@ static inline uint32_t *count_at(const rarity *r, uint32_t *counts, uint64_t has
     return &counts[(hash * 0x9e3779b97f4a7c15ULL) >> (64 - r->bits)];
 }
 
-static inline uint64_t block_key(uint32_t payer_group, uint32_t payee) {
-    return mix64(((uint64_t)payer_group << 32 | payee) ^ HASH_A, HASH_B);
+static inline uint64_t block_key(const rarity *r, uint32_t payer_group, uint32_t payee) {
+    return mix64(r->group_names[payer_group] ^ HASH_A, r->payee_names[payee] ^ HASH_B);
+}
+
+/* The lowest id among the items of each number; UINT64_MAX for those that have none. */
+static inline void lowest_ids(const match_side *side, const uint32_t *numbers, uint64_t *lowest) {
+    for (size_t i = 0; i < side->rows; i++)
+        if (side->order[i] < lowest[numbers[i]]) lowest[numbers[i]] = side->order[i];
+}
+
+/* What stands for a number here, by number; NULL when memory is short. Payers and payees are
+ * numbered in the order of rows: which counts share a place must not hang on that, so it is the
+ * lowest id among the remittances of a number, else among its payments. */
+static inline uint64_t *names_of(const match_side *left, const uint32_t *left_numbers,
+                                 const match_side *right, const uint32_t *right_numbers) {
+    size_t count = 1;
+    for (size_t i = 0; i < left->rows; i++)
+        if (left_numbers[i] >= count) count = (size_t)left_numbers[i] + 1;
+    for (size_t i = 0; i < right->rows; i++)
+        if (right_numbers[i] >= count) count = (size_t)right_numbers[i] + 1;
+    uint64_t *names = malloc(count * sizeof *names), *others = malloc(count * sizeof *others);
+    if (names != NULL && others != NULL) {
+        memset(names, 0xff, count * sizeof *names);
+        memset(others, 0xff, count * sizeof *others);
+        lowest_ids(left, left_numbers, names);
+        lowest_ids(right, right_numbers, others);
+        for (size_t k = 0; k < count; k++)
+            names[k] = names[k] != UINT64_MAX ? names[k] << 1 : others[k] << 1 | 1;
+    } else {
+        free(names);
+        names = NULL;
+    }
+    free(others);
+    return names;
 }
 
 static inline void rarity_free(rarity *r) {
     free(r->amounts);
     free(r->block_amounts);
     free(r->blocks);
+    free(r->group_names);
+    free(r->payee_names);
     memset(r, 0, sizeof *r);
 }
 
@@ -147,7 +182,7 @@ static inline row_counts counts_of(const rarity *r, const match_side *side, size
     at.amount = count_at(r, r->amounts, cents);
     __builtin_prefetch(at.amount, 1);
     if (side->payer_group[i] == 0 || side->payee[i] == 0) return at;
-    uint64_t block = block_key(side->payer_group[i], side->payee[i]);
+    uint64_t block = block_key(r, side->payer_group[i], side->payee[i]);
     at.block = count_at(r, r->blocks, block);
     at.block_amount = count_at(r, r->block_amounts, block ^ cents);
     __builtin_prefetch(at.block, 1);
@@ -186,6 +221,12 @@ static inline int rarity_make(rarity *r, const match_side *left, const match_sid
         }
         column_advise(*counts[k], sizeof **counts[k] << bits);
     }
+    r->group_names = names_of(left, left->payer_group, right, right->payer_group);
+    r->payee_names = names_of(left, left->payee, right, right->payee);
+    if (r->group_names == NULL || r->payee_names == NULL) {
+        rarity_free(r);
+        return -1;
+    }
     for (uint64_t n = 1; n < LOGS; n++) r->logs[n] = log2_of(n);
     rarity_add(r, left);
     rarity_add(r, right);
@@ -198,7 +239,7 @@ static inline int32_t weigh_rarity(const rarity *r, uint32_t payer_group, uint32
                                    int64_t cents) {
     uint64_t all = 0, equal = 0;
     if (payer_group != 0 && payee != 0) {
-        uint64_t block = block_key(payer_group, payee);
+        uint64_t block = block_key(r, payer_group, payee);
         all = *count_at(r, r->blocks, block);
         if (all >= BLOCK_ROWS_MIN) equal = *count_at(r, r->block_amounts, block ^ (uint64_t)cents);
     }
@@ -271,7 +312,7 @@ static inline void weigh_pairs(const evidence *e, const int32_t *left, const int
         if (k + AHEAD < count) {
             int32_t i = left[k + AHEAD];
             const match_item *r = &e->left->set->items[i];
-            uint64_t block = block_key(r->payer_group, e->left->payee[i]);
+            uint64_t block = block_key(rare, r->payer_group, e->left->payee[i]);
             __builtin_prefetch(count_at(rare, rare->amounts, (uint64_t)r->cents));
             __builtin_prefetch(count_at(rare, rare->blocks, block));
         }
