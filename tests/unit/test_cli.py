@@ -102,6 +102,38 @@ def test_wrong_usage_ends_with_2_and_writes_nothing(feed: Path, tmp_path: Path) 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["feed", "policy.toml"]
 
 
+@pytest.mark.parametrize(
+    ("option", "text", "words"),
+    [
+        ("--directory", "[[payees]]\nname = 7", "payees[0].name"),
+        ("--directory", "[[nobody]]", "nobody"),
+        ("--directory", "a = = b", "not TOML"),
+        ("--layout", "a = = b", "not TOML"),
+        ("--layout", "no_such_key = 1", "no_such_key"),
+    ],
+)
+def test_a_directory_or_layout_that_is_none_ends_with_2(
+    feed: Path, tmp_path: Path, option: str, text: str, words: str
+) -> None:
+    path = tmp_path / "settings.toml"
+    path.write_text(text)
+    result = run("match", feed, "--out", tmp_path / "out", option, path)
+    message = "".join(result.stderr.split())
+    assert (result.exit_code, "".join(words.split()) in message) == (2, True), result.stderr
+    assert "settings.toml" in message
+    assert run("match", feed, "--out", tmp_path / "out", option, tmp_path / "no").exit_code == 2
+    assert not (tmp_path / "out").exists()
+
+
+def test_unknown_payees_are_quarantined_and_shown(feed: Path, tmp_path: Path) -> None:
+    path = tmp_path / "directory.toml"
+    path.write_text('[[payees]]\nname = "Another Clinic"\ntenant = "t"\nnpis = ["1999999976"]\n')
+    result = run("match", feed, "--out", tmp_path / "out", "--directory", path)
+    assert result.exit_code == 0
+    assert "quarantined" in result.stdout
+    assert "the directory does not know the payee" in (tmp_path / "out/payments.csv").read_text()
+
+
 def test_a_second_run_into_the_same_folder_says_so(feed: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert run("match", feed, "--out", out).exit_code == 0
