@@ -81,7 +81,7 @@ class Oracle:
     several : after `run`, for each payment (tier 8) or remittance (tier 9) with more sums than are
         shown, all of them; which are shown is not said, so `pairs` has none of these
     parts : siblings that, with others, could be parts of a payment, and are not all of it
-    payee_of, tenant_of, payer_of : what a directory would say of a row
+    payee_of, tenant_of : what a directory would say of a row
     """
 
     remittances: Sequence[Row]
@@ -91,7 +91,6 @@ class Oracle:
     at_close: bool = True
     payee_of: Callable[[Row], object] | None = None
     tenant_of: Callable[[Row], str | None] | None = None
-    payer_of: Callable[[Row], tuple[object, object]] | None = None
     pairs: list[Pair] = field(default_factory=list)
     several: dict[tuple[int, int], list[Sum]] = field(default_factory=dict)
     parts: set[Edge] = field(default_factory=set)
@@ -141,8 +140,6 @@ class Oracle:
 
     def payer(self, row: Row) -> tuple[object, object]:
         """P1 and P2; both None where nobody is known."""
-        if self.payer_of is not None:
-            return self.payer_of(row)
         form = self._usable_payer(row["payer_id"])
         if not form and "company_id" in row:
             form = self._usable_payer(row["company_id"])
@@ -346,12 +343,12 @@ class Oracle:
                 and row["paid_cents"] != 0
                 and i not in self.left_duplicates
             ]
-            place = self.b[j].tenant, self.b[j].rail
             mine = [i for i in inside if i in self.left]
-            mine = [i for i in mine if (self.a[i].tenant, self.a[i].rail) == place]
-            self.left -= {i for i in mine if j not in self.right}
             if j not in self.right:
+                self.left -= set(mine)
                 continue
+            place = self.b[j].tenant, self.b[j].rail
+            mine = [i for i in mine if (self.a[i].tenant, self.a[i].rail) == place]
             for i in mine:
                 equal = self.a[i].cents == self.b[j].cents
                 takes = not self.a[i].held and len(inside) == 1
