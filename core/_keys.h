@@ -489,13 +489,30 @@ static inline int same_n4(const item_set *a, const match_item *x, const item_set
 
 /* ---- texts as such ---- */
 
-/* The values of a column one after the other; `out` has room for the sum of their lengths. */
+static inline int same_ref(text_ref a, text_ref b) {
+    return a.offset == b.offset && a.length == b.length;
+}
+
+/* Bytes of the values of a column, those of equal neighbours once. */
+static inline uint64_t gathered_bytes(const text_ref *refs, size_t rows) {
+    uint64_t total = 0;
+    for (size_t i = 0; i < rows; i++)
+        if (i == 0 || !same_ref(refs[i], refs[i - 1])) total += refs[i].length;
+    return total;
+}
+
+/* The values of a column one after the other, those of equal neighbours once; `out` has room for
+ * gathered_bytes. */
 static inline keys_status gather_text(const uint8_t *source, size_t source_size,
                                       const text_ref *refs, size_t rows, uint8_t *out,
                                       text_ref *out_refs) {
     size_t at = 0;
     for (size_t i = 0; i < rows; i++) {
         text_ref ref = refs[i];
+        if (i > 0 && same_ref(ref, refs[i - 1])) {
+            out_refs[i] = out_refs[i - 1];
+            continue;
+        }
         if (ref_outside(ref, source_size)) return KEYS_OUT_OF_SOURCE;
         if (ref.length > 0) memcpy(out + at, source + ref.offset, ref.length);
         out_refs[i].offset = (uint32_t)at;

@@ -107,6 +107,7 @@ cdef extern from "_keys.h" nogil:
     int same_n1(const item_set *a, const match_item *x, const item_set *b,
                 const match_item *y) noexcept
     uint64_t hash_bytes(const uint8_t *p, size_t length, uint64_t seed) noexcept
+    uint64_t gathered_bytes(const text_ref *refs, size_t rows) noexcept
     int gather_text(const uint8_t *source, size_t source_size, const text_ref *refs, size_t rows,
                     uint8_t *out, text_ref *out_refs) noexcept
     int hash_texts(const uint8_t *source, size_t source_size, const text_ref *refs, size_t rows,

@@ -427,12 +427,13 @@ def repeated(const uint64_t[::1] keys not None, const uint8_t[::1] on=None):
 
 
 def gather(const uint8_t[::1] source not None, const uint32_t[:, ::1] refs not None):
-    """The values of a text column one after the other: (bytes, uint32[n, 2]).
+    """The values of a text column one after the other: (bytes, uint32[n, 2]). Neighbours that refer
+    to the same bytes, as entries of one batch do to its name, share them.
 
     O(total length); releases the GIL.
     """
     cdef size_t rows = refs.shape[0]
-    cdef int64_t total = int(np.sum(np.asarray(refs)[:, 1], dtype=np.int64))
+    cdef uint64_t total = gathered_bytes(refs_at(refs), rows)
     cdef int status
     if total > 0xFFFFFFFF:
         raise OverflowError("a text column holds at most 4 GiB of text")

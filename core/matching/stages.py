@@ -45,6 +45,7 @@ def decide(state: State, rules: KeyRules, on_stage: OnStage) -> tuple[Decided, _
             ),
         ]
     )
+    state.compiled = None  # its counts are large, and no stage needs them any more
     return decided, joined.kernel(traces.Lefts(state.remittances.items))
 
 
