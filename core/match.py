@@ -166,47 +166,29 @@ def match(
     `released` of another length. O(n + m) on average, for blocks of equal trace and payer see
     _resolve.h, for sums _bulk.h; about 200 bytes a row beside the pools.
     """
-    policy = policy or Policy()
     as_of_day = (as_of - EPOCH).days if isinstance(as_of, datetime.date) else as_of
     if as_of_day is not None and calendar is None:
         raise ValueError("as_of needs a calendar: banking days decide what has settled")
     left, right = _pools(remittances, payments)
-    on_stage("screening")
     if released is not None and len(released) != len(left):
         raise ValueError(f"released has {len(released)} rows, the remittances have {len(left)}")
-    seen, paid = screen_remittances(left, policy), screen_payments(right, as_of_day, calendar)
-    on_stage("payees")
-    identities = payees.identify(left, right, left.effective_date, payment_days(right), directory)
-    _quarantine(seen, paid, identities)
-    on_stage("normal forms")
-    rules = KeyRules.of(policy, directory)
-    left_items = remittance_items(left, rules, seen.hold)
-    hold_duplicate_remittances(left, left_items, seen)
-    hold_duplicate_payments(right, paid)
-    on_stage("returns and reports")
-    calendar = calendar or BankingCalendar(np.zeros(0, np.int32))
-    links = link(right, paid, calendar, policy)
-    right_items = payment_items(right, rules, paid.hold)
-    state = State(
-        left, right, policy, calendar, seen, paid,
-        _remittance_side(left, left_items, seen, identities, calendar),
-        _payment_side(right, right_items, paid, identities, calendar),
-        at_close,
-        company_groups(right, rules.payers, payment_days(right)),
-        rules.payers,
-    )  # fmt: skip
+    rules = KeyRules.of(policy or Policy(), directory)
+    state, identities, links = _prepare(
+        left, right, policy or Policy(), rules, calendar, as_of_day, directory, on_stage
+    )
+    state.at_close = at_close
     columns = describe(state, *decide(state, rules, on_stage))
     columns["cause"] = _causes(state, columns)
     on_stage("statuses")
     conclude(state, columns, released)
     return Matches(
         **columns,
-        remittance_status=seen.status,
-        remittance_reason=seen.reason,
-        release=seen.free,
-        payment_status=paid.status,
-        payment_reason=paid.reason,
-        payment_funding=paid.funding,
+        remittance_status=state.seen.status,
+        remittance_reason=state.seen.reason,
+        release=state.seen.free,
+        payment_status=state.paid.status,
+        payment_reason=state.paid.reason,
+        payment_funding=state.paid.funding,
         remittance_tenant=identities.left_tenant,
         payment_tenant=identities.right_tenant,
         tenants=identities.tenants,
@@ -234,18 +216,53 @@ def _pools(
 # ---- the sides ----
 
 
+def _prepare(
+    left: RemittanceColumns,
+    right: PaymentColumns,
+    policy: Policy,
+    rules: KeyRules,
+    calendar: BankingCalendar | None,
+    as_of_day: int | None,
+    directory: Directory | None,
+    on_stage: OnStage,
+) -> tuple[State, payees.Identities, Links]:
+    """Everything that is known of items before the tiers run."""
+    on_stage("screening")
+    seen, paid = screen_remittances(left, policy), screen_payments(right, as_of_day, calendar)
+    on_stage("payees")
+    right_day = payment_days(right)
+    identities = payees.identify(left, right, left.effective_date, right_day, directory)
+    _quarantine(seen, paid, identities)
+    on_stage("normal forms")
+    left_items = remittance_items(left, rules, seen.hold)
+    hold_duplicate_remittances(left, left_items, seen)
+    hold_duplicate_payments(right, paid)
+    on_stage("returns and reports")
+    calendar = calendar or BankingCalendar(np.zeros(0, np.int32))
+    links = link(right, paid, calendar, policy)
+    right_items = payment_items(right, rules, paid.hold)
+    state = State(
+        left, right, policy, calendar, seen, paid,
+        _remittance_side(left, left_items, seen, identities, calendar),
+        _payment_side(right, right_items, paid, identities, calendar),
+        company_group=company_groups(right, rules.payers, right_day),
+        payers=rules.payers,
+    )  # fmt: skip
+    return state, identities, links
+
+
 def _quarantine(
     seen: ScreenedRemittances, paid: ScreenedPayments, identities: payees.Identities
 ) -> None:
     """Set aside what belongs to nobody that the directory knows: it is shown, never guessed."""
-    for side, reason, status in (
-        (seen, identities.left_reason, RemittanceStatus.QUARANTINED),
-        (paid, identities.right_reason, PaymentStatus.QUARANTINED),
-    ):
-        side.reason |= reason
-        rows = side.open & (reason != 0)
-        side.status[rows] = status
-        side.open[rows] = False
+    seen.reason |= identities.left_reason
+    paid.reason |= identities.right_reason
+    unknown = (identities.left_reason != 0) & (seen.status != RemittanceStatus.INVALID)
+    seen.status[unknown] = RemittanceStatus.QUARANTINED
+    seen.open[unknown] = seen.free[unknown] = False
+    unknown = (identities.right_reason != 0) & paid.open
+    paid.status[unknown] = PaymentStatus.QUARANTINED
+    paid.open[unknown] = False
 
 
 def _side(
