@@ -198,7 +198,7 @@ class Oracle:
         )
 
     def doubtful(self, row: Row) -> bool:
-        return (
+        return bool(
             row["currency"] not in ("", "USD")
             or row["handling"] in ("H", "P")
             or row["credit_debit"] != "C"

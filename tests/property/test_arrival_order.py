@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import pytest
+from canonical import canonical
 
 from reassoc.core.directory import Directory, load_directory
 from reassoc.core.match import Matches, match
@@ -125,45 +126,6 @@ def test_any_order_and_batching_gives_the_same(
     found = canonical(feed.arriving(left, right).match())
     for name, values in expected.items():
         assert found[name] == values, name
-
-
-PAIR_COLUMNS = ("remittance_rank",)
-"""Columns of pairs that are called like columns of items."""
-
-
-def ids(items: RemittanceColumns | PaymentColumns) -> list[tuple[int, int]]:
-    return list(zip(items.id_digest.tolist(), items.id_offset.tolist(), strict=True))
-
-
-def canonical(m: Matches) -> dict[str, Any]:
-    """The outcome by ids instead of rows: all columns of pairs, items and links."""
-    left, right = ids(m.remittances), ids(m.payments)
-    columns = {f.name: getattr(m, f.name) for f in fields(m)}
-    arrays = {name: c.tolist() for name, c in columns.items() if isinstance(c, np.ndarray)}
-    arrays["remittance"] = [left[row] for row in arrays["remittance"]]
-    arrays["payment"] = [right[row] for row in arrays["payment"]]
-    of_left = [n for n in arrays if n.startswith(("remittance_", "release"))]
-    of_left = [n for n in of_left if n not in PAIR_COLUMNS]
-    of_right = [n for n in arrays if n.startswith("payment_")]
-    of_pairs = [n for n in arrays if n not in of_left and n not in of_right]
-    assert min(len(of_left), len(of_right)) >= 3
-    return {
-        "tenants": m.tenants,
-        "remittances": sorted(zip(left, *(arrays[n] for n in of_left), strict=True)),
-        "payments": sorted(zip(right, *(arrays[n] for n in of_right), strict=True)),
-        "pairs": list(zip(*(arrays[n] for n in of_pairs), strict=True)),
-        "links": _links(m, right),
-    }
-
-
-def _links(m: Matches, right: list[tuple[int, int]]) -> list[Any]:
-    columns = []
-    for column in fields(m.links):
-        values = getattr(m.links, column.name).tolist()
-        if column.name in ("payment", "other"):
-            values = [right[row] if row >= 0 else None for row in values]
-        columns.append(values)
-    return list(zip(*columns, strict=True))
 
 
 def test_an_item_is_in_one_automatic_match_and_sums_are_exact(feed: Feed) -> None:
