@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from math import floor
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -42,6 +43,11 @@ _LEGEND = (
     "right, wrong: matched by itself. first 3, later: shown for review, the true pair among the "
     "first three candidates or behind them. missed: not shown. apart: rightly not matched. "
     "expected: what the truth lets be made of a case; a tie is a pair that nothing tells apart."
+)
+_SHARES_LEGEND = (
+    "precision: right, of all matched by itself. recall: right or among the first 3, of all that "
+    "have a partner. auto: right, of the pairs that may be automatic. review: right or among the "
+    "first 3, of those that only review finds. tie: in review, of those that nothing tells apart."
 )
 
 
@@ -92,6 +98,7 @@ def show_score(console: Console, score: Score) -> None:
     console.print(_lines_table("By case of the truth", score.cases, score.expects))
     console.print()
     console.print(_shares_table(score))
+    console.print(Text(_SHARES_LEGEND, "dim"))
     failures = score.failures()
     for failure in failures:
         console.print(Text(f"missed: {failure}", "bold red"))
@@ -136,16 +143,16 @@ def _dollars(amount: Amount) -> str:
 
 
 def _shares_table(score: Score) -> Table:
-    table = Table(title="Shares", title_justify="left", show_edge=False, pad_edge=False)
-    table.add_column("")
+    table = Table(title="Shares", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("", no_wrap=True)
     for name in ("hit", "of", "share", "95 % bounds", "of money"):
         table.add_column(name, justify="right", no_wrap=True)
     for name, share in (
-        ("automatic, right", score.precision),
-        ("right or first 3", score.recall),
-        ("auto: right", score.auto_share),
-        ("review: first 3", score.review_share),
-        ("ties: in review", score.tie_share),
+        ("precision", score.precision),
+        ("recall", score.recall),
+        ("auto", score.auto_share),
+        ("review", score.review_share),
+        ("tie", score.tie_share),
     ):
         table.add_row(name, *_share_cells(share))
     return table
@@ -154,9 +161,15 @@ def _shares_table(score: Score) -> Table:
 def _share_cells(share: Share) -> list[str]:
     if share.share is None or share.low is None or share.high is None:
         return ["0", "0", "", "", ""]
-    money = "" if share.cents_share is None else f"{share.cents_share:.3%}"
-    bounds = f"{share.low:.4%} - {share.high:.4%}"
-    return [f"{share.hit:,}", f"{share.of:,}", f"{share.share:.3%}", bounds, money]
+    money = "" if share.cents_share is None else _percent(share.cents_share, 3)
+    bounds = f"{_percent(share.low, 4)} - {_percent(share.high, 4)}"
+    return [f"{share.hit:,}", f"{share.of:,}", _percent(share.share, 3), bounds, money]
+
+
+def _percent(share: float, digits: int) -> str:
+    """Cut, not rounded: only all of them are 100 %."""
+    unit = 10**digits
+    return f"{floor(share * 100 * unit) / unit:.{digits}f}%"
 
 
 __all__ = ["score_command", "show_score", "to_json"]

@@ -197,7 +197,7 @@ def test_the_command_prints_tables_or_json_and_checks(tmp_path: Path) -> None:
     result(tmp_path, [(1, "auto", "T1", (0, 1), 1, 1)], [((0, 0), "clean", "auto")])
     run = CliRunner().invoke(app, [str(tmp_path), str(tmp_path / "truth.csv")])
     assert run.exit_code == 0
-    for words in ("By tier", "clean", "auto: right", "missed: 1 automatic pairs are wrong"):
+    for words in ("By tier", "clean", "precision", "missed: 1 automatic pairs are wrong"):
         assert words in run.output
     run = CliRunner().invoke(app, [str(tmp_path), str(tmp_path), "--json", "--check"])
     assert run.exit_code == 1
