@@ -12,6 +12,7 @@ import pickle
 import shutil
 import sys
 import tempfile
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -35,7 +36,8 @@ CLAIMS = 1.0
 
 def pool_path(rows: int, folder: Path) -> Path:
     """Where the pool of so many payments lies; made where it is not there yet."""
-    path = folder / f"pool-{rows}.pickle"
+    columns = repr((RemittanceColumns.types(), PaymentColumns.types())).encode()
+    path = folder / f"pool-{rows}-{zlib.crc32(columns):08x}.pickle"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         feed = Path(tempfile.mkdtemp(prefix="feed-", dir=folder))
