@@ -782,6 +782,12 @@ def test_case_26_an_unknown_payee_is_quarantined_and_shown() -> None:
     assert found.release == [False]
 
 
+def test_case_26_not_even_a_zero_pay_of_an_unknown_payee_is_released() -> None:
+    found = run(era(Remit(claims=(0,))), directory=load_directory(LAKE))
+    assert found.remittances == [RemittanceStatus.QUARANTINED]
+    assert found.release == [False]
+
+
 def test_case_26_identifiers_of_two_payees_are_quarantined() -> None:
     found = run(era(Remit(npi="1666666668")), ach(PAID), directory=load_directory(RIVER + LAKE))
     assert found.auto == []
