@@ -15,6 +15,7 @@ _I32 = npt.NDArray[np.int32]
 _I64 = npt.NDArray[np.int64]
 
 def cut_traces(items: Items) -> tuple[bytes, _U32, int]: ...
+
 @final
 class Matching:
     def __init__(

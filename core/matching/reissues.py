@@ -40,7 +40,8 @@ def find_reissues(state: State, known: Candidates) -> Candidates:
 
 def _traced(side: Side) -> Mask:
     traced: Mask = side.items.usable & _keys.USABLE_TRACE != 0
-    return side.open & traced & (side.day != DATE_NONE)
+    traced &= side.open & (side.day != DATE_NONE)
+    return traced
 
 
 def _later_pairs(
