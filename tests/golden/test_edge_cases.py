@@ -226,11 +226,8 @@ def test_case_06_trace_cut_at_15_or_30(cut: str, whole_in_835: bool) -> None:
     assert found.why() & Reason.CUT_TRACE
     assert found.why() & Reason.TIER_TO_REVIEW
     assert found.release == [False]
-    for options in (
-        {"auto_tiers": ("T6",)},
-        {"payers": (PayerRule(ids=(EFT.payer,), auto_tiers=("T6",)),)},
-    ):
-        allowed = run(*files, **options)
+    by_payer = PayerRule(ids=(EFT.payer,), auto_tiers=("T6",))
+    for allowed in (run(*files, auto_tiers=("T6",)), run(*files, payers=(by_payer,))):
         assert allowed.pairs == only(AUTO, Tier.T6)
         assert allowed.matches.rewrites[0] & Rewrite.TRACE_N5
         assert allowed.release == [True]

@@ -238,7 +238,7 @@ def oracle_of(case: Case, directory: Directory | None = None, at_close: bool = T
     )
 
 
-@settings(max_examples=4 * settings.default.max_examples)
+@settings(max_examples=4 * settings().max_examples)
 @given(cases(), st.booleans(), st.sampled_from([None, None, *DIRECTORIES]))
 def test_agrees_with_the_rules(case: Case, at_close: bool, directory: Directory | None) -> None:
     left, right, policy = case
@@ -267,9 +267,9 @@ def _check_statuses(m: Matches, oracle: Oracle, found: list[Pair]) -> None:
             assert status == RemittanceStatus.INVALID
     for j in range(len(oracle.payments)):
         statuses = {pair.status for pair in found if pair.payment == j}
-        status = PaymentStatus(m.payment_status[j])
-        assert (status == PaymentStatus.MATCHED) == (MatchStatus.AUTO in statuses)
-        assert (status == PaymentStatus.SUGGESTED) == bool(statuses - {MatchStatus.AUTO})
+        paid = PaymentStatus(m.payment_status[j])
+        assert (paid == PaymentStatus.MATCHED) == (MatchStatus.AUTO in statuses)
+        assert (paid == PaymentStatus.SUGGESTED) == bool(statuses - {MatchStatus.AUTO})
 
 
 def _check_release(m: Matches, oracle: Oracle, found: list[Pair]) -> None:
