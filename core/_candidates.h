@@ -197,6 +197,7 @@ static inline int put_block(edge_search *s, const int32_t *left, size_t left_cou
                             const int32_t *right, size_t right_count) {
     block_space *space = s->space;
     uint32_t most = 0;
+    int16_t parts[PARTS];
     memset(space->left_degree, 0, left_count * sizeof *space->left_degree);
     memset(space->right_degree, 0, right_count * sizeof *space->right_degree);
     for (size_t k = 0; k < space->count; k++) {
@@ -212,7 +213,7 @@ static inline int put_block(edge_search *s, const int32_t *left, size_t left_cou
         if (evidence_ready(&s->e) != 0) return -1;
         for (size_t k = 0; k < space->count; k++) {
             block_edge *edge = &space->edges[k];
-            edge->weight = weigh_pair(&s->e, left[edge->left], right[edge->right], 0);
+            edge->weight = weigh_pair(&s->e, left[edge->left], right[edge->right], 0, parts);
         }
         memset(space->filled, 0, left_count * sizeof *space->filled);
         keep_best(s, left, right, space->left_degree, 1);

@@ -7,7 +7,7 @@ needs to call it. Kernels run without the GIL.
 import numpy as np
 
 cimport cython
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from reassoc.core._keys cimport Items, check_rows, int32_list, item_set, list_free
@@ -20,11 +20,14 @@ KEY_AMOUNT = KEY_AMOUNT_C
 EDGES_MAX = EDGES_MAX_C
 """Pairs of one key that are looked at; see _candidates.h."""
 CUT_BYTES_MIN = CUT_BYTES_MIN_C
+PARTS = PARTS_C
+"""Fields that add to a weight: trace, payer, payee, amount, date."""
 BLOCK_ROWS_MIN = BLOCK_ROWS_MIN_C
 
 
 cdef extern from "_evidence.h" nogil:
     size_t CUT_BYTES_MIN_C "CUT_BYTES_MIN"
+    int PARTS_C "PARTS"
     size_t BLOCK_ROWS_MIN_C "BLOCK_ROWS_MIN"
 
     ctypedef struct match_side:
@@ -52,7 +55,8 @@ cdef extern from "_evidence.h" nogil:
     void rarity_free(rarity *r) noexcept
     int evidence_ready(const evidence *e) noexcept
     void weigh_pairs(const evidence *e, const int32_t *left, const int32_t *right,
-                     const int64_t *sums, size_t count, int32_t *weights) noexcept
+                     const int64_t *sums, size_t count, int32_t *weights,
+                     int16_t *parts) noexcept
 
 
 cdef extern from "_candidates.h" nogil:
@@ -210,17 +214,19 @@ cdef class Sides:
         return left, right
 
     def weigh(self, const int32_t[::1] left not None, const int32_t[::1] right not None,
-              const int64_t[::1] sums=None):
+              const int64_t[::1] sums=None, int16_t[:, ::1] parts=None):
         """int32[k]: weights of pairs, in hundredths of bits.
 
         sums : int64[k]   where not 0: the pair is part of a sum that comes to this on both sides,
                           or less than 0: does not; its own amounts are not compared
+        parts : int16[k, PARTS]   out: what trace, payer, payee, amount and date add
 
         O(k), and once O(n + m); releases the GIL.
         """
         cdef size_t count = left.shape[0]
         cdef evidence e = self._evidence()
         cdef const int64_t *sums_at = NULL
+        cdef int16_t *parts_at = NULL
         cdef int failed
         check_rows(right.shape[0], count)
         weights = np.empty(count, np.int32)
@@ -232,10 +238,14 @@ cdef class Sides:
         if sums is not None:
             check_rows(sums.shape[0], count)
             sums_at = &sums[0]
+        if parts is not None:
+            check_rows(parts.shape[0], count)
+            check_rows(parts.shape[1], PARTS_C)
+            parts_at = &parts[0, 0]
         with nogil:
             failed = evidence_ready(&e)
             if failed == 0:
-                weigh_pairs(&e, &left[0], &right[0], sums_at, count, &weights_view[0])
+                weigh_pairs(&e, &left[0], &right[0], sums_at, count, &weights_view[0], parts_at)
         if failed:
             raise MemoryError
         return weights

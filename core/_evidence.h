@@ -263,42 +263,65 @@ static inline int evidence_ready(const evidence *e) {
     return e->rarity->amounts != NULL ? 0 : rarity_make(e->rarity, e->left, e->right);
 }
 
-/* The weight of a pair. sum_cents : 0, or the amount that a sum which the pair is part of comes to,
- * or less than 0 where the sum comes to something else. */
-static inline int32_t weigh_pair(const evidence *e, int32_t i, int32_t j, int64_t sum_cents) {
-    const match_side *left = e->left, *right = e->right;
-    const match_item *r = &left->set->items[i], *p = &right->set->items[j];
-    uint32_t group = r->payer_group, other_group = p->payer_group;
-    uint32_t payee = left->payee[i], other_payee = right->payee[j];
-    int32_t weight = weigh_trace(left->set, r, right->set, p);
-    weight += weigh_days(left->banking_day[i], right->banking_day[j]);
-    if (group != 0 && other_group != 0) {
-        if (group != other_group) weight += WEIGHT_PAYER_DIFFERS;
+/* What the fields of a pair add to its weight, in the order in which they are shown. */
+enum { PART_TRACE, PART_PAYER, PART_PAYEE, PART_AMOUNT, PART_DATE, PARTS };
+
+static inline int16_t weigh_payer(const match_item *r, const match_item *p, uint32_t company) {
+    int weight = 0;
+    if (r->payer_group != 0 && p->payer_group != 0) {
+        if (r->payer_group != p->payer_group) weight = WEIGHT_PAYER_DIFFERS;
         else
-            weight += r->payer == p->payer ? WEIGHT_PAYER_P1 : WEIGHT_PAYER_P2;
+            weight = r->payer == p->payer ? WEIGHT_PAYER_P1 : WEIGHT_PAYER_P2;
     }
-    uint32_t company = right->company == NULL ? 0 : right->company[j];
-    if (group != 0 && company != 0)
-        weight += group == company ? WEIGHT_COMPANY : WEIGHT_COMPANY_DIFFERS;
-    if (payee != 0 && other_payee != 0)
-        weight += payee == other_payee ? WEIGHT_PAYEE : WEIGHT_PAYEE_DIFFERS;
+    if (r->payer_group != 0 && company != 0)
+        weight += r->payer_group == company ? WEIGHT_COMPANY : WEIGHT_COMPANY_DIFFERS;
+    return (int16_t)weight;
+}
+
+/* sum_cents : 0, or the amount that a sum which the pair is part of comes to, or less than 0 where
+ * the sum comes to something else. */
+static inline int16_t weigh_amount(const evidence *e, int32_t i, int32_t j, int64_t sum_cents) {
+    const match_item *r = &e->left->set->items[i], *p = &e->right->set->items[j];
     int64_t apart = r->cents - p->cents;
     if (sum_cents < 0 || (sum_cents == 0 && apart != 0)) {
         if (apart < 0) apart = -apart;
         int near = sum_cents == 0 && apart <= r->cents / 20;
-        return weight + (near ? WEIGHT_AMOUNT_NEAR : WEIGHT_AMOUNT_DIFFERS);
+        return near ? WEIGHT_AMOUNT_NEAR : WEIGHT_AMOUNT_DIFFERS;
     }
-    int same_block = group == other_group && payee == other_payee;
-    return weight +
-           weigh_rarity(e->rarity, same_block ? group : 0, payee, sum_cents ? sum_cents : r->cents);
+    uint32_t payee = e->left->payee[i];
+    int same_block = r->payer_group == p->payer_group && payee == e->right->payee[j];
+    return (int16_t)weigh_rarity(e->rarity, same_block ? r->payer_group : 0, payee,
+                                 sum_cents ? sum_cents : r->cents);
 }
 
-/* PERF: rows lie anywhere, and so do counts; fetching the rows ahead, and then the counts that they
+/* The weight of a pair; what each field adds goes to `parts`. */
+static inline int32_t weigh_pair(const evidence *e, int32_t i, int32_t j, int64_t sum_cents,
+                                 int16_t *parts) {
+    const match_side *left = e->left, *right = e->right;
+    const match_item *r = &left->set->items[i], *p = &right->set->items[j];
+    uint32_t payee = left->payee[i], other_payee = right->payee[j];
+    int32_t weight = 0;
+    parts[PART_TRACE] = (int16_t)weigh_trace(left->set, r, right->set, p);
+    parts[PART_PAYER] = weigh_payer(r, p, right->company == NULL ? 0 : right->company[j]);
+    parts[PART_PAYEE] = 0;
+    if (payee != 0 && other_payee != 0)
+        parts[PART_PAYEE] = payee == other_payee ? WEIGHT_PAYEE : WEIGHT_PAYEE_DIFFERS;
+    parts[PART_AMOUNT] = weigh_amount(e, i, j, sum_cents);
+    parts[PART_DATE] = (int16_t)weigh_days(left->banking_day[i], right->banking_day[j]);
+    for (int k = 0; k < PARTS; k++) weight += parts[k];
+    return weight;
+}
+
+/* parts : PARTS for each pair, or NULL.
+ *
+ * PERF: rows lie anywhere, and so do counts; fetching the rows ahead, and then the counts that they
  * lead to, halves this loop (bench_match). */
 static inline void weigh_pairs(const evidence *e, const int32_t *left, const int32_t *right,
-                               const int64_t *sums, size_t count, int32_t *weights) {
+                               const int64_t *sums, size_t count, int32_t *weights,
+                               int16_t *parts) {
     enum { AHEAD = 8 };
     const rarity *rare = e->rarity;
+    int16_t own[PARTS];
     for (size_t k = 0; k < count; k++) {
         if (k + 2 * AHEAD < count) {
             int32_t i = left[k + 2 * AHEAD], j = right[k + 2 * AHEAD];
@@ -316,7 +339,8 @@ static inline void weigh_pairs(const evidence *e, const int32_t *left, const int
             __builtin_prefetch(count_at(rare, rare->amounts, (uint64_t)r->cents));
             __builtin_prefetch(count_at(rare, rare->blocks, block));
         }
-        weights[k] = weigh_pair(e, left[k], right[k], sums == NULL ? 0 : sums[k]);
+        weights[k] = weigh_pair(e, left[k], right[k], sums == NULL ? 0 : sums[k],
+                                parts == NULL ? own : parts + PARTS * k);
     }
 }
 

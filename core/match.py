@@ -84,6 +84,8 @@ class Matches:
     difference_cents : int64[k]      payment less remittance; of a sum, payments less remittances
     cause : uint8[k]                 VarianceCause: why amounts may differ
     weight : int32[k]                evidence in hundredths of bits, see `matching.ranking`
+    evidence : int16[k, 5]           what trace, payer, payee, amount and date add to the weight of
+                                     a pair in review, in hundredths of bits; 0 for other pairs
     rank : uint16[k]                 place among the candidates of its payment, from 1; a sum is one
     remittance_rank : uint16[k]      place among the candidates of its remittance
     funded : bool[k]                 the payment has settled at `as_of`
@@ -111,6 +113,7 @@ class Matches:
     difference_cents: npt.NDArray[np.int64]
     cause: npt.NDArray[np.uint8]
     weight: npt.NDArray[np.int32]
+    evidence: npt.NDArray[np.int16]
     rank: npt.NDArray[np.uint16]
     remittance_rank: npt.NDArray[np.uint16]
     funded: Mask

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from reassoc.core import _keys, _tiers
+from reassoc.core._candidates import PARTS
 from reassoc.core.matching.ordering import ids_ascend, pair_order
 from reassoc.core.matching.ranking import Reviewed
 from reassoc.core.matching.screening import Flags, Mask, set_flag
@@ -42,6 +43,7 @@ class Decided:
     reason: Flags
     rivals: npt.NDArray[np.uint32]
     weight: npt.NDArray[np.int32]
+    evidence: npt.NDArray[np.int16]
     rank: npt.NDArray[np.uint16]
     remittance_rank: npt.NDArray[np.uint16]
 
@@ -51,7 +53,8 @@ class Decided:
         ones = np.ones(len(pairs), np.uint16)
         return cls(
             pairs.left, pairs.right, pairs.group.copy(), np.full(len(pairs), status, np.uint8),
-            pairs.tier, pairs.reason, pairs.rivals, weight, ones, ones,
+            pairs.tier, pairs.reason, pairs.rivals, weight,
+            np.zeros((len(pairs), PARTS), np.int16), ones, ones,
         )  # fmt: skip
 
     @classmethod
@@ -59,7 +62,7 @@ class Decided:
         """Candidates in their ranking."""
         return cls(
             pairs.left, pairs.right, pairs.group, pairs.status, pairs.tier, pairs.reason,
-            pairs.rivals, pairs.weight, pairs.rank, pairs.remittance_rank,
+            pairs.rivals, pairs.weight, pairs.evidence, pairs.rank, pairs.remittance_rank,
         )  # fmt: skip
 
     @classmethod

@@ -25,6 +25,7 @@ RANK_MAX = 65535
 Int32s = npt.NDArray[np.int32]
 Int64s = npt.NDArray[np.int64]
 Keys = npt.NDArray[np.uint64]
+Evidence = npt.NDArray[np.int16]
 
 
 @dataclass(slots=True)
@@ -34,6 +35,8 @@ class Reviewed:
     left, right, tier, reason, rivals, group   as in Candidates
     status : uint8[k]                 MatchStatus REVIEW or VARIANCE
     weight : int32[k]                 hundredths of bits; of a sum for all its rows
+    evidence : int16[k, PARTS]        what trace, payer, payee, amount and date of the pair add; a
+                                      sum weighs as its weakest pair, less for its size
     rank, remittance_rank : uint16[k] place among the candidates of its payment, of its remittance,
                                       from 1 on; a sum has one place
     """
@@ -46,6 +49,7 @@ class Reviewed:
     rivals: npt.NDArray[np.uint32]
     group: Keys
     weight: Int32s
+    evidence: Evidence
     rank: npt.NDArray[np.uint16]
     remittance_rank: npt.NDArray[np.uint16]
 
@@ -86,15 +90,16 @@ def review(state: State, candidates: Candidates) -> Reviewed:
         found = found if keep.all() else found.where(keep)
     status = _statuses(state, found)
     units = _units(state, found)
-    weight = _weights(state, found)
+    weight, evidence = _weights(state, found)
     ranks = _ranks(state, found, units, weight)
     rows = _kept(units, np.minimum(*ranks) <= state.policy.candidates_max)
     if len(rows) < len(found):
         found, status, weight = found.where(rows), status[rows], weight[rows]
+        evidence = evidence[rows]
         first_rows = np.searchsorted(rows, units.unit[rows]).astype(np.int32)
         units = _Units(first_rows, units.first[rows], units.second[rows])
         ranks = _ranks(state, found, units, weight)
-    return _in_order(state, found, status, units, weight, ranks)
+    return _in_order(state, found, status, units, (weight, evidence), ranks)
 
 
 # ---- which of them ----
@@ -174,19 +179,20 @@ def _sums(group: Keys) -> tuple[Int64s, Int64s, Int64s]:
     return order, np.flatnonzero(fresh), place
 
 
-def _weights(state: State, found: Candidates) -> Int32s:
+def _weights(state: State, found: Candidates) -> tuple[Int32s, Evidence]:
+    evidence = np.empty((len(found), _candidates.PARTS), np.int16)
     rows = np.flatnonzero(found.group)
     if not len(rows):
-        return weights(state, found.left, found.right)
+        return sides_of(state).weigh(found.left, found.right, parts=evidence), evidence
     order, starts, place = _sums(found.group[rows])
     cents = _agreed_cents(state, found.where(rows), order, starts)
     sums = np.zeros(len(found), np.int64)
     sums[rows] = np.where(cents > 0, cents, -1)[place]
-    weight = sides_of(state).weigh(found.left, found.right, sums)
+    weight = sides_of(state).weigh(found.left, found.right, sums, evidence)
     sizes = np.diff(np.append(starts, len(rows)))
     least = np.minimum.reduceat(weight[rows][order], starts)
     weight[rows] = (least - ITEM_WEIGHT * np.maximum(sizes - 2, 0))[place]
-    return weight
+    return weight, evidence
 
 
 def _agreed_cents(state: State, pairs: Candidates, order: Int64s, starts: Int64s) -> Int64s:
@@ -224,7 +230,7 @@ def _in_order(
     found: Candidates,
     status: npt.NDArray[np.uint8],
     units: _Units,
-    weight: Int32s,
+    weights_and_evidence: tuple[Int32s, Evidence],
     ranks: tuple[Int32s, Int32s],
 ) -> Reviewed:
     ids = state.remittances.order
@@ -242,6 +248,7 @@ def _in_order(
         np.arange(len(found), dtype=np.int32),
     )
     found = found.where(order)
+    weight, evidence = weights_and_evidence
     left_rank, right_rank = (np.minimum(rank[order], RANK_MAX).astype(np.uint16) for rank in ranks)
     return Reviewed(
         left=found.left,
@@ -252,6 +259,7 @@ def _in_order(
         rivals=found.rivals,
         group=found.group,
         weight=weight[order],
+        evidence=evidence[order],
         rank=right_rank,
         remittance_rank=left_rank,
     )
