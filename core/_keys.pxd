@@ -107,13 +107,29 @@ cdef extern from "_keys.h" nogil:
     int same_n1(const item_set *a, const match_item *x, const item_set *b,
                 const match_item *y) noexcept
     uint64_t hash_bytes(const uint8_t *p, size_t length, uint64_t seed) noexcept
+
+
+cdef extern from "_texts.h" nogil:
+    ctypedef struct numbered_values:
+        const uint8_t *source
+        const text_ref *refs
+        int is_number
+        const int64_t *const *columns
+        size_t column_count
+
     uint64_t gathered_bytes(const text_ref *refs, size_t rows) noexcept
     int gather_text(const uint8_t *source, size_t source_size, const text_ref *refs, size_t rows,
                     uint8_t *out, text_ref *out_refs) noexcept
     int hash_texts(const uint8_t *source, size_t source_size, const text_ref *refs, size_t rows,
-                   uint64_t *out) noexcept
+                   int is_number, uint64_t *out) noexcept
     int texts_equal(const uint8_t *source, size_t source_size, const text_ref *refs, size_t rows,
                     const uint8_t *wanted, size_t wanted_length, uint8_t *out) noexcept
+    int texts_cut(const uint8_t *source, size_t source_size, const text_ref *ones,
+                  const text_ref *others, size_t rows, int is_number, size_t bytes_min,
+                  uint8_t *out) noexcept
+    int number_values(const numbered_values *values, const uint64_t *hashes, size_t rows,
+                      int64_t *numbers) noexcept
+    void hash_rows(const numbered_values *values, size_t rows, uint64_t *hashes) noexcept
 
 
 cdef extern from "_join.h" nogil:

@@ -1,8 +1,8 @@
 """Compiled side of the matcher: normal forms, items and the join.
 
-The C stands in _keys.h (forms and items) and _join.h (equal keys); here is only what Python needs
-to call it. Every kernel runs without the GIL. reference_keys.py is the plain twin
-of the forms.
+The C stands in _keys.h (forms and items), _join.h (equal keys) and _texts.h (equal texts); here is
+only what Python needs to call it. Every kernel runs without the GIL. reference_keys.py is the plain
+twin of the forms.
 """
 
 import numpy as np
@@ -26,6 +26,8 @@ USABLE_TRACE = ITEM_TRACE
 USABLE_PAYER = ITEM_PAYER
 ROWS_MAX = 2**31 - 2
 """Rows of a side: row numbers are int32."""
+NUMBERED_COLUMNS_MAX = 24
+"""Columns whose rows `row_numbers` tells apart."""
 
 
 cdef object check(int status):
@@ -449,16 +451,105 @@ def gather(const uint8_t[::1] source not None, const uint32_t[:, ::1] refs not N
     return out, out_refs
 
 
-def text_hashes(const uint8_t[::1] source not None, const uint32_t[:, ::1] refs not None):
-    """uint64[n]: a hash of each value's letters and digits, case folded; 0 for none. O(bytes)."""
+def text_hashes(const uint8_t[::1] source not None, const uint32_t[:, ::1] refs not None, *,
+                bint is_number=False):
+    """uint64[n]: a hash of each value's letters and digits, case folded; 0 for none. O(bytes).
+
+    is_number : leading zeros say nothing
+    """
     cdef size_t rows = refs.shape[0]
     cdef int status
     out = np.empty(rows, np.uint64)
     cdef uint64_t[::1] out_view = out
     if rows:
         with nogil:
-            status = hash_texts(bytes_at(source), source.shape[0], refs_at(refs), rows,
+            status = hash_texts(bytes_at(source), source.shape[0], refs_at(refs), rows, is_number,
                                 &out_view[0])
+        check(status)
+    return out
+
+
+def text_numbers(const uint8_t[::1] source not None, const uint32_t[:, ::1] refs not None, *,
+                 bint is_number=False):
+    """int64[n]: equal numbers for values whose letters and digits are equal, case folded; from 1 on
+    in order of first sight, 0 for none.
+
+    is_number : leading zeros say nothing
+
+    O(n + bytes), 32 bytes a row; releases the GIL.
+    """
+    cdef numbered_values values
+    cdef size_t rows = refs.shape[0]
+    cdef int status
+    hashes = text_hashes(source, refs, is_number=is_number)
+    out = np.empty(rows, np.int64)
+    cdef const uint64_t[::1] hashes_view = hashes
+    cdef int64_t[::1] out_view = out
+    if rows > ROWS_MAX:
+        raise OverflowError(f"at most ROWS_MAX = {ROWS_MAX} rows can be numbered")
+    memset(&values, 0, sizeof(values))
+    values.source, values.refs = bytes_at(source), refs_at(refs)
+    values.is_number = is_number
+    if rows:
+        with nogil:
+            status = number_values(&values, &hashes_view[0], rows, &out_view[0])
+        check(status)
+    return out
+
+
+def row_numbers(columns):
+    """int64[n]: equal numbers for rows whose columns are all equal, from 1 on in order of first
+    sight.
+
+    columns : list of int64[n]   at least one, at most NUMBERED_COLUMNS_MAX
+
+    O(n), 32 bytes a row; releases the GIL.
+    """
+    cdef numbered_values values
+    cdef const int64_t *places[24]
+    cdef const int64_t[::1] view
+    cdef size_t rows = len(columns[0]), place
+    cdef int status
+    if len(columns) > NUMBERED_COLUMNS_MAX or rows > ROWS_MAX:
+        raise OverflowError(f"at most NUMBERED_COLUMNS_MAX = {NUMBERED_COLUMNS_MAX} columns of "
+                            f"ROWS_MAX = {ROWS_MAX} rows can be numbered")
+    memset(&values, 0, sizeof(values))
+    hashes, out = np.empty(rows, np.uint64), np.empty(rows, np.int64)
+    cdef uint64_t[::1] hashes_view = hashes
+    cdef int64_t[::1] out_view = out
+    for place, column in enumerate(columns):
+        view = column
+        check_rows(view.shape[0], rows)
+        places[place] = &view[0] if rows else NULL
+    values.columns, values.column_count = places, len(columns)
+    if rows:
+        with nogil:
+            hash_rows(&values, rows, &hashes_view[0])
+            status = number_values(&values, &hashes_view[0], rows, &out_view[0])
+        check(status)
+    return out
+
+
+def one_is_cut(const uint8_t[::1] source not None, const uint32_t[:, ::1] ones not None,
+               const uint32_t[:, ::1] others not None, size_t bytes_min, *, bint is_number=False):
+    """bool[n]: whether one of two values is a proper start or end of the other, by letters and
+    digits, case folded, and has bytes_min of them or more. Values with more than TRACE_BYTES_MAX
+    are no cut ones.
+
+    ones, others : references into one source
+    is_number : leading zeros say nothing
+
+    O(bytes); releases the GIL.
+    """
+    cdef size_t rows = ones.shape[0]
+    cdef int status
+    out = np.empty(rows, np.bool_)
+    cdef uint8_t[::1] out_view = out.view(np.uint8)
+    check_rows(others.shape[0], rows)
+    if rows:
+        with nogil:
+            status = texts_cut(bytes_at(source), source.shape[0], refs_at(ones), refs_at(others),
+                               rows, is_number, bytes_min, &out_view[0])
         check(status)
     return out
 

@@ -42,7 +42,7 @@ from reassoc.core.matching.pairing import (
 )
 from reassoc.core.matching.reports import close_report
 from reassoc.core.matching.screening import ScreenedPayments
-from reassoc.core.matching.texts import numbers, without_zeros
+from reassoc.core.matching.texts import numbers
 from reassoc.core.policy import Policy
 from reassoc.core.pool import PaymentColumns
 from reassoc.core.statuses import (
@@ -219,8 +219,8 @@ def _money(
         place[found.other[sure]] = found.payment[sure]
     own = np.concatenate([deposits, checks])
     rows = np.concatenate([deposits, place[checks]])
-    accounts = numbers(without_zeros(right.account[np.concatenate([rows, own])]))
-    texts = numbers(without_zeros(right.deposit[np.concatenate([rows, own])]))
+    accounts = numbers(right.account[np.concatenate([rows, own])], leading_zeros=False)
+    texts = numbers(right.deposit[np.concatenate([rows, own])], leading_zeros=False)
     ours, others = np.split(accounts, 2), np.split(texts, 2)
     date = first_date(right, rows)
     both = _Money(

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from reassoc.core import _keys
 from reassoc.core.calendar import BankingCalendar
 from reassoc.core.columns import DATE_NONE
 from reassoc.core.matching.screening import ScreenedPayments
@@ -224,12 +225,9 @@ def _ranks(few: tuple[Keys, ...], many: tuple[Keys, ...]) -> tuple[Keys, Keys]:
 
 
 def group_numbers(*columns: npt.NDArray[Any]) -> Keys:
-    """int64[n]: equal numbers from 0 on for rows whose columns are all equal. Exact. O(n log n)."""
-    order = np.lexsort(columns)
-    ranks = np.empty(len(order), np.int64)
-    if len(order):
-        ranks[order] = np.cumsum(fresh(*(column[order] for column in columns))) - 1
-    return ranks
+    """int64[n]: equal numbers from 0 on for rows whose columns, of whole numbers, are all equal.
+    Exact. O(n)."""
+    return _keys.row_numbers([column.astype(np.int64, copy=False) for column in columns]) - 1
 
 
 def fresh(*columns: npt.NDArray[Any]) -> Mask:

@@ -43,9 +43,9 @@ from reassoc.core.matching.pairing import (
     window,
 )
 from reassoc.core.matching.screening import ScreenedPayments
-from reassoc.core.matching.texts import normal, numbers, one_is_cut, without_zeros
+from reassoc.core.matching.texts import hashes, numbers, one_is_cut
 from reassoc.core.policy import Policy
-from reassoc.core.pool import PaymentColumns, text_parts
+from reassoc.core.pool import PaymentColumns
 from reassoc.core.statuses import (
     Funding,
     LinkKind,
@@ -93,7 +93,7 @@ def hold_repeated_lines(right: PaymentColumns, paid: ScreenedPayments) -> None:
         right.amount_cents[rows],
         right.settlement_date[rows],
         right.type_code[rows],
-        _keys.text_hashes(*text_parts(right.account[rows])).view(np.int64),
+        hashes(right.account[rows]),
     )
     rows = rows[_keys.repeated(near)]
     if not len(rows):
@@ -180,7 +180,7 @@ class _Lines:
     rail, account, cents, trace : int64[k]   numbers; 0 for no account, no trace
     number : int64[k]      trace number of ACH, 0 or -1 for none
     day : int64[k]         banking day, DATE_NONE
-    forms : TextColumn[k]  traces in normal form
+    traces : TextColumn[k]  those of `trace`
     place : int32[m]       where a row stands in `rows`
     """
 
@@ -192,7 +192,7 @@ class _Lines:
     trace: Keys
     number: Keys
     day: Days
-    forms: TextColumn
+    traces: TextColumn
     place: Rows
 
     def pairs(
@@ -214,7 +214,7 @@ class _Lines:
         ours, theirs = self.trace[one], self.trace[other]
         agree: Mask = (ours == 0) | (theirs == 0) | (ours == theirs)
         unequal = np.flatnonzero(~agree)
-        agree[unequal] = one_is_cut(self.forms[one[unequal]], self.forms[other[unequal]])
+        agree[unequal] = one_is_cut(self.traces, one[unequal], other[unequal])
         return agree
 
 
@@ -276,19 +276,19 @@ def _comparable(
     entries = rows_of(usable & may_be_in(cents, cents[lines]))
     if known_accounts is None:
         keys = [
-            mix(cents[rows], _keys.text_hashes(*text_parts(without_zeros(right.account[rows]))))
+            mix(cents[rows], hashes(right.account[rows], leading_zeros=False))
             for rows in (entries, lines)
         ]
         check = right.source[entries] == PaymentSource.CHECK
         entries = entries[may_be_in(*keys) | check]
     rows = np.concatenate([lines, entries])
-    account = numbers(without_zeros(right.account[rows]))
+    account = numbers(right.account[rows], leading_zeros=False)
     if known_accounts is not None:
         account = _known_as_one(account, known_accounts[rows])
     traces = right.trace[rows]
     refs = traces.refs.copy()
     refs[refs[:, 1] > _keys.TRACE_BYTES_MAX, 1] = 0
-    forms = normal(without_zeros(TextColumn(traces.source, refs)))
+    traces = TextColumn(traces.source, refs)
     place = np.full(len(right), -1, np.int32)
     place[rows] = np.arange(len(rows), dtype=np.int32)
     return _Lines(
@@ -297,10 +297,10 @@ def _comparable(
         rail=paid.rail[rows].astype(np.int64),
         account=account,
         cents=cents[rows],
-        trace=numbers(forms),
+        trace=numbers(traces, leading_zeros=False),
         number=right.ach_trace[rows],
         day=banking_days(calendar, first_date(right, rows)),
-        forms=forms,
+        traces=traces,
         place=place,
     )
 

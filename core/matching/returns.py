@@ -39,7 +39,7 @@ from reassoc.core.matching.pairing import (
     window,
 )
 from reassoc.core.matching.screening import ScreenedPayments
-from reassoc.core.matching.texts import numbers, without_zeros
+from reassoc.core.matching.texts import numbers
 from reassoc.core.policy import Policy
 from reassoc.core.pool import PaymentColumns
 from reassoc.core.statuses import LinkKind, PaymentSource, PaymentStatus, Reason
@@ -272,9 +272,9 @@ def link_returned_checks(
         return []
     usable = check & paid.money & (paid.status != PaymentStatus.DUPLICATE)
     both = np.concatenate([rows, rows_of(usable)])
-    account = numbers(without_zeros(right.account[both]))
+    account = numbers(right.account[both], leading_zeros=False)
     number = np.zeros(len(right), np.int64)
-    number[both] = numbers(without_zeros(right.trace[both]))
+    number[both] = numbers(right.trace[both], leading_zeros=False)
     told, kept = np.arange(len(both)) < len(rows), account > 0
     few, many = both[told & kept], both[~told & kept]
 

@@ -33,7 +33,7 @@ from reassoc.core.matching.pairing import (
 )
 from reassoc.core.matching.returns import Undone
 from reassoc.core.matching.screening import ScreenedPayments
-from reassoc.core.matching.texts import numbers, without_zeros
+from reassoc.core.matching.texts import numbers
 from reassoc.core.policy import Policy
 from reassoc.core.pool import PaymentColumns, text_parts
 from reassoc.core.statuses import LinkKind, PaymentStatus, Reason
@@ -94,7 +94,7 @@ def _credits_of(
     """Credits of the same company, account and amount, in the banking days before each."""
     both = np.concatenate([reversals, credits])
     company = numbers(right.company_id[both])
-    account = numbers(without_zeros(right.account[both]))
+    account = numbers(right.account[both], leading_zeros=False)
     columns = (company, account, right.amount_cents[both])
     known = (company > 0) & (account > 0)
     day = banking_days(calendar, first_date(right, both))
