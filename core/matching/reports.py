@@ -39,6 +39,7 @@ from reassoc.core.matching.pairing import (
     join_pairs,
     may_be_in,
     pair_up,
+    rows_mask,
     rows_of,
     window,
 )
@@ -352,10 +353,9 @@ def _by_account(both: _Lines, left: Mask, days: int) -> Pairs:
 
 def _unique(fits: Fits) -> Mask:
     """bool[p]: pairs that are the only one of both their rows."""
-    others = np.bincount(fits.many, minlength=len(fits.count))
-    others[fits.crowded_many] = Fits.CROWDED
-    unique: Mask = fits.alone() & (others[fits.many] == 1)
-    return unique
+    of_pair = group_numbers(fits.many)
+    unique: Mask = fits.alone() & (np.bincount(of_pair)[of_pair] == 1)
+    return unique & ~rows_mask(len(fits.count), fits.crowded_many)[fits.many]
 
 
 def _post(paid: ScreenedPayments, fits: Fits) -> None:

@@ -9,11 +9,13 @@ entries (batch description REVERSAL, full amount, five banking days).
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from reassoc.core import _keys
 from reassoc.core.ach import EntryKind
 from reassoc.core.calendar import BankingCalendar
 from reassoc.core.columns import DATE_NONE, TextColumn
+from reassoc.core.matching.ordering import mix
 from reassoc.core.matching.pairing import (
     Fits,
     Found,
@@ -33,7 +35,7 @@ from reassoc.core.matching.pairing import (
 )
 from reassoc.core.matching.returns import Undone
 from reassoc.core.matching.screening import ScreenedPayments
-from reassoc.core.matching.texts import numbers
+from reassoc.core.matching.texts import hashes, numbers
 from reassoc.core.policy import Policy
 from reassoc.core.pool import PaymentColumns, text_parts
 from reassoc.core.statuses import LinkKind, PaymentStatus, Reason
@@ -68,6 +70,7 @@ def link_reversals(
         return []
     cents = right.amount_cents
     credits = rows_of(entries & paid.money & may_be_in(cents, cents[reversals]))
+    credits = credits[may_be_in(_near(right, credits), _near(right, reversals))]
     pairs = _credits_of(right, calendar, policy, reversals, credits)
     fits = Fits(_by_receiver(right, pairs), len(right))
     dated = (first_date(right, fits.few) != DATE_NONE) & (first_date(right, fits.many) != DATE_NONE)
@@ -82,6 +85,15 @@ def link_reversals(
     paid.open[rows] = False
     paid.back[rows] = True
     return [fits.links(LinkKind.REVERSAL_OF)]
+
+
+def _near(right: PaymentColumns, rows: Rows) -> npt.NDArray[np.uint64]:
+    """uint64[k]: equal where amount, account and company are.
+
+    PERF: nearly all credits with the amount of a reversal are put aside by it.
+    """
+    account = hashes(right.account[rows], leading_zeros=False)
+    return mix(right.amount_cents[rows], account, hashes(right.company_id[rows]))
 
 
 def _credits_of(
