@@ -13,6 +13,8 @@ from reassoc.stream.explanation import Candidate, Explanation, Item
 
 ITEMS_SHOWN_MAX = 30
 RIVALS_SHOWN_MAX = 10
+EVIDENCE_PER_BAR = 150
+"""Hundredths of bits that one character of a bar stands for."""
 
 _VERDICTS = {
     "agree": Text("agrees", "green"),
@@ -33,6 +35,9 @@ def show_explanation(console: Console, match: Explanation) -> None:
     console.print()
     console.print(_fields(match))
     console.print(Text(_days(match)))
+    if match.evidence:
+        console.print(f"\nWhat speaks for it, {match.weight / 100:.1f} bits in all:")
+        console.print(_evidence(match))
     if match.difference_cents:
         cause = f"; likely cause: {match.cause_text}" if match.cause_text else ""
         console.print(
@@ -73,8 +78,26 @@ def _fields(match: Explanation) -> Table:
     return table
 
 
+def _evidence(match: Explanation) -> Table:
+    """What each field adds to the evidence, as bars from a line in the middle."""
+    table = Table(show_edge=False, pad_edge=False, header_style="bold")
+    table.add_column("", no_wrap=True)
+    table.add_column("bits", justify="right", no_wrap=True)
+    table.add_column("against", justify="right", no_wrap=True)
+    table.add_column("for", no_wrap=True)
+    parts = {**match.evidence, "size of the sum": match.weight - sum(match.evidence.values())}
+    for field, part in parts.items():
+        if not part and field not in match.evidence:
+            continue
+        bar = "█" * max(1, round(abs(part) / EVIDENCE_PER_BAR)) if part else ""
+        against, speaks = (bar, "") if part < 0 else ("", bar)
+        table.add_row(field, f"{part / 100:+.1f}", Text(against, "red"), Text(speaks, "green"))
+    return table
+
+
 def _days(match: Explanation) -> str:
-    evidence = f" Evidence: {match.weight / 100:.1f} bits." if match.weight else ""
+    alone = match.weight and not match.evidence
+    evidence = f" Evidence: {match.weight / 100:.1f} bits." if alone else ""
     if match.days_apart is None:
         return "Days apart: not known, a date is missing." + evidence
     if match.days_apart == 0:

@@ -120,8 +120,9 @@ class Link(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
-    """A match in words and numbers. weight in hundredths of bits of evidence, days_apart the
-    payment's date less the remittance's (of a sum: the widest), None where a date is missing."""
+    """A match in words and numbers. weight in hundredths of bits of evidence, evidence what each
+    field adds to it (of a sum, that of its weakest pair; empty for automatic matches), days_apart
+    the payment's date less the remittance's (of a sum: the widest), None where one is missing."""
 
     match_id: str
     status: str
@@ -129,6 +130,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     tier: str
     tier_text: str
     weight: int
+    evidence: dict[str, int]
     rank: int
     remittance_rank: int
     fields: list[FieldLine]
@@ -164,6 +166,7 @@ def explain_match(folder: Path, match_id: str) -> Explanation:
         tier=first["tier"],
         tier_text=TIER_TEXTS.get(first["tier"], ""),
         weight=int(first["weight"]),
+        evidence=_evidence(rows),
         rank=int(first["rank"]),
         remittance_rank=int(first["remittance_rank"]),
         fields=_fields(rows, remittances, payments),
@@ -189,6 +192,15 @@ def masked(text: str) -> str:
 
 
 # ---- fields ----
+
+
+def _evidence(rows: Sequence[Row]) -> dict[str, int]:
+    """What each field adds to the weight, of the weakest of the rows."""
+    parts = [
+        {field: int(part) for field, _, part in (one.partition(":") for one in cell.split())}
+        for cell in (row["evidence"] for row in rows)
+    ]
+    return min(parts, key=lambda part: sum(part.values()))
 
 
 def _fields(rows: Sequence[Row], left: Sequence[Row], right: Sequence[Row]) -> list[FieldLine]:

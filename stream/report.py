@@ -44,8 +44,8 @@ from reassoc.stream.verdicts import GROUP_VALID, INTERCHANGE_VALID, OWN_VALID
 MATCH_COLUMNS = (
     "match_id,status,tier,reason,remit_file,remit_ordinal,remit_control,trace,payer_id,"
     "remit_cents,remit_date,payment_file,payment_ordinal,payment_trace,payment_cents,"
-    "payment_date,funded,difference_cents,cause,weight,rank,remittance_rank,rivals,days_apart,"
-    "agreed,differed,rewrites"
+    "payment_date,funded,difference_cents,cause,weight,evidence,rank,remittance_rank,rivals,"
+    "days_apart,agreed,differed,rewrites"
 )
 REMITTANCE_COLUMNS = (
     "remit_file,remit_ordinal,remit_control,trace,payer_id,payer_name,remit_cents,remit_date,"
@@ -188,6 +188,7 @@ def _match_cells(outcome: Outcome, files: Sequence[str]) -> Cells:
             int_cells(matches.difference_cents[rows]),
             pick_cells(causes, matches.cause[rows]),
             int_cells(matches.weight[rows]),
+            _evidence_cells(matches.evidence[rows]),
             int_cells(matches.rank[rows]),
             int_cells(matches.remittance_rank[rows]),
             int_cells(matches.rivals[rows]),
@@ -383,6 +384,20 @@ def _id_cells(ids: npt.NDArray[np.uint64]) -> list[str]:
 
 def _tier_cells(tiers: Ints) -> list[str]:
     return pick_cells([f"T{tier}" for tier in range(11)], tiers)
+
+
+EVIDENCE_FIELDS = ("trace", "payer", "payee", "amount", "date")
+"""What Matches.evidence has a number for; payer counts the company identifier, too."""
+
+
+def _evidence_cells(evidence: npt.NDArray[np.int16]) -> list[str]:
+    """`trace:2400 payer:600 ...`: what each field adds to a weight; empty for pairs that nobody has
+    to weigh."""
+    cells = [""] * len(evidence)
+    for row in np.flatnonzero(evidence.any(axis=1)).tolist():
+        parts = zip(EVIDENCE_FIELDS, evidence[row].tolist(), strict=True)
+        cells[row] = " ".join(f"{field}:{part}" for field, part in parts)
+    return cells
 
 
 def _trace_cells(traces: npt.NDArray[np.int64]) -> list[str]:
