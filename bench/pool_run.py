@@ -64,7 +64,9 @@ def main() -> None:
     directory = load_directory(directory_text)
     calendar = federal_reserve_calendar()
     best: dict[str, float] = {}
+    matches = None
     for _ in range(ROUNDS):
+        del matches  # or the next round would stand beside it
         marks = Marks()
         matches = match(
             remittances, payments, calendar=calendar, as_of=AS_OF, directory=directory,
