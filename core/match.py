@@ -177,7 +177,7 @@ def match(
         raise ValueError(f"released has {len(released)} rows, the remittances have {len(left)}")
     rules = KeyRules.of(policy or Policy(), directory)
     state, identities, links = _prepare(
-        left, right, policy or Policy(), rules, calendar, as_of_day, directory, on_stage
+        left, right, policy or Policy(), rules, calendar, as_of_day, directory, released, on_stage
     )
     state.at_close = at_close
     columns = describe(state, *decide(state, rules, on_stage))
@@ -227,6 +227,7 @@ def _prepare(
     calendar: BankingCalendar | None,
     as_of_day: int | None,
     directory: Directory | None,
+    released: Mask | None,
     on_stage: OnStage,
 ) -> tuple[State, payees.Identities, Links]:
     """Everything that is known of items before the tiers run."""
@@ -238,7 +239,7 @@ def _prepare(
     _quarantine(seen, paid, identities)
     on_stage("normal forms")
     left_items = remittance_items(left, rules, seen.hold)
-    hold_duplicate_remittances(left, left_items, seen)
+    hold_duplicate_remittances(left, left_items, seen, released)
     hold_duplicate_payments(right, paid)
     on_stage("returns and reports")
     calendar = calendar or BankingCalendar(np.zeros(0, np.int32))

@@ -42,6 +42,14 @@ def date_of(row: Row) -> int | None:
     return row["effective_date"] if row["settlement_date"] is None else row["settlement_date"]
 
 
+def original_day(row: Row, told: Row) -> int | None:
+    """The settlement date; for a return that has none, the effective date where that is earlier."""
+    days = row["settlement_date"], row["effective_date"]
+    if told["settlement_date"] is not None or None in days:
+        return row["settlement_date"]
+    return min(days)
+
+
 def banking_day(day: int | None) -> int | None:
     """Weekdays from day 0 on and before the day, rolled forward. No holidays."""
     if day is None:
@@ -155,7 +163,7 @@ class LinksOracle:
                 and rows[r]["original_trace"] == rows[o]["ach_trace"] >= 0
                 and rows[r]["amount_cents"] == rows[o]["amount_cents"]
                 and self._bank(rows[r]["original_rdfi"], rows[o]["rdfi_routing"] // 10)
-                and self._in_days(date_of(rows[r]), rows[o]["settlement_date"])
+                and self._in_days(date_of(rows[r]), original_day(rows[o], rows[r]))
             ]
             for r in plains
         }

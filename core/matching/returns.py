@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from reassoc.core.ach import EntryKind, ReturnForm
+from reassoc.core.columns import DATE_NONE
 from reassoc.core.matching.pairing import (
     Fits,
     Found,
@@ -115,15 +116,26 @@ def _originals(right: PaymentColumns, policy: Policy, tellers: Rows, entries: Ro
     """Entries with the trace number, amount and bank that a return names, not younger than it.
 
     An entry without a settlement date has not been given one yet, or the file lacks it: any day
-    fits.
+    fits. A return without one, in the bank's own file, has the effective date of its original,
+    which may have settled after that.
     """
-    tellers = tellers[right.original_trace[tellers] >= 0]
-    return pair_up(
-        Keyed(tellers, (right.original_trace[tellers], right.amount_cents[tellers])),
-        *_days_back(right, policy, tellers),
-        Keyed(entries, (right.ach_trace[entries], right.amount_cents[entries])),
-        right.settlement_date[entries].astype(np.int64),
-        lambda few, many: _same_bank(right.original_rdfi[few], right.rdfi_routing[many] // 10),
+    named = right.original_trace[tellers] >= 0
+    settled = right.settlement_date[tellers] != DATE_NONE
+    settlement, effective = right.settlement_date[entries], right.effective_date[entries]
+    known = (settlement != DATE_NONE) & (effective != DATE_NONE)
+    earlier = np.where(known, np.minimum(settlement, effective), settlement)
+
+    def of(some: Rows, day: npt.NDArray[np.int32]) -> Pairs:
+        return pair_up(
+            Keyed(some, (right.original_trace[some], right.amount_cents[some])),
+            *_days_back(right, policy, some),
+            Keyed(entries, (right.ach_trace[entries], right.amount_cents[entries])),
+            day.astype(np.int64),
+            lambda few, many: _same_bank(right.original_rdfi[few], right.rdfi_routing[many] // 10),
+        )
+
+    return join_pairs(
+        of(tellers[named & settled], settlement), of(tellers[named & ~settled], earlier)
     )
 
 

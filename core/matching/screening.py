@@ -209,10 +209,14 @@ def _funding(
 
 
 def hold_duplicate_remittances(
-    left: RemittanceColumns, items: _keys.Items, seen: ScreenedRemittances
+    left: RemittanceColumns,
+    items: _keys.Items,
+    seen: ScreenedRemittances,
+    released: Mask | None = None,
 ) -> None:
-    """Hold all but one of those whose payer, trace, cents, effective date and body are equal: the
-    lowest id stays, a valid one before any invalid one.
+    """Hold all but one of those whose payer, trace, cents, effective date and body are equal: one
+    that was handed on earlier stays, so that its resend is not handed on again; else the lowest id,
+    a valid one before any invalid one.
 
     A file cut off in transfer and its resend have equal transactions, and only those of the resend
     can be released: they must not be held as duplicates of the others. Where the hash of the body
@@ -228,6 +232,9 @@ def hold_duplicate_remittances(
     for column in (content, left.paid_cents, left.effective_date):
         keys.append(column[rows])
     ids = sound_first(id_keys(left.id_digest[rows], left.id_offset[rows]), left.valid[rows])
+    if released is not None:
+        order = np.lexsort([ids, ~released[rows]])
+        ids[order] = np.arange(len(order), dtype=np.uint64)
     held = rows[later_of_equals(keys, ids)]
     seen.status[held] = RemittanceStatus.DUPLICATE
     seen.reason[held] |= np.int64(Reason.DUPLICATE)

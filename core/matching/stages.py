@@ -79,10 +79,10 @@ def _loose_tiers(state: State, undecided: Candidates, on_stage: OnStage) -> Cand
 
 
 def _take(state: State, found: Candidates, may: Mask, undecided: Candidates) -> Candidates:
-    """Match what is unique and may; not what an earlier tier has candidates of equal cents for."""
-    equal = undecided.tier != Tier.T5
+    """Match what is unique and may; not what an earlier tier has candidates for, be it of other
+    cents: a trace and payer that agree with another item speak for that one."""
     left_named, right_named = np.zeros(len(state.left), np.bool_), np.zeros(len(state.right), bool)
-    left_named[undecided.left[equal]] = right_named[undecided.right[equal]] = True
+    left_named[undecided.left] = right_named[undecided.right] = True
     named = left_named[found.left] | right_named[found.right]
     return candidates.take_unique(state, found, may & ~named)
 

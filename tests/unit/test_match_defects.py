@@ -1,0 +1,88 @@
+"""Damage of real feeds that once made wrong pairs: what must hold, by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from pools import DAY, payments, remittances
+
+from reassoc.core.ach import EntryKind
+from reassoc.core.calendar import BankingCalendar
+from reassoc.core.match import Matches, match
+from reassoc.core.policy import Policy
+from reassoc.core.statuses import (
+    MatchStatus,
+    PaymentStatus,
+    RemittanceStatus,
+    Tier,
+)
+
+CALENDAR = BankingCalendar(np.array([], np.int32))
+AUTO = MatchStatus.AUTO
+Row = dict[str, Any]
+
+CREDIT: Row = {"ach_trace": 91000010000001}
+RETURN: Row = {
+    "kind": int(EntryKind.RETURN),
+    "return_code": "R02",
+    "original_trace": 91000010000001,
+    "original_rdfi": 2100002,
+    "trace": "",
+    "payer_id": "",
+}
+
+
+def run(left: list[Row], right: list[Row], *, released: Any = None, **policy: Any) -> Matches:
+    return match(
+        remittances(*left),
+        payments(*right),
+        policy=Policy(**policy),
+        calendar=CALENDAR,
+        as_of=DAY + 30,
+        released=released,
+    )
+
+
+def automatic(m: Matches) -> list[tuple[int, int, int]]:
+    rows = zip(m.remittance, m.payment, m.tier, strict=True)
+    return [
+        (int(r), int(p), int(t)) for (r, p, t), s in zip(rows, m.status, strict=True) if s == AUTO
+    ]
+
+
+def test_a_return_with_its_originals_effective_date_takes_back_what_settled_later() -> None:
+    sunday = {"effective_date": DAY - 1}
+    m = run([{}], [CREDIT | sunday, RETURN | sunday | {"settlement_date": None}])
+    assert m.payment_status[0] == PaymentStatus.RETURNED
+    assert m.remittance_status[0] == RemittanceStatus.UNMATCHED_BY_RETURN
+    assert automatic(m) == []
+    assert not m.release.any()
+
+
+def test_what_was_released_stays_and_its_resend_is_not_released_again() -> None:
+    copies = [{"body_hash": 5, "id_digest": digest} for digest in (9, 1)]
+    m = run(copies, [{}], released=np.array([True, False]))
+    assert automatic(m) == [(0, 0, Tier.T1)]
+    assert m.remittance_status.tolist() == [RemittanceStatus.MATCHED, RemittanceStatus.DUPLICATE]
+    assert not m.release.any()
+    free = {"paid_cents": 0, "handling": "H", "payment_method": "NON"}
+    m = run([row | free for row in copies], [], released=np.array([True, False]))
+    assert not m.release.any()
+
+
+def test_an_equal_trace_of_other_cents_keeps_a_payment_from_tiers_that_lean_on_less() -> None:
+    short = {"trace": "A1234567", "paid_cents": 140000}
+    payment = {"trace": "A1234567"}
+    for tier, other in (("T6", "A1234567890"), ("T7", "")):
+        assert automatic(run([{"trace": other}], [payment], auto_tiers=(tier,)))
+        m = run([short, {"trace": other}], [payment], auto_tiers=(tier,))
+        assert automatic(m) == []
+        assert set(m.status.tolist()) == {MatchStatus.REVIEW}
+    parts = [{"trace": "A1234567", "paid_cents": cents} for cents in (60000, 30000)]
+    assert automatic(run([*parts, {"trace": ""}], [payment], auto_tiers=("T7",))) == []
+
+
+def test_a_remittance_with_a_payment_of_other_cents_takes_no_payment_without_a_trace() -> None:
+    short, untraced = {"amount_cents": 110000}, {"trace": ""}
+    assert automatic(run([{}], [short, untraced], auto_tiers=("T7",))) == []
