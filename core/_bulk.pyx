@@ -8,7 +8,9 @@ import numpy as np
 
 cimport cython
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memset
+
+from reassoc.core._keys cimport check_rows, int32_list, list_array
 
 
 cdef extern from "_bulk.h" nogil:
@@ -19,10 +21,6 @@ cdef extern from "_bulk.h" nogil:
     int BULK_OK
     int BULK_NO_MEMORY
     int BULK_HEAD
-
-    ctypedef struct int32_list:
-        int32_t *values
-        size_t count
 
     ctypedef struct bulk_side:
         size_t count
@@ -50,7 +48,6 @@ cdef extern from "_bulk.h" nogil:
 
     uint64_t sums_formed(unsigned int items) noexcept
     int bulk_search(bulk_run *run, const int32_t *blocks, size_t size) noexcept
-    void list_free(int32_list *values) noexcept
 
 
 ITEMS_MAX = SUM_ITEMS_MAX
@@ -63,21 +60,6 @@ def sums_of(unsigned int items):
     if items > <unsigned int>SUM_ITEMS_MAX:
         raise ValueError(f"a search has at most ITEMS_MAX = {SUM_ITEMS_MAX} items")
     return sums_formed(items)
-
-
-cdef object check_rows(size_t have, size_t want):
-    if have != want:
-        raise ValueError(f"columns have different lengths: {have} and {want}")
-
-
-cdef take_list(int32_list *values):
-    """Copy a list to an array and free it."""
-    out = np.empty(values.count, np.int32)
-    cdef int32_t[::1] view = out
-    if values.count:
-        memcpy(&view[0], values.values, values.count * sizeof(int32_t))
-    list_free(values)
-    return out
 
 
 @cython.final
@@ -163,7 +145,7 @@ def find_sums(const int32_t[::1] blocks not None, BulkSide left not None, BulkSi
     run.window_days, run.items_max = window_days, items_max
     with nogil:
         status = bulk_search(&run, blocks_at, size)
-    heads, members = take_list(&run.heads), take_list(&run.members)
+    heads, members = list_array(&run.heads), list_array(&run.members)
     if status == BULK_NO_MEMORY:
         raise MemoryError
     if status != BULK_OK:

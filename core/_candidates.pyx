@@ -8,9 +8,9 @@ import numpy as np
 
 cimport cython
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memset
 
-from reassoc.core._keys cimport Items, check_rows, int32_list, item_set, list_free
+from reassoc.core._keys cimport Items, check_rows, int32_list, item_set, list_array
 
 KEY_TRACE = KEY_TRACE_C
 KEY_FRONT = KEY_FRONT_C
@@ -96,16 +96,6 @@ cdef extern from "_candidates.h" nogil:
 
     int search_edges(edge_search *s) noexcept
     int rank_rows(const ranking *r) noexcept
-
-
-cdef list_array(int32_list *values):
-    """Copy a list to an array and free it."""
-    out = np.empty(values.count, np.int32)
-    cdef int32_t[::1] view = out
-    if values.count:
-        memcpy(&view[0], values.values, values.count * sizeof(int32_t))
-    list_free(values)
-    return out
 
 
 cdef object check_places(const int32_t[::1] rows, size_t count):

@@ -148,6 +148,15 @@ cdef extern from "_join.h" nogil:
 
 
 cdef object check_rows(size_t have, size_t want)
+cdef list_array(int32_list *values)
+
+
+cdef inline const uint8_t *bytes_at(const uint8_t[::1] view) noexcept nogil:
+    return &view[0] if view.shape[0] else NULL
+
+
+cdef inline const text_ref *refs_at(const uint32_t[:, ::1] refs) noexcept nogil:
+    return <const text_ref *>&refs[0, 0] if refs.shape[0] else NULL
 
 
 cdef class Items:

@@ -54,14 +54,6 @@ cdef list_array(int32_list *values):
     return out
 
 
-cdef inline const uint8_t *bytes_at(const uint8_t[::1] view) noexcept nogil:
-    return &view[0] if view.shape[0] else NULL
-
-
-cdef inline const text_ref *refs_at(const uint32_t[:, ::1] refs) noexcept nogil:
-    return <const text_ref *>&refs[0, 0] if refs.shape[0] else NULL
-
-
 @cython.final
 cdef class Affixes:
     """Prefixes and suffixes that N4 takes off, in numbered sets; set 0 is empty.

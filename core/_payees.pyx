@@ -6,6 +6,7 @@ cimport cython
 from libc.stdint cimport int32_t, uint8_t, uint32_t
 
 from reassoc.core._columns cimport text_ref
+from reassoc.core._keys cimport bytes_at, check_rows, refs_at
 
 
 cdef extern from "_payees.h" nogil:
@@ -80,13 +81,12 @@ cdef class Identifiers:
         cdef int status
         numbers = np.zeros(rows, np.uint32)
         cdef uint32_t[::1] numbers_view = numbers
-        if routings is not None and <size_t>routings.shape[0] != rows:
-            raise ValueError(f"columns have different lengths: {routings.shape[0]} and {rows}")
+        if routings is not None:
+            check_rows(routings.shape[0], rows)
         if rows == 0:
             return numbers
-        column.source = &source[0] if source.shape[0] else NULL
-        column.source_size = source.shape[0]
-        column.refs = <const text_ref *>&refs[0, 0]
+        column.source, column.source_size = bytes_at(source), source.shape[0]
+        column.refs = refs_at(refs)
         column.routings = &routings[0] if routings is not None else NULL
         column.rows = rows
         column.is_account, column.may_add = is_account, may_add
@@ -104,10 +104,7 @@ def routings(const uint8_t[::1] source not None, const uint32_t[:, ::1] refs not
     cdef int32_t[::1] out_view = out
     if rows == 0:
         return out
-    cdef const uint8_t *source_at = &source[0] if source.shape[0] else NULL
-    cdef size_t source_size = source.shape[0]
-    cdef const text_ref *refs_at = <const text_ref *>&refs[0, 0]
     with nogil:
-        status = read_routings(source_at, source_size, refs_at, rows, &out_view[0])
+        status = read_routings(bytes_at(source), source.shape[0], refs_at(refs), rows, &out_view[0])
     check(status)
     return out
