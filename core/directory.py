@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
@@ -338,17 +339,25 @@ def load_directory(text: str) -> Directory:
     try:
         file = msgspec.toml.decode(text, type=_File)
     except msgspec.ValidationError as error:
-        raise DirectoryError(_with_key(str(error))) from error
+        raise DirectoryError(_with_key(str(error))) from None  # its text may hold a value
     except msgspec.DecodeError as error:
         raise DirectoryError(f"not TOML: {error}") from error
     return Directory(file.payees, file.payers)
 
 
+_AT_KEY = re.compile(r"(.*) - at `\$\.?([^`]+)`", re.DOTALL)
+
+
 def _with_key(message: str) -> str:
-    """msgspec ends its messages with "- at `$.a.b`": put the key in front, where people look."""
-    text, found, place = message.partition(" - at `$")
-    key = place.rstrip("`").lstrip(".")
-    return f"{key}: {text}" if found and key else text
+    """msgspec ends its messages with "- at `$.a.b`": put the key in front, where people look. Of a
+    choice it tells the value, which is left out."""
+    found = _AT_KEY.fullmatch(message)
+    if found is None:
+        return message
+    text = found[1]
+    if text.startswith("Invalid enum value"):
+        text = "none of the values that it may have, see docs/DIRECTORY.md"
+    return f"{found[2]}: {text}"
 
 
 # ---- proposals ----

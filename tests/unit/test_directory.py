@@ -109,6 +109,16 @@ def test_bad_files_are_refused_by_key(text: str, message: str) -> None:
     assert str(caught.value).startswith(message)
 
 
+@pytest.mark.parametrize("value", ["JANE DOE", "O'HARA", "x - at `$.JANE`"])
+def test_errors_never_tell_a_value(value: str) -> None:
+    for key in ("aggregation", "from", "tins", "npis", "accounts", "until"):
+        with pytest.raises(DirectoryError) as caught:
+            load_directory(f'[[payees]]\nname = "a"\n{key} = "{value}"')
+        assert value not in str(caught.value)
+        assert caught.value.__cause__ is None
+        assert caught.value.__suppress_context__
+
+
 def payee(keys: str) -> str:
     return f'[[payees]]\nname = "x"\n{keys}\n'
 
