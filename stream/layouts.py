@@ -7,11 +7,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
-
 from reassoc.core.errors import LayoutError
 from reassoc.core.lockbox import LockboxLayout
-from reassoc.stream.settings import _with_key
+from reassoc.stream.settings import read_settings
 
 LAYOUT_BYTES_MAX = 1 << 20
 
@@ -22,24 +20,7 @@ def load_layout(path: Path) -> LockboxLayout:
     Raises LayoutError that names the file and the line (where it is no TOML) or the key (where a
     key is unknown or its value is not usable), and says what was expected.
     """
-    try:
-        data = path.read_bytes() if path.stat().st_size <= LAYOUT_BYTES_MAX else None
-    except OSError as error:
-        raise LayoutError(f"{path}: cannot be read: {error.strerror}") from error
-    if data is None:
-        raise LayoutError(f"{path}: larger than LAYOUT_BYTES_MAX ({LAYOUT_BYTES_MAX} bytes)")
-    try:
-        return msgspec.toml.decode(data, type=LockboxLayout)
-    except LayoutError as error:
-        raise LayoutError(f"{path}: key {error}") from error
-    except msgspec.ValidationError as error:
-        raise LayoutError(f"{path}: {_with_key(str(error))}") from error
-    except msgspec.DecodeError as error:
-        raise LayoutError(f"{path}: not TOML: {error}") from error
-    except UnicodeDecodeError as error:
-        raise LayoutError(f"{path}: not UTF-8 at byte {error.start}") from error
-    except ValueError as error:
-        raise LayoutError(f"{path}: {error}") from error
+    return read_settings(path, LockboxLayout, ("LAYOUT_BYTES_MAX", LAYOUT_BYTES_MAX), LayoutError)
 
 
 def layout_of(layouts: Sequence[LockboxLayout], name: str, head: bytes) -> LockboxLayout | None:

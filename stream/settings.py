@@ -1,19 +1,22 @@
-"""The files that a user writes: policy and directory, with errors that name the file and the
-key.
+"""The files that a user writes, policy, directory and layouts, with errors that name the file and
+the key.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
 from reassoc.core.directory import Directory, load_directory
-from reassoc.core.errors import DirectoryError, PolicyError
+from reassoc.core.errors import DirectoryError, PolicyError, ReassocError
 from reassoc.core.policy import Policy
 
 POLICY_BYTES_MAX = 16 << 20
 DIRECTORY_BYTES_MAX = 1 << 30
+
+S = TypeVar("S")
 
 
 def load_policy(path: Path) -> Policy:
@@ -22,24 +25,7 @@ def load_policy(path: Path) -> Policy:
     Raises PolicyError that names the file and the line (where it is no TOML) or the key (where a
     key is unknown or its value is of the wrong kind), and says what was expected.
     """
-    try:
-        data = path.read_bytes() if path.stat().st_size <= POLICY_BYTES_MAX else None
-    except OSError as error:
-        raise PolicyError(f"{path}: cannot be read: {error.strerror}") from error
-    if data is None:
-        raise PolicyError(f"{path}: larger than POLICY_BYTES_MAX ({POLICY_BYTES_MAX} bytes)")
-    try:
-        return msgspec.toml.decode(data, type=Policy)
-    except PolicyError as error:
-        raise PolicyError(f"{path}: key {error}") from error
-    except msgspec.ValidationError as error:
-        raise PolicyError(f"{path}: {_with_key(str(error))}") from error
-    except msgspec.DecodeError as error:
-        raise PolicyError(f"{path}: not TOML: {error}") from error
-    except UnicodeDecodeError as error:
-        raise PolicyError(f"{path}: not UTF-8 at byte {error.start}") from error
-    except ValueError as error:
-        raise PolicyError(f"{path}: {error}") from error
+    return read_settings(path, Policy, ("POLICY_BYTES_MAX", POLICY_BYTES_MAX), PolicyError)
 
 
 def read_directory(path: Path) -> Directory:
@@ -47,20 +33,47 @@ def read_directory(path: Path) -> Directory:
 
     Raises DirectoryError that names the file and the line or the key, never a value.
     """
-    try:
-        data = path.read_bytes() if path.stat().st_size <= DIRECTORY_BYTES_MAX else None
-    except OSError as error:
-        raise DirectoryError(f"{path}: cannot be read: {error.strerror}") from error
-    if data is None:
-        raise DirectoryError(
-            f"{path}: larger than DIRECTORY_BYTES_MAX ({DIRECTORY_BYTES_MAX} bytes)"
-        )
+    data = _bytes_of(path, ("DIRECTORY_BYTES_MAX", DIRECTORY_BYTES_MAX), DirectoryError)
     try:
         return load_directory(data.decode())
     except DirectoryError as error:
         raise DirectoryError(f"{path}: {error}") from error
     except UnicodeDecodeError as error:
         raise DirectoryError(f"{path}: not UTF-8 at byte {error.start}") from None
+
+
+def read_settings(
+    path: Path, kind: type[S], limit: tuple[str, int], fault: type[ReassocError]
+) -> S:
+    """Read a TOML file into a struct that raises `fault` for what it does not take.
+
+    limit : name and value of the most bytes
+
+    Raises `fault` that names the file and the line or the key, and says what was expected.
+    """
+    data = _bytes_of(path, limit, fault)
+    try:
+        return msgspec.toml.decode(data, type=kind)
+    except fault as error:
+        raise fault(f"{path}: key {error}") from error
+    except msgspec.ValidationError as error:
+        raise fault(f"{path}: {_with_key(str(error))}") from error
+    except msgspec.DecodeError as error:
+        raise fault(f"{path}: not TOML: {error}") from error
+    except UnicodeDecodeError as error:
+        raise fault(f"{path}: not UTF-8 at byte {error.start}") from error
+    except ValueError as error:
+        raise fault(f"{path}: {error}") from error
+
+
+def _bytes_of(path: Path, limit: tuple[str, int], fault: type[ReassocError]) -> bytes:
+    name, bytes_max = limit
+    try:
+        if path.stat().st_size > bytes_max:
+            raise fault(f"{path}: larger than {name} ({bytes_max} bytes)")
+        return path.read_bytes()
+    except OSError as error:
+        raise fault(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def _with_key(message: str) -> str:
