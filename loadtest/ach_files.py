@@ -15,7 +15,6 @@ from reassoc.loadtest.remittances import embedded
 STREAM_BATCHES = 5
 
 SLICE_BYTES = 80
-ADDENDA_MAX = 9_999
 BLOCK_RECORDS = 10
 FILE_CENTS_MAX = 10**12 - 1
 FILE_RECORDS_MAX = 9_000_000

@@ -2,8 +2,9 @@
 
 A row is a pair or one item without a partner, whose other side is empty. Files are named relative
 to the feed's folder. `remit_ordinal` counts the 835s of a file from 0 (for an 835 inside a CTX:
-those inside its ACH file), `payment_ordinal` the entries of an ACH file. `expect` says what a
-matcher may make of the row:
+those inside its ACH file), `payment_ordinal` the entries of an ACH file, the records 16 of a bank's
+report or the data rows of a lockbox list. `payment_trace` is the trace number of an ACH entry.
+`expect` says what a matcher may make of the row:
 
     auto                the rules allow it to be matched by itself
     review              it belongs together, but only a person can say so

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
 
 from rich.console import Console
 from rich.progress import (
@@ -220,15 +219,6 @@ def _show_problems(console: Console, label: str, problems: Sequence[NotRead], st
         console.print(
             Text(f"{label}: {len(problems) - PROBLEMS_SHOWN_MAX:,} more, see summary.json", style)
         )
-
-
-class Watch(Protocol):
-    """Hears how a run goes on."""
-
-    def step(self, name: str, byte_count: int) -> None: ...
-    def advance(self, byte_count: int) -> None: ...
-    def __enter__(self) -> Watch: ...
-    def __exit__(self, *_: object) -> None: ...
 
 
 class ProgressBar:

@@ -54,7 +54,7 @@ class RemittanceRows:
     ordinal : int32      0-based number of the 835 in its file
     start, stop : int64  ST..SE in the file; for an 835 in a CTX its ordinal, and one more
     profile : int32      row of the file's `profiles`
-    checks : uint8       the bits above
+    checks : uint8       bits of verdicts: OWN_VALID, BALANCED, GROUP_VALID, INTERCHANGE_VALID
     claims : int32       claims in it
     control              ST02
     """

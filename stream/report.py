@@ -109,8 +109,11 @@ def _write(path: Path, header: str, row_count: int, cells: Cells) -> None:
 class Verdicts:
     """Final status of each row of the pools, copies and releases counted in.
 
-    remittance_status : int64[n], payment_status : int64[m]   as the enums of `reassoc.core.match`
-    remittance_match : int64[n], payment_match : int64[m]     a row of matches, -1 for none
+    remittance_status, payment_status : int64[n], int64[m]    RemittanceStatus, PaymentStatus
+    remittance_reason, payment_reason : int64[n], int64[m]    Reason flags, 0 for copies
+    remittance_match, payment_match : int64[n], int64[m]      a row of matches, -1 for none
+    remittance_tenant, payment_tenant : int64[n], int64[m]    numbers in `tenants`, -1 for copies
+    payment_funding : int64[m]                                Funding, -1 for copies
     """
 
     def __init__(self, outcome: Outcome) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reassoc.loadtest.defects.base import Defect, level, siblings
+from reassoc.loadtest.defects.base import Defect, level, other_payer, siblings
 from reassoc.loadtest.draws import Draws
 from reassoc.loadtest.model import (
     AUTO,
@@ -157,8 +157,7 @@ def _twins_without_trace(case: str, chunk: Chunk, remittance: Remittance, draws:
 def _same_trace_two_payers(case: str, chunk: Chunk, remittance: Remittance, draws: Draws) -> None:
     """Two payers use one trace number, each for a payment of its own."""
     other = chunk.spares.pop()
-    payers = chunk.world.payers
-    give_payer(other, payers[(remittance.payer.number + 1) % len(payers)])
+    give_payer(other, other_payer(chunk, remittance.payer))
     other.trace = remittance.trace
     chunk.add(case, remittance, pay(remittance))
     chunk.add(case, other, pay(other))
