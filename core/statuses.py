@@ -1,7 +1,7 @@
 """What the matcher says about pairs and items: statuses, tiers, and the flags that explain them.
 
-Numbers never change their meaning; new ones are added at the end. `_resolve.h` repeats those that
-it writes.
+Numbers never change their meaning: new ones are added at the end, and one that is not given any
+more stays free. `_resolve.h` repeats those that it writes.
 """
 
 from __future__ import annotations
@@ -37,7 +37,10 @@ class Tier(IntEnum):
 
 class RemittanceStatus(IntEnum):
     """Where an 835 stands. PROBABLE has candidates that wait for a person, QUARANTINED a payee that
-    the directory does not know, UNMATCHED_BY_RETURN a payment whose money went back."""
+    the directory does not know, UNMATCHED_BY_RETURN a payment whose money went back.
+
+    The matcher never gives RECEIVED, VOIDED and ARCHIVED, and RELEASED is for who has released it:
+    these are what comes before and after it."""
 
     RECEIVED = 0
     INVALID = 1
@@ -58,8 +61,9 @@ class RemittanceStatus(IntEnum):
 
 
 class PaymentStatus(IntEnum):
-    """Where a payment stands. SUGGESTED has candidates, or a variance, for a person to see;
-    REPORTED is the bank's report of money that another row stands for: never a second payment."""
+    """Where a payment stands. RECEIVED moves no money; SUGGESTED has candidates, or a variance, for
+    a person to see; REPORTED is the bank's report of money that another row stands for: never a
+    second payment. The matcher never gives PARTIAL and WRITTEN_TO_SUSPENSE: a person decides so."""
 
     RECEIVED = 0
     DUPLICATE = 1
@@ -151,7 +155,6 @@ class Reason(IntFlag):
     RETURN = 1 << 15
     NOTIFICATION = 1 << 16
     ZERO_AMOUNT = 1 << 17
-    WIRE = 1 << 18
     AMOUNT_BAD = 1 << 19
     REMITTANCE_INVALID = 1 << 20
     PAYMENT_INVALID = 1 << 21
@@ -205,7 +208,6 @@ _REASON_TEXTS: dict[Reason, str] = {
     Reason.RETURN: "a return entry",
     Reason.NOTIFICATION: "a notification of change moves no money",
     Reason.ZERO_AMOUNT: "the amount is zero",
-    Reason.WIRE: "paid by wire, never by ACH",
     Reason.AMOUNT_BAD: "the amount is negative or not readable",
     Reason.REMITTANCE_INVALID: "the remittance does not balance or its envelope is wrong",
     Reason.PAYMENT_INVALID: "the entry, its batch or its file does not add up",

@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from reassoc.core.columns import DATE_NONE
+from reassoc.core.matching.pairing import group_numbers
 from reassoc.core.matching.state import Mask, Rows, Side, State
 from reassoc.core.pool import ADJUSTMENT, RemittanceColumns, text_parts
 from reassoc.core.statuses import VarianceCause
@@ -144,7 +145,7 @@ def _is_there(
     fits = side.open & (side.payer_group != 0) & (side.payee != 0)
     rows = np.flatnonzero(fits & (side.banking_day != DATE_NONE))
     rows = rows[np.isin(side.cents[rows], cents)]
-    keys = _places(
+    keys = group_numbers(
         *(
             np.concatenate([column[of], mine[rows]])
             for column, mine in (
@@ -169,14 +170,3 @@ def _is_there(
     is_itself = (own_place[itself] == wanted) & (np.abs(own_day - middle) <= window_days)
     there: Mask = known & (stop - first > is_itself)
     return there
-
-
-def _places(*columns: npt.NDArray[np.generic]) -> npt.NDArray[np.int64]:
-    """int64[k]: equal numbers for rows whose columns are all equal. O(k log k)."""
-    order = np.lexsort(columns)
-    fresh = np.zeros(len(order), np.bool_)
-    for column in columns:
-        fresh[1:] |= column[order[1:]] != column[order[:-1]]
-    places = np.empty(len(order), np.int64)
-    places[order] = np.cumsum(fresh)
-    return places
