@@ -29,7 +29,8 @@ CFLAGS = [
 LDFLAGS: list[str] = []
 # A jump through a table for each segment is foreseen badly; compares are not (and gcc would make a
 # table of a chain of them): a tenth of the time of bench/test_bench_x12.py.
-OWN_CFLAGS = {"_x12scan": ["-fno-jump-tables"]}
+# Slabs of tables are kept for the next window of a file. A matching has none, and its slabs are large.
+OWN_CFLAGS = {"_x12scan": ["-fno-jump-tables"], "_tiers": ["-DSLAB_CACHE_BYTES_MAX=0"]}
 if DEBUG:
     CFLAGS += ["-Werror", "-O1", "-g"]
 if SANITIZE:
@@ -71,7 +72,10 @@ setup(
     ext_modules=cythonize(
         [
             extension(name)
-            for name in ("_x12scan", "_nacha", "_keys", "_tiers", "_payees", "_bulk", "_candidates")
+            for name in (
+                "_x12scan", "_nacha", "_bai2scan", "_keys", "_tiers", "_payees", "_bulk",
+                "_candidates",
+            )  # fmt: skip
             if Path(f"core/{name}.pyx").exists()
         ],
         include_path=[package_view()],

@@ -96,7 +96,9 @@ static inline void column_advise(void *memory, size_t size) {
  * pages, and slabs that were given back are kept for the next window: fresh 4 KiB pages for two
  * hundred columns cost more than filling them (bench/test_bench_x12.py). What is kept is bounded;
  * slab_cache_clear gives it back. */
+#ifndef SLAB_CACHE_BYTES_MAX
 #define SLAB_CACHE_BYTES_MAX ((size_t)384 << 20)
+#endif
 enum { SLAB_CACHE_COUNT_MAX = 128, SLAB_CACHE_BYTES_MIN = 16 << 10 };
 
 typedef struct {

@@ -162,12 +162,13 @@ static inline void settle_couple(const matching *m, int32_t left_row, int32_t ri
 }
 
 /* PERF: the right items lie anywhere in 64 bytes times their number; fetching them ahead halves
- * this loop (bench_match). Returns 0, or -1 when memory is short. */
-static inline int settle_couples(const matching *m, const int32_t *partner) {
+ * this loop (bench_match). `more`: edges of blocks that are likely to come on top, so that the table,
+ * which is large, need not grow. Returns 0, or -1 when memory is short. */
+static inline int settle_couples(const matching *m, const int32_t *partner, size_t more) {
     enum { AHEAD = 12 };
     size_t rows = m->left->rows, count = 0;
     for (size_t i = 0; i < rows; i++) count += partner[i] >= 0;
-    if (reserve_edges(m, count) != 0) return -1;
+    if (reserve_edges(m, count + more) != 0) return -1;
     for (size_t i = 0; i < rows; i++) {
         if (i + AHEAD < rows && partner[i + AHEAD] >= 0)
             __builtin_prefetch(&m->right->items[partner[i + AHEAD]]);

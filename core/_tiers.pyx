@@ -53,7 +53,7 @@ cdef extern from "_resolve.h" nogil:
 
     size_t ITEM_TEXT_BYTES
     size_t cut_parts(const item_set *items, uint8_t *out, text_ref *refs) noexcept
-    int settle_couples(const matching *m, const int32_t *partner) noexcept
+    int settle_couples(const matching *m, const int32_t *partner, size_t more) noexcept
     int settle_blocks(const matching *m, const int32_t *blocks, size_t size) noexcept
     void describe_pairs(const matching *m, const int32_t *left, const int32_t *right, size_t count,
                         const pair_words *out) noexcept
@@ -150,7 +150,7 @@ cdef class Matching:
             self.m.payee_tin, self.m.payee_entity = &payee_tin[0], &payee_entity[0]
             self.m.left_reason, self.m.right_reason = &left_reason[0], &right_reason[0]
             with nogil:
-                failed = settle_couples(&self.m, &partner[0])
+                failed = settle_couples(&self.m, &partner[0], blocks.shape[0])
                 if failed == 0 and blocks.shape[0]:
                     failed = settle_blocks(&self.m, &blocks[0], blocks.shape[0])
         if failed:

@@ -176,7 +176,7 @@ def match(
     if released is not None and len(released) != len(left):
         raise ValueError(f"released has {len(released)} rows, the remittances have {len(left)}")
     rules = KeyRules.of(policy or Policy(), directory)
-    state, identities, links = _prepare(
+    state, tenants, links = _prepare(
         left, right, policy or Policy(), rules, calendar, as_of_day, directory, released, on_stage
     )
     state.at_close = at_close
@@ -192,9 +192,9 @@ def match(
         payment_status=state.paid.status,
         payment_reason=state.paid.reason,
         payment_funding=state.paid.funding,
-        remittance_tenant=identities.left_tenant,
-        payment_tenant=identities.right_tenant,
-        tenants=identities.tenants,
+        remittance_tenant=state.remittances.tenant,
+        payment_tenant=state.payments.tenant,
+        tenants=tenants,
         links=links,
         remittances=left,
         payments=right,
@@ -229,8 +229,8 @@ def _prepare(
     directory: Directory | None,
     released: Mask | None,
     on_stage: OnStage,
-) -> tuple[State, payees.Identities, Links]:
-    """Everything that is known of items before the tiers run."""
+) -> tuple[State, tuple[str, ...], Links]:
+    """Everything that is known of items before the tiers run, and the names of tenants."""
     on_stage("screening")
     seen, paid = screen_remittances(left, policy), screen_payments(right, as_of_day, calendar)
     on_stage("payees")
@@ -252,7 +252,7 @@ def _prepare(
         company_group=company_groups(right, rules.payers, right_day),
         payers=rules.payers,
     )  # fmt: skip
-    return state, identities, links
+    return state, identities.tenants, links
 
 
 def _quarantine(
