@@ -8,7 +8,7 @@ it is stated. What payments say of one another (returns, reversals, reports) is 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from itertools import combinations
 from typing import Any, NamedTuple
@@ -333,6 +333,7 @@ class Oracle:
             self.right.discard(j)
 
     def _carried(self) -> None:
+        carried: set[int] = set()
         for j, payment in enumerate(self.payments):
             if payment["kind"] != 1 or payment["amount_cents"] <= 0:
                 continue
@@ -357,6 +358,19 @@ class Oracle:
                 self.pairs.append(Pair(i, j, status, 5 if len(inside) == 1 and not equal else 0))
             self.left -= set(mine)
             self.right -= {j} if mine else set()
+            carried |= set(mine)
+        for i in self.left:
+            if any(self._is_copy(i, k) for k in carried):
+                self.a[i] = replace(self.a[i], held=True)
+
+    def _is_copy(self, i: int, k: int) -> bool:
+        """Whether a remittance may be another copy of a carried one."""
+        x, y = self.a[i], self.a[k]
+        if not x.n3 or x.payer is None or (x.n1, x.payer) != (y.n1, y.payer):
+            return False
+        if (x.tenant, x.rail) != (y.tenant, y.rail) or not self._in_window(x.day, y.day):
+            return False
+        return x.payee is None or y.payee is None or x.payee == y.payee
 
     def _match_at(
         self,
@@ -434,9 +448,15 @@ class Oracle:
             rooted = "T8" not in self.policy.review_tiers
             may = rooted if s.tier == 8 else "T9" in self.policy.auto_tiers
             may &= self.at_close or f"T{s.tier}" not in self.policy.close_tiers
-            if may and not held and not contested:
+            said = [self._said(i) for i in {i for i, _ in members(s)}]
+            if may and not held and not contested and len({*said}) == len(said):
                 self._take(members(s), s.tier)
         return [s for s in found if all(i in self.left for i, _ in members(s))]
+
+    def _said(self, i: int) -> object:
+        """All that tells remittances of a sum apart but their content."""
+        x, row = self.a[i], self.remittances[i]
+        return x.n1, x.payer, x.cents, x.payee, row["payee_tin"], row["payee_entity_id"]
 
     def _block(self, item: Item) -> object:
         return item.tenant, item.rail, item.group, item.n4

@@ -22,7 +22,7 @@ def decide(state: State, rules: KeyRules, on_stage: OnStage) -> tuple[Decided, _
     """Run all tiers over the open items. Returns the pairs and the kernel that explains them."""
     joined = traces.Traces.of(state, rules)
     on_stage("T0")
-    carried = traces.pair_carried(state, joined.to_review)
+    carried = traces.pair_carried(joined)
     on_stage("T1 T2 T3")
     same_trace = traces.pair_by_trace(joined)
     on_stage("T8 T9, one trace root")
@@ -33,20 +33,16 @@ def decide(state: State, rules: KeyRules, on_stage: OnStage) -> tuple[Decided, _
     known = _loose_tiers(state, undecided, on_stage)
     on_stage("review")
     reviewed = ranking.review(state, Candidates.concat([carried, known]))
-    taken = Candidates.concat(state.taken)
-    state.taken.clear()
     on_stage("explanation")
-    decided = Decided.concat(
-        [
-            Decided.sure(taken, MatchStatus.AUTO, ranking.weights(state, taken.left, taken.right)),
-            Decided.reviewed(reviewed),
-            Decided.sure(
-                undone, MatchStatus.UNMATCHED, ranking.weights(state, undone.left, undone.right)
-            ),
-        ]
-    )
+    parts = [_sure(state, taken, MatchStatus.AUTO) for taken in state.taken]
+    parts += [Decided.reviewed(reviewed), _sure(state, undone, MatchStatus.UNMATCHED)]
+    state.taken.clear()
     state.compiled = None  # its counts are large, and no stage needs them any more
-    return decided, joined.kernel(traces.Lefts(state.remittances.items))
+    return Decided.concat(parts), joined.kernel(traces.Lefts(state.remittances.items))
+
+
+def _sure(state: State, pairs: Candidates, status: MatchStatus) -> Decided:
+    return Decided.sure(pairs, status, ranking.weights(state, pairs.left, pairs.right))
 
 
 def _loose_tiers(state: State, undecided: Candidates, on_stage: OnStage) -> Candidates:

@@ -13,6 +13,8 @@ import numpy.typing as npt
 from reassoc.core import _keys, _tiers
 from reassoc.core.columns import TextColumn, build_table
 from reassoc.core.matching.keys import KeyRules, remittance_items
+from reassoc.core.matching.ordering import mix
+from reassoc.core.matching.pairing import Keyed, may_be_in, pair_up, rows_of, window
 from reassoc.core.matching.screening import ScreenedPayments, ScreenedRemittances, set_flag
 from reassoc.core.matching.state import Candidates, Mask, Rows, Side, State
 from reassoc.core.policy import Policy
@@ -154,14 +156,15 @@ def _keys_of(items: _keys.Items, scope: Numbers) -> npt.NDArray[np.uint64]:
 # ---- T0 ----
 
 
-def pair_carried(state: State, to_review: Int64s) -> Candidates:
+def pair_carried(traces: Traces) -> Candidates:
     """T0: an 835 inside the CTX entry that pays it. Neither takes part in other tiers, whatever
-    comes of it; what is undecided is returned.
+    comes of it; what is undecided is returned. Other copies of the 835 are held.
 
     By itself only where the entry carries one 835 with money, and the amounts agree. A check or
     card remittance in it, or one of another tenant, is no pair, but keeps its siblings from being
     one by themselves. Where the money went back, the 835 waits for other money.
     """
+    state, to_review = traces.state, traces.to_review
     left, right, seen, paid = state.left, state.right, state.seen, state.paid
     rows, carriers, siblings = _carried(state)
     gone = paid.back[carriers]
@@ -181,7 +184,49 @@ def pair_carried(state: State, to_review: Int64s) -> Candidates:
     seen.open[rows] = paid.open[carriers] = False
     sure = (reason == 0) & (seen.hold[rows] == 0) & (paid.hold[carriers] == 0)
     state.take(found.where(sure))
+    _hold_other_copies(traces, rows)
     return found.where(~sure)
+
+
+def _hold_other_copies(traces: Traces, carried: Rows) -> None:
+    """Hold open remittances with the trace (N1) and payer (P1) of a carried one, within the trace
+    window of it and not for another payee: its money is known, and would be counted twice.
+
+    O(n + k log k); the items are made anew, so that all tiers see it.
+    """
+    state = traces.state
+    side, seen = state.remittances, state.seen
+    carried = carried[side.items.usable[carried] & _USABLE == _USABLE]
+    if not len(carried):
+        return
+    near = may_be_in(side.items.keys.view(np.int64), side.items.keys[carried].view(np.int64))
+    rows = rows_of(side.open & near & (side.items.usable & _USABLE == _USABLE))
+
+    def columns(some: Rows) -> tuple[Int64s, ...]:
+        said = (side.items.trace_hashes(some), side.items.payers(some), traces.left_scope[some])
+        return tuple(column.astype(np.int64) for column in said)
+
+    def no_other_payee(one: Rows, other: Rows) -> Mask:
+        a, b = side.payee[one], side.payee[other]
+        same: Mask = (a == 0) | (b == 0) | (a == b)
+        return same
+
+    days = side.day.astype(np.int64)
+    span = state.policy.trace_window_days
+    found = pair_up(
+        Keyed(rows, columns(rows)),
+        *window(days[rows], span, span),
+        Keyed(carried, columns(carried)),
+        days[carried],
+        no_other_payee,
+    )
+    held = np.concatenate([found.few, found.crowded_few])
+    if not len(held):
+        return
+    seen.hold[held] |= np.int64(Reason.CONFLICT)
+    seen.reason[held] |= np.int64(Reason.CONFLICT)
+    side.held[held] = True
+    side.items = remittance_items(state.left, traces.rules, seen.hold)
 
 
 def _one_tenant_and_rail(state: State, rows: Rows, carriers: Rows) -> Mask:
@@ -243,7 +288,13 @@ def pair_by_root(traces: Traces, undecided: Candidates) -> Candidates:
     sums, status = _sums(traces, state.remittances.open, state.payments.open, traces.to_review)
     contested = is_contested(sums, Candidates.concat([undecided, sums]))
     set_flag(sums.reason, contested, Reason.TIE)
-    sure = (status == MatchStatus.AUTO) & ~contested
+    versions = _of_versions(state, sums)
+    set_flag(sums.reason, versions, Reason.CONFLICT)
+    too_large = state.seen.reason[sums.left] | state.paid.reason[sums.right]
+    too_large &= np.int64(Reason.BLOCK_TOO_LARGE)
+    unclear = contested | versions | (too_large != 0)
+    unclear = np.isin(sums.group, sums.group[unclear])
+    sure = (status == MatchStatus.AUTO) & ~unclear
     state.take(sums.where(sure))
     known = np.isin(_pair_keys(sums), _pair_keys(undecided)) & (sums.group == 0)
     return sums.where(~sure & ~known & ((sums.group != 0) | (sums.tier == Tier.T5)))
@@ -281,6 +332,28 @@ def _distinct(tables: list[tuple[Candidates, Statuses]]) -> tuple[Candidates, St
     pairs, groups = _pair_keys(found)[order], found.group[order]
     first = np.concatenate([[True], (np.diff(pairs) != 0) | (groups[1:] != groups[:-1])])
     return found.where(order[first]), status[order[first]]
+
+
+def _of_versions(state: State, sums: Candidates) -> Mask:
+    """bool[k]: rows of a sum whose remittance is in it twice, by all that tells remittances apart
+    but their content: one of the two may replace the other, and a third may be missing."""
+    rows = np.flatnonzero(sums.group != 0)
+    left, items, pool = sums.left[rows], state.remittances.items, state.left
+    said = mix(
+        sums.group[rows],
+        items.trace_hashes(left),
+        items.payers(left),
+        state.remittances.cents[left],
+        state.remittances.payee[left],
+        _keys.text_hashes(*text_parts(pool.payee_tin[left])),
+        _keys.text_hashes(*text_parts(pool.payee_entity_id[left])),
+    )
+    order = np.lexsort((left, said))
+    said, left = said[order], left[order]
+    again = (said[1:] == said[:-1]) & (left[1:] != left[:-1])
+    found = np.zeros(len(sums), np.bool_)
+    found[rows[order[1:][again]]] = found[rows[order[:-1][again]]] = True
+    return found
 
 
 def is_contested(sums: Candidates, others: Candidates) -> Mask:

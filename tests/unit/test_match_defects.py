@@ -13,7 +13,9 @@ from reassoc.core.match import Matches, match
 from reassoc.core.policy import Policy
 from reassoc.core.statuses import (
     MatchStatus,
+    PaymentSource,
     PaymentStatus,
+    Reason,
     RemittanceStatus,
     Tier,
 )
@@ -86,3 +88,46 @@ def test_an_equal_trace_of_other_cents_keeps_a_payment_from_tiers_that_lean_on_l
 def test_a_remittance_with_a_payment_of_other_cents_takes_no_payment_without_a_trace() -> None:
     short, untraced = {"amount_cents": 110000}, {"trace": ""}
     assert automatic(run([{}], [short, untraced], auto_tiers=("T7",))) == []
+
+
+CARRIER: Row = CREDIT | {"sec": "CTX"}
+LINE: Row = {
+    "source": int(PaymentSource.BANK_ACH),
+    "report": 0,
+    "id_digest": 3,
+    "ach_trace": -1,
+    "rdfi_routing": -1,
+    "odfi": -1,
+    "effective_date": None,
+    "account": "XXX6778",
+}
+
+
+def test_a_copy_of_a_carried_remittance_takes_no_money_by_itself() -> None:
+    carried, copy = {"payment_row": 0, "body_hash": 1}, {"body_hash": 2, "id_digest": 9}
+    assert automatic(run([carried, copy], [CARRIER, LINE])) == [(0, 0, Tier.T0)]
+    again = CARRIER | {"ach_trace": 91000010000009}
+    m = run([carried, carried | {"payment_row": 1, "id_digest": 5}, copy], [CARRIER, again])
+    assert automatic(m) == [(0, 0, Tier.T0)]
+    assert m.remittance_reason[2] & Reason.CONFLICT
+    other_payee = copy | {"payee_account": "999"}
+    m = run([carried, other_payee], [CARRIER, {"account": "999"}])
+    assert automatic(m) == [(0, 0, Tier.T0), (1, 1, Tier.T1)]
+
+
+def test_a_sum_with_two_versions_of_one_remittance_waits() -> None:
+    whole = {"trace": "12345678", "amount_cents": 120000}
+    parts = [{"trace": f"12345678-0{k}", "paid_cents": 10000 * k} for k in (7, 5)]
+    assert len(automatic(run(parts, [whole]))) == 2
+    third = {"paid_cents": 20000, "trace": "12345678-03"}
+    m = run([*parts, third, third | {"body_hash": 5}], [whole | {"amount_cents": 160000}])
+    assert automatic(m) == []
+    assert m.remittance_reason[2] & Reason.CONFLICT
+
+
+def test_a_sum_is_not_all_of_a_block_too_large_to_look_at() -> None:
+    parts = [{"trace": "12345678", "paid_cents": cents} for cents in (70000, 50000)]
+    more = [{"trace": f"12345678-{k}", "paid_cents": 100 + k} for k in range(600)]
+    whole = {"trace": "12345678"}
+    assert automatic(run([*parts, *more[:5]], [whole])) == []
+    assert automatic(run([*parts, *more], [whole])) == []
