@@ -29,7 +29,7 @@ CFLAGS = [
 LDFLAGS: list[str] = []
 # A jump through a table for each segment is foreseen badly; compares are not (and gcc would make a
 # table of a chain of them): a tenth of the time of bench/test_bench_x12.py.
-# Slabs of tables are kept for the next window of a file. A matching has none, and its slabs are large.
+# Slabs of tables are kept for the next window of a file. A matching has none, and large slabs.
 OWN_CFLAGS = {"_x12scan": ["-fno-jump-tables"], "_tiers": ["-DSLAB_CACHE_BYTES_MAX=0"]}
 if DEBUG:
     CFLAGS += ["-Werror", "-O1", "-g"]

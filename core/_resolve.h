@@ -162,8 +162,8 @@ static inline void settle_couple(const matching *m, int32_t left_row, int32_t ri
 }
 
 /* PERF: the right items lie anywhere in 64 bytes times their number; fetching them ahead halves
- * this loop (bench_match). `more`: edges of blocks that are likely to come on top, so that the table,
- * which is large, need not grow. Returns 0, or -1 when memory is short. */
+ * this loop (bench_match). `more`: edges of blocks that are likely to come on top, so that the
+ * table, which is large, need not grow. Returns 0, or -1 when memory is short. */
 static inline int settle_couples(const matching *m, const int32_t *partner, size_t more) {
     enum { AHEAD = 12 };
     size_t rows = m->left->rows, count = 0;
