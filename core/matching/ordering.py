@@ -59,9 +59,11 @@ def pair_order(left: Keys, right: Keys, match_ids: Keys) -> npt.NDArray[np.int64
     """
     if (left[1:] > left[:-1]).all():
         return None
-    order: npt.NDArray[np.int64] = np.argsort(left)
+    # PERF: rows of one file stand together; a sort that finds what is sorted takes a fifth
+    order: npt.NDArray[np.int64] = np.argsort(left, kind="stable")
+    in_order = left[order]
     tied = np.zeros(len(order) + 1, np.bool_)
-    tied[1:-1] = left[order[1:]] == left[order[:-1]]
+    tied[1:-1] = in_order[1:] == in_order[:-1]
     places = np.flatnonzero(tied[1:] | tied[:-1])
     if len(places):
         rows = order[places]

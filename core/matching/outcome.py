@@ -51,10 +51,10 @@ class Decided:
     def sure(cls, pairs: Candidates, status: MatchStatus, weight: npt.NDArray[np.int32]) -> Decided:
         """Pairs that have no rivals: each is its items' first candidate."""
         ones = np.ones(len(pairs), np.uint16)
+        no_evidence = np.broadcast_to(np.zeros(PARTS, np.int16), (len(pairs), PARTS))
         return cls(
-            pairs.left, pairs.right, pairs.group.copy(), np.full(len(pairs), status, np.uint8),
-            pairs.tier, pairs.reason, pairs.rivals, weight,
-            np.zeros((len(pairs), PARTS), np.int16), ones, ones,
+            pairs.left, pairs.right, pairs.group, np.full(len(pairs), status, np.uint8),
+            pairs.tier, pairs.reason, pairs.rivals, weight, no_evidence, ones, ones,
         )  # fmt: skip
 
     @classmethod
@@ -67,10 +67,13 @@ class Decided:
 
     @classmethod
     def concat(cls, parts: list[Decided]) -> Decided:
-        """Pairs one after the other."""
-        return cls(
-            *(np.concatenate([getattr(part, name) for part in parts]) for name in cls.__slots__)
-        )
+        """Pairs one after the other. The parts are used up, a column at a time: they are large."""
+        columns = []
+        for name in cls.__slots__:
+            columns.append(np.concatenate([getattr(part, name) for part in parts]))
+            for part in parts:
+                delattr(part, name)
+        return cls(*columns)
 
     def put_in_order(self, order: npt.NDArray[np.int64] | None) -> None:
         """Take the rows in another order, a column at a time: together they are large."""
@@ -145,7 +148,9 @@ def _compare_companies(
 
 def _reasons(state: State, columns: dict[str, Any], funded: Mask) -> Flags:
     left, right = columns["remittance"], columns["payment"]
-    reason: Flags = columns["reason"] | state.seen.hold[left] | state.paid.hold[right]
+    reason: Flags = columns["reason"]
+    reason |= state.seen.hold[left]
+    reason |= state.paid.hold[right]
     set_flag(reason, ~state.left.valid[left], Reason.REMITTANCE_INVALID)
     set_flag(reason, ~state.right.valid[right], Reason.PAYMENT_INVALID)
     set_flag(reason, (columns["status"] == MatchStatus.AUTO) & ~funded, Reason.NOT_SETTLED)
@@ -155,18 +160,19 @@ def _reasons(state: State, columns: dict[str, Any], funded: Mask) -> Flags:
 def _differences(state: State, columns: dict[str, Any]) -> npt.NDArray[np.int64]:
     """int64[k]: payments less remittances, of a pair or of all rows of one sum."""
     left, right, tier = columns["remittance"], columns["payment"], columns["tier"]
-    paid, advised = state.payments.cents[right], state.remittances.cents[left]
-    differences: npt.NDArray[np.int64] = paid - advised
+    differences: npt.NDArray[np.int64] = state.payments.cents[right]
+    differences -= state.remittances.cents[left]
     rows = np.flatnonzero((tier == Tier.T8) | (tier == Tier.T9))
     if len(rows):
+        paid, advised = state.payments.cents[right[rows]], state.remittances.cents[left[rows]]
         _, first, number = np.unique(
             columns["match_id"][rows], return_index=True, return_inverse=True
         )
         sums = np.zeros((2, len(first)), np.int64)
-        np.add.at(sums[0], number, paid[rows])
-        np.add.at(sums[1], number, advised[rows])
+        np.add.at(sums[0], number, paid)
+        np.add.at(sums[1], number, advised)
         bulk = tier[rows[first]] == Tier.T8
-        total = np.where(bulk, paid[rows[first]] - sums[1], sums[0] - advised[rows[first]])
+        total = np.where(bulk, paid[first] - sums[1], sums[0] - advised[first])
         differences[rows] = total[number]
     return differences
 
