@@ -85,6 +85,7 @@ class LinksOracle:
         self._returns()
         self._returned_checks()
         self._reversals()
+        self._lines_of_returned()
         self._changes()
 
     # ---- lines that repeat ----
@@ -345,6 +346,21 @@ class LinksOracle:
     def _banking_days_apart(row: Row, other: Row) -> int | None:
         later, earlier = banking_day(date_of(row)), banking_day(date_of(other))
         return None if later is None or earlier is None else later - earlier
+
+    def _lines_of_returned(self) -> None:
+        """Lines that are left, with the trace and amount of entries whose money went back."""
+        for i, row in enumerate(self.rows):
+            if not self.open[i] or row["report"] < 0 or not self.trace(i):
+                continue
+            for o, other in enumerate(self.rows):
+                if not self.back[o] or other["report"] >= 0:
+                    continue
+                days = date_of(row), date_of(other)
+                near = None in days or abs(days[0] - days[1]) <= self.policy.trace_window_days
+                same = self.trace(i) == self.trace(o)
+                if near and same and row["amount_cents"] == other["amount_cents"]:
+                    self.hold[i] |= Reason.REPORT_UNCLEAR
+                    self.reason[i] |= Reason.REPORT_UNCLEAR
 
     # ---- notifications ----
 

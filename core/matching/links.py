@@ -20,7 +20,11 @@ from reassoc.core.columns import DATE_NONE
 from reassoc.core.matching.deposits import link_deposits
 from reassoc.core.matching.ordering import id_keys
 from reassoc.core.matching.pairing import Found, Rows, first_date
-from reassoc.core.matching.reports import hold_repeated_lines, link_reports
+from reassoc.core.matching.reports import (
+    hold_lines_of_returned,
+    hold_repeated_lines,
+    link_reports,
+)
 from reassoc.core.matching.returns import link_changes, link_returned_checks, link_returns
 from reassoc.core.matching.reversals import link_reversals, reversal_rows
 from reassoc.core.matching.screening import ScreenedPayments
@@ -112,6 +116,7 @@ def link(
     found, undone = link_returns(right, paid, policy, entries, reversals)
     found += link_returned_checks(right, paid, policy)
     found += link_reversals(right, paid, calendar, policy, entries, reversals, undone)
+    hold_lines_of_returned(right, paid, policy)
     found += link_changes(right, paid, policy, entries)
     found += link_deposits(right, paid, calendar, policy, reports)
     return Links.of(right, reports + found)

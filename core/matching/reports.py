@@ -36,6 +36,7 @@ from reassoc.core.matching.pairing import (
     first_date,
     fresh,
     group_numbers,
+    hold,
     join_pairs,
     may_be_in,
     pair_up,
@@ -356,6 +357,32 @@ def _unique(fits: Fits) -> Mask:
     of_pair = group_numbers(fits.many)
     unique: Mask = fits.alone() & (np.bincount(of_pair)[of_pair] == 1)
     return unique & ~rows_mask(len(fits.count), fits.crowded_many)[fits.many]
+
+
+def hold_lines_of_returned(right: PaymentColumns, paid: ScreenedPayments, policy: Policy) -> None:
+    """Hold lines that tell of no known entry but have the trace and amount of money that went back:
+    the line may be about that entry, though its account or day says otherwise.
+
+    What is sent again comes as an entry of its own, so that this costs nothing where entries are
+    known. Writes reason and hold; after returns and reversals were linked. O(m + k log k).
+    """
+    lines = rows_of(paid.open & (right.report >= 0))
+    gone = rows_of(paid.back & (right.report < 0))
+    if not len(lines) or not len(gone):
+        return
+    lines = lines[may_be_in(right.amount_cents[lines], right.amount_cents[gone])]
+    traces = np.concatenate([lines, gone])
+    trace = numbers(right.trace[traces], leading_zeros=False)
+    of_line, of_gone = trace[: len(lines)], trace[len(lines) :]
+    traced, known = of_line > 0, of_gone > 0
+    days = policy.trace_window_days
+    pairs = pair_up(
+        Keyed(lines[traced], (right.amount_cents[lines[traced]], of_line[traced])),
+        *window(first_date(right, lines[traced]).astype(np.int64), days, days),
+        Keyed(gone[known], (right.amount_cents[gone[known]], of_gone[known])),
+        first_date(right, gone[known]).astype(np.int64),
+    )
+    hold(paid, np.concatenate([pairs.few, pairs.crowded_few]), Reason.REPORT_UNCLEAR)
 
 
 def _post(paid: ScreenedPayments, fits: Fits) -> None:

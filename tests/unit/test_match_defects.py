@@ -90,6 +90,7 @@ def test_a_remittance_with_a_payment_of_other_cents_takes_no_payment_without_a_t
     assert automatic(run([{}], [short, untraced], auto_tiers=("T7",))) == []
 
 
+REVERSAL: Row = {"kind": int(EntryKind.DEBIT), "entry_description": "REVERSAL"}
 CARRIER: Row = CREDIT | {"sec": "CTX"}
 LINE: Row = {
     "source": int(PaymentSource.BANK_ACH),
@@ -131,3 +132,15 @@ def test_a_sum_is_not_all_of_a_block_too_large_to_look_at() -> None:
     whole = {"trace": "12345678"}
     assert automatic(run([*parts, *more[:5]], [whole])) == []
     assert automatic(run([*parts, *more], [whole])) == []
+
+
+def test_a_line_about_money_that_went_back_is_no_other_money() -> None:
+    late = {"account": "5566778", "settlement_date": DAY + 2}
+    for line in ({}, {"account": ""}, late):
+        for back in (RETURN, REVERSAL):
+            m = run([{}], [CREDIT, back, LINE | line])
+            assert automatic(m) == []
+            assert not m.release.any()
+            assert m.payment_reason[2] & Reason.REPORT_UNCLEAR
+    sent_again = {"ach_trace": 91000010000009}
+    assert automatic(run([{}], [CREDIT, RETURN, sent_again])) == [(0, 2, Tier.T1)]
