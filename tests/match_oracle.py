@@ -311,8 +311,10 @@ class Oracle:
             self._match_at(range(1, highest + 1), self.barred, ())
         rooted = self._rooted_sums()
         barred = {i for i in self.left if self.a[i].held}
-        self._match_at((6,), barred, (1, 2, 3, 4, 5), rooted)
-        self._match_at((7,), barred, (1, 2, 3, 4, 5, 6), rooted)
+        conflicts = {i for i in self.left if self.conflict(i)}
+        self._match_at((6,), barred | conflicts, (1, 2, 3, 4, 5), rooted)
+        conflicts = {i for i in self.left if self.conflict(i)}
+        self._match_at((7,), barred | conflicts, (1, 2, 3, 4, 5, 6), rooted)
         self._review(rooted + self._free_sums(rooted))
         return sorted(set(self.pairs))
 

@@ -79,8 +79,10 @@ def _take(state: State, found: Candidates, may: Mask, undecided: Candidates) -> 
     cents: a trace and payer that agree with another item speak for that one."""
     left_named, right_named = np.zeros(len(state.left), np.bool_), np.zeros(len(state.right), bool)
     left_named[undecided.left] = right_named[undecided.right] = True
-    named = left_named[found.left] | right_named[found.right]
-    return candidates.take_unique(state, found, may & ~named)
+    may = may & ~(left_named[found.left] | right_named[found.right])
+    conflict = np.isin(found.left, traces.conflicting(state, found.left[may]))
+    set_flag(found.reason, conflict, Reason.CONFLICT)
+    return candidates.take_unique(state, found, may & ~conflict)
 
 
 def _still_open(state: State, parts: list[Candidates]) -> Candidates:

@@ -4,6 +4,7 @@ trace and payer (T1, T2, T3, T5, and sums of one trace), and sums of one trace r
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -202,31 +203,66 @@ def _hold_other_copies(traces: Traces, carried: Rows) -> None:
     near = may_be_in(side.items.keys.view(np.int64), side.items.keys[carried].view(np.int64))
     rows = rows_of(side.open & near & (side.items.usable & _USABLE == _USABLE))
 
-    def columns(some: Rows) -> tuple[Int64s, ...]:
-        said = (side.items.trace_hashes(some), side.items.payers(some), traces.left_scope[some])
-        return tuple(column.astype(np.int64) for column in said)
-
     def no_other_payee(one: Rows, other: Rows) -> Mask:
         a, b = side.payee[one], side.payee[other]
         same: Mask = (a == 0) | (b == 0) | (a == b)
         return same
 
-    days = side.day.astype(np.int64)
-    span = state.policy.trace_window_days
-    found = pair_up(
-        Keyed(rows, columns(rows)),
-        *window(days[rows], span, span),
-        Keyed(carried, columns(carried)),
-        days[carried],
-        no_other_payee,
-    )
-    held = np.concatenate([found.few, found.crowded_few])
+    held = _sharing_trace(state, rows, carried, no_other_payee)
     if not len(held):
         return
     seen.hold[held] |= np.int64(Reason.CONFLICT)
     seen.reason[held] |= np.int64(Reason.CONFLICT)
     side.held[held] = True
     side.items = remittance_items(state.left, traces.rules, seen.hold)
+
+
+def conflicting(state: State, rows: Rows) -> Rows:
+    """int32[l]: those of some remittances of which another open one may be a version: of the same
+    trace (N1) and payer (P1), within the trace window and not for another payee, as _resolve.h has
+    it for the tiers of one trace. O(n + k log k)."""
+    side, pool = state.remittances, state.left
+    rows = np.unique(rows[side.items.usable[rows] & _USABLE == _USABLE])
+    if not len(rows):
+        return rows
+    near = may_be_in(side.items.keys.view(np.int64), side.items.keys[rows].view(np.int64))
+    others = rows_of(side.open & near & (side.items.usable & _USABLE == _USABLE))
+
+    def may_replace(one: Rows, other: Rows) -> Mask:
+        differs = np.zeros(len(one), np.bool_)
+        unknown = np.ones(len(one), np.bool_)
+        for column in (pool.payee_tin, pool.payee_entity_id):
+            a, b = (_keys.text_hashes(*text_parts(column[some])) for some in (one, other))
+            differs |= unknown & (a != 0) & (b != 0) & (a != b)
+            unknown &= (a == 0) | (b == 0)
+        payee, its = side.payee[one], side.payee[other]
+        differs |= (payee != 0) & (its != 0) & (payee != its)
+        kept: Mask = ~differs & (one != other)
+        return kept
+
+    return _sharing_trace(state, rows, others, may_replace)
+
+
+def _sharing_trace(
+    state: State, rows: Rows, others: Rows, keep: Callable[[Rows, Rows], Mask]
+) -> Rows:
+    """int32[l]: those of some remittances with the trace (N1), payer (P1), tenant and rail of one
+    of the others, within the trace window of it, of those pairs that are to be kept."""
+    side, span = state.remittances, state.policy.trace_window_days
+
+    def columns(some: Rows) -> tuple[Int64s, ...]:
+        said = (side.items.trace_hashes(some), side.items.payers(some), _scope(side)[some])
+        return tuple(column.astype(np.int64) for column in said)
+
+    days = side.day.astype(np.int64)
+    found = pair_up(
+        Keyed(rows, columns(rows)),
+        *window(days[rows], span, span),
+        Keyed(others, columns(others)),
+        days[others],
+        keep,
+    )
+    return np.concatenate([found.few, found.crowded_few])
 
 
 def _one_tenant_and_rail(state: State, rows: Rows, carriers: Rows) -> Mask:

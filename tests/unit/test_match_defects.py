@@ -144,3 +144,14 @@ def test_a_line_about_money_that_went_back_is_no_other_money() -> None:
             assert m.payment_reason[2] & Reason.REPORT_UNCLEAR
     sent_again = {"ach_trace": 91000010000009}
     assert automatic(run([{}], [CREDIT, RETURN, sent_again])) == [(0, 2, Tier.T1)]
+
+
+def test_a_version_of_a_remittance_keeps_it_from_tiers_that_lean_on_less() -> None:
+    one = {"trace": "A1234567890"}
+    for tier, trace in (("T6", "A1234567"), ("T7", "")):
+        payment = {"trace": trace}
+        for corrected in ({"paid_cents": 130000}, {}):
+            m = run([one, one | corrected], [payment], auto_tiers=(tier,))
+            assert automatic(m) == []
+        other_payee = one | {"paid_cents": 130000, "payee_tin": "999888777"}
+        assert automatic(run([one, other_payee], [payment], auto_tiers=(tier,)))
