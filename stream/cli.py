@@ -56,8 +56,8 @@ MATCH_HELP = (
     "or the run failed. 2: wrong usage, or DIR is taken."
 )
 INSPECT_HELP = (
-    "Show what an X12 or ACH file is: its remittances or batches in tables, with findings where "
-    "they belong."
+    "Show what an X12, ACH or BAI2 file is: its remittances, batches or bank accounts in tables, "
+    "with findings where they belong. Lockbox lists are tables already and are not shown."
     "\n\nExit code 0: it was read. 1: it could not be read. 2: wrong usage."
 )
 
@@ -94,7 +94,8 @@ PathsArgument = Annotated[
     typer.Argument(
         metavar="PATH",
         exists=True,
-        help="Files or folders with 835s, ACH files and BAI2 bank reports: plain, gzip or zip.",
+        help="Files or folders with 835s, ACH files, BAI2 bank reports and lockbox lists: plain, "
+        "gzip or zip.",
     ),
 ]
 OutOption = Annotated[
@@ -202,7 +203,10 @@ def inspect_command(
         ),
     ] = False,
     limit: Annotated[
-        int, typer.Option("--limit", min=0, metavar="N", help="How many claims or entries to show.")
+        int,
+        typer.Option(
+            "--limit", min=0, metavar="N", help="How many claims, entries or details to show."
+        ),
     ] = 50,
 ) -> None:
     """`reassoc inspect`."""

@@ -19,6 +19,7 @@ from typing import IO, cast
 
 from blake3 import blake3
 
+from reassoc.core.errors import LimitError
 from reassoc.stream.kinds import HEAD_BYTES
 from reassoc.stream.sources import GZIP_MAGIC, Source, SourceError
 
@@ -89,6 +90,21 @@ class Content:
         assert self.data is not None
         self.hash_to(len(self.data))
         return self._hasher.digest(), len(self.data)
+
+
+def read_whole(content: Content, limit: int, name: str) -> bytes:
+    """All bytes of an input that is read whole. Raises LimitError beyond the limit."""
+    if content.stream is None:
+        data = bytes(content.data or b"") if len(content.data or b"") <= limit else None
+    else:
+        pieces, size = [], 0
+        while size <= limit and (piece := content.stream.read(1 << 20)):
+            pieces.append(piece)
+            size += len(piece)
+        data = b"".join(pieces) if size <= limit else None
+    if data is None:
+        raise LimitError(f"{name}: more than {limit} bytes in one file: split it")
+    return data
 
 
 class ContentStream(io.RawIOBase):

@@ -11,24 +11,24 @@ from rich.table import Table
 from rich.text import Text
 
 from reassoc.core.ach import AchFiles, EntryKind, iter_ach
-from reassoc.core.errors import FindingCode, Severity, describe, severity
+from reassoc.core.bai2 import BAI2_BYTES_MAX, read_bai2
+from reassoc.core.errors import FindingCode, describe, severity
 from reassoc.core.x12_835 import Remittances, iter_835
 from reassoc.stream.console import dollars
-from reassoc.stream.contents import Content, open_content
-from reassoc.stream.inspect_835 import Mask, safe, show_remittances
+from reassoc.stream.contents import Content, open_content, read_whole
+from reassoc.stream.inspect_835 import FINDING_STYLES, Mask, safe, show_remittances
+from reassoc.stream.inspect_bai2 import show_report
 from reassoc.stream.kinds import ADVICE, Kind, kind_of
 from reassoc.stream.sources import Source, SourceError, discover
 from reassoc.stream.table import iso_date
 
-_SEVERITY_STYLES = {Severity.INFO: "dim", Severity.WARNING: "yellow", Severity.ERROR: "bold red"}
-
 
 def inspect_file(console: Console, path: Path, member: str, *, mask: bool, limit: int) -> None:
-    """Show a file, or a member of an archive; `limit` is how many claims or entries, and findings,
-    are shown.
+    """Show a file, or a member of an archive; `limit` is how many claims, entries or details, and
+    findings, are shown.
 
-    Raises SourceError or ParseError where it cannot be read. The whole file is read, in windows, to
-    count what it holds.
+    Raises SourceError or ParseError where it cannot be read. The whole file is read, to count what
+    it holds.
     """
     found = discover([path])
     for problem in found.unreadable:
@@ -44,14 +44,17 @@ def inspect_file(console: Console, path: Path, member: str, *, mask: bool, limit
     source = sources[0]
     with open_content(source) as content:
         kind = kind_of(content.head)
-        if kind not in (Kind.X12, Kind.ACH):
+        if kind not in (Kind.X12, Kind.ACH, Kind.BAI2):
             raise SourceError(ADVICE.get(kind, kind.value))
         console.print(Text(f"{source.name}: {kind.value}", "bold"))
         view = _View(console, Mask(mask), limit)
         if kind is Kind.X12:
             view.x12(content)
-        else:
+        elif kind is Kind.ACH:
             view.ach(content)
+        else:
+            data = read_whole(content, BAI2_BYTES_MAX, "BAI2_BYTES_MAX")
+            show_report(console, read_bai2(data), Mask(mask), limit)
         digest, byte_count = content.finish()
     console.print(Text(f"{byte_count:,} bytes, BLAKE3 {digest.hex()}"))
 
@@ -188,7 +191,7 @@ class _View:
             code = FindingCode(int(window.findings.code[row]))
             place = f"byte {int(window.findings.file_offset[row])}"
             self._console.print(
-                Text(f"{code.name} at {place}: {describe(code)}", _SEVERITY_STYLES[severity(code)])
+                Text(f"{code.name} at {place}: {describe(code)}", FINDING_STYLES[severity(code)])
             )
 
     def _totals(self) -> None:
@@ -199,7 +202,7 @@ class _View:
         for code, count in sorted(self._codes.items()):
             known = FindingCode(code)
             line = f"{count:>9,}  {known.name}: {describe(known)}"
-            self._console.print(Text(line, _SEVERITY_STYLES[severity(known)]))
+            self._console.print(Text(line, FINDING_STYLES[severity(known)]))
         if self._left <= 0:
             self._console.print(
                 Text(f"Only the first {self._limit} are shown; --limit shows more.", "dim")
@@ -250,7 +253,7 @@ def _finding_text(window: AchFiles, row: int) -> Text:
     code = FindingCode(int(window.findings.code[row]))
     record = int(window.findings.record_number[row])
     place = f"record {record}: " if record else ""
-    return Text(f"{place}{code.name}: {describe(code)}", _SEVERITY_STYLES[severity(code)])
+    return Text(f"{place}{code.name}: {describe(code)}", FINDING_STYLES[severity(code)])
 
 
 def _by_row(owners: list[int]) -> dict[int, list[int]]:

@@ -13,7 +13,7 @@ from reassoc.core.x12_835 import Remittances
 from reassoc.stream.console import dollars
 from reassoc.stream.table import iso_date
 
-_STYLES = {Severity.INFO: "dim", Severity.WARNING: "yellow", Severity.ERROR: "bold red"}
+FINDING_STYLES = {Severity.INFO: "dim", Severity.WARNING: "yellow", Severity.ERROR: "bold red"}
 _CLAIM_STATUS = {
     "1": "primary",
     "2": "secondary",
@@ -225,4 +225,4 @@ class _Remittance:
         code = FindingCode(int(findings.code[number]))
         segment = findings.segment[number].decode("latin-1")
         place = f"{segment} {int(findings.segment_ordinal[number])}".strip()
-        return Text(f"{place}: {code.name}: {describe(code)}", _STYLES[severity(code)])
+        return Text(f"{place}: {code.name}: {describe(code)}", FINDING_STYLES[severity(code)])

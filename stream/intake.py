@@ -26,7 +26,7 @@ from reassoc.core.errors import LimitError, ParseError
 from reassoc.core.lockbox import LOCKBOX_BYTES_MAX, LockboxLayout, read_lockbox
 from reassoc.core.pool import PaymentColumns, RemittanceColumns
 from reassoc.core.x12_835 import Remittances, iter_835
-from reassoc.stream.contents import Content, Progress, open_content
+from reassoc.stream.contents import Content, Progress, open_content, read_whole
 from reassoc.stream.envelope import Profile
 from reassoc.stream.findings import (
     ach_findings,
@@ -310,7 +310,7 @@ class _BankReader:
 
     def windows(self, content: Content) -> Iterator[int]:
         """Read the report, in one window."""
-        items, data = self._items, _whole(content, BAI2_BYTES_MAX, "BAI2_BYTES_MAX")
+        items, data = self._items, read_whole(content, BAI2_BYTES_MAX, "BAI2_BYTES_MAX")
         reports = read_bai2(data)
         memos = bank_lines.read_memos(reports)
         _keep_payments(items, bank_lines.payments(reports, memos=memos))
@@ -332,7 +332,7 @@ class _LockboxReader:
 
     def windows(self, content: Content) -> Iterator[int]:
         """Read the list, in one window."""
-        items, data = self._items, _whole(content, LOCKBOX_BYTES_MAX, "LOCKBOX_BYTES_MAX")
+        items, data = self._items, read_whole(content, LOCKBOX_BYTES_MAX, "LOCKBOX_BYTES_MAX")
         listed = read_lockbox(data, self._layout)
         _keep_payments(items, lockbox.payments(listed))
         assert items.findings is not None
@@ -341,21 +341,6 @@ class _LockboxReader:
 
     def finish(self) -> None:
         """Nothing is left open: the list was read whole."""
-
-
-def _whole(content: Content, limit: int, name: str) -> bytes:
-    """All bytes of an input that is read whole. Raises LimitError beyond the limit."""
-    if content.stream is None:
-        data = bytes(content.data or b"") if len(content.data or b"") <= limit else None
-    else:
-        pieces, size = [], 0
-        while size <= limit and (piece := content.stream.read(1 << 20)):
-            pieces.append(piece)
-            size += len(piece)
-        data = b"".join(pieces) if size <= limit else None
-    if data is None:
-        raise LimitError(f"{name}: more than {limit} bytes in one file: split it")
-    return data
 
 
 def _keep_payments(items: Items, columns: PaymentColumns) -> None:

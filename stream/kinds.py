@@ -62,11 +62,10 @@ class Kind(Enum):
 
 
 ADVICE = {
-    Kind.BAI2: "a BAI2 bank report: match reads it, this command does not show it",
     Kind.ARCHIVE: "an archive of a kind that is not read here: unpack it first",
     Kind.EMPTY: "empty: ask the sender whether the transfer was cut off",
-    Kind.UNKNOWN: "neither X12 nor ACH nor BAI2: if it should be one, look whether it is encrypted "
-    "or in another encoding",
+    Kind.UNKNOWN: "neither X12 nor ACH nor BAI2: a lockbox list needs a layout that recognises it "
+    "(match --layout); else look whether it is encrypted or in another encoding",
 }
 """Why an input of a kind cannot be read, and what to do."""
 

@@ -149,6 +149,9 @@ def test_nothing_of_a_bank_file_stands_in_errors_or_findings(tmp_path: Path) -> 
                 items.findings.seek(0)
                 said.append(items.findings.read().decode())
                 items.findings.close()
+            seen = CliRunner().invoke(cli.app, ["inspect", "--mask", str(source.path)])
+            assert seen.exit_code in (0, 1), seen.output
+            said.append(seen.stderr)
     assert sum(len(text.splitlines()) for text in said) > DAMAGES
     for text in said:
         for canary in canaries.texts + canaries.amounts:
