@@ -7,9 +7,10 @@ order of ids.
     screening    what no money pays, and what is no money, is set aside; duplicates are held
     payees       whose items these are: payee and tenant; unknown ones are quarantined
     links        returns, reversals and bank reports: which payments stand
-    traces       T0 to T3, and sums of one trace (T8): what shares a trace
+    traces       T0 to T3, and sums of one trace root (T8, T9): what shares a trace
     candidates   T4, T6, T7, T10: what shares less
     bulk         sums without a shared trace (T8, T9)
+    reissues     money sent again under a new trace
     ranking      what no tier decided goes to review, the likeliest first
     outcome      what the pairs mean for their items
 
@@ -166,7 +167,8 @@ def match(
     on_stage : told the name of each stage as it begins
 
     Raises ValueError for `as_of` without a calendar, for a payment_row that is none and for a
-    `released` of another length. O(n + m) on average, for blocks of equal trace and payer see
+    `released` of another length, DirectoryError where the directory lists an identifier that the
+    policy ignores. O(n + m) on average, for blocks of equal trace and payer see
     _resolve.h, for sums _bulk.h; about 200 bytes a row beside the pools.
     """
     as_of_day = (as_of - EPOCH).days if isinstance(as_of, datetime.date) else as_of

@@ -12,18 +12,30 @@ import numpy.typing as npt
 from reassoc.core import (
     AchFiles,
     BankingCalendar,
+    BankReports,
+    Directory,
+    Links,
+    LockboxLayout,
+    LockboxList,
     Matches,
+    MatchStatus,
     PaymentColumns,
     Policy,
     RemittanceColumns,
     Remittances,
     Table,
     TextColumn,
+    bank_payments,
     iter_835,
     iter_ach,
+    load_directory,
+    lockbox_payments,
     match,
     read_835,
     read_ach,
+    read_bai2,
+    read_lockbox,
+    reason_text,
 )
 
 
@@ -72,3 +84,20 @@ def refused(remittances: Remittances) -> None:
     match(remittances, remittances)  # type: ignore[arg-type]
     read_835(b"", window_bytes=1)  # type: ignore[call-arg]
     remittances.claims["paid_cents"].upper()  # type: ignore[union-attr]
+
+
+def other_rails(
+    remittances: RemittanceColumns, report: Path, listed: Path, layout: LockboxLayout, known: str
+) -> None:
+    reports = read_bai2(report.read_bytes())
+    assert_type(reports, BankReports)
+    checks = read_lockbox(listed.read_bytes(), layout)
+    assert_type(checks, LockboxList)
+    payments = PaymentColumns.concat([bank_payments(reports), lockbox_payments(checks, digest=1)])
+    assert_type(payments, PaymentColumns)
+    directory = load_directory(known)
+    assert_type(directory, Directory)
+    matches = match(remittances, payments, directory=directory)
+    assert_type(matches.links, Links)
+    assert_type(reason_text(int(matches.reason[0])), str)
+    print(MatchStatus(int(matches.status[0])).name)
