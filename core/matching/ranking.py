@@ -237,7 +237,7 @@ def _in_order(
     place = found.left
     if not (ids[1:] > ids[:-1]).all():
         places = np.empty(len(ids), np.int32)
-        places[np.argsort(ids)] = np.arange(len(ids), dtype=np.int32)
+        places[np.argsort(ids, kind="stable")] = np.arange(len(ids), dtype=np.int32)
         place = places[found.left]
     order, _ = _candidates.rank(
         place,
