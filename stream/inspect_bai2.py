@@ -74,9 +74,10 @@ class _Report:
         self._mask = mask
         self._limit = limit
         self._left = limit
-        self._memos = bank_lines.read_memos(reports)
+        memos = bank_lines.read_memos(reports)
+        self._payments = bank_lines.payments(reports, memos=memos)
         self._lines = reports.text_lines()
-        self._uncertain = set(bank_lines.uncertain_rows(self._memos).tolist())
+        self._uncertain = set(bank_lines.uncertain_rows(memos).tolist())
         self._by_place: dict[tuple[str, int], list[int]] = {}
         findings = reports.findings
         owners = {
@@ -174,8 +175,8 @@ class _Report:
         details, mask = self._reports.details, self._mask
         for row in range(start, stop):
             code = int(details.type_code[row])
-            memo = self._memos[row]
-            trace = [safe(part.decode("latin-1")) for part in (memo.trace, memo.payer_id) if part]
+            known = (self._payments.trace[row], self._payments.payer_id[row])
+            trace = [safe(part) for part in known if part]
             references = (details.bank_reference[row], details.customer_reference[row])
             trace += [mask(reference) for reference in references if reference]
             text = "\n".join(safe(line.decode("latin-1")) for line in self._lines[row] if line)
