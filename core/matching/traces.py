@@ -150,7 +150,8 @@ def _keys_of(items: _keys.Items, scope: Numbers) -> npt.NDArray[np.uint64]:
     """uint64[n]: the keys of trace and payer, apart for other scopes."""
     if not scope.any():
         return items.keys
-    mixed: npt.NDArray[np.uint64] = items.keys ^ scope * np.uint64(0x9E3779B97F4A7C15)
+    mixed: npt.NDArray[np.uint64] = scope * np.uint64(0x9E3779B97F4A7C15)
+    mixed ^= items.keys
     return mixed
 
 
@@ -324,11 +325,12 @@ def pair_by_root(traces: Traces, undecided: Candidates) -> Candidates:
     sums, status = _sums(traces, state.remittances.open, state.payments.open, traces.to_review)
     contested = is_contested(sums, Candidates.concat([undecided, sums]))
     set_flag(sums.reason, contested, Reason.TIE)
-    versions = _of_versions(state, sums)
+    versions, payees_differ = _of_versions(state, sums), _of_several_payees(state, sums)
     set_flag(sums.reason, versions, Reason.CONFLICT)
+    set_flag(sums.reason, payees_differ, Reason.PAYEE_DIFFERS)
     too_large = state.seen.reason[sums.left] | state.paid.reason[sums.right]
     too_large &= np.int64(Reason.BLOCK_TOO_LARGE)
-    unclear = contested | versions | (too_large != 0)
+    unclear = contested | versions | payees_differ | (too_large != 0)
     unclear = np.isin(sums.group, sums.group[unclear])
     sure = (status == MatchStatus.AUTO) & ~unclear
     state.take(sums.where(sure))
@@ -390,6 +392,20 @@ def _of_versions(state: State, sums: Candidates) -> Mask:
     found = np.zeros(len(sums), np.bool_)
     found[rows[order[1:][again]]] = found[rows[order[:-1][again]]] = True
     return found
+
+
+def _of_several_payees(state: State, sums: Candidates) -> Mask:
+    """bool[k]: rows of sums whose items, as far as known, are of several payees. Money to an
+    account whose bank is not told contradicts none of them, but they contradict each other."""
+    _, group = np.unique(sums.group, return_inverse=True)
+    highest = np.zeros(len(sums), np.int64)
+    lowest = np.full(len(sums), np.iinfo(np.int64).max)
+    for payee in (state.remittances.payee[sums.left], state.payments.payee[sums.right]):
+        known = np.flatnonzero(payee)
+        np.maximum.at(highest, group[known], payee[known])
+        np.minimum.at(lowest, group[known], payee[known])
+    several: Mask = (lowest < highest)[group] & (sums.group != 0)
+    return several
 
 
 def is_contested(sums: Candidates, others: Candidates) -> Mask:
