@@ -451,7 +451,11 @@ class Oracle:
             may = rooted if s.tier == 8 else "T9" in self.policy.auto_tiers
             may &= self.at_close or f"T{s.tier}" not in self.policy.close_tiers
             said = [self._said(i) for i in {i for i, _ in members(s)}]
-            if may and not held and not contested and len({*said}) == len(said):
+            payees = {self.a[i].payee for i, _ in members(s)} | {
+                self.b[j].payee for _, j in members(s)
+            }
+            clear = len({*said}) == len(said) and len(payees - {None}) < 2
+            if may and not held and not contested and clear:
                 self._take(members(s), s.tier)
         return [s for s in found if all(i in self.left for i, _ in members(s))]
 

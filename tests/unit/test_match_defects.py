@@ -155,3 +155,13 @@ def test_a_version_of_a_remittance_keeps_it_from_tiers_that_lean_on_less() -> No
             assert automatic(m) == []
         other_payee = one | {"paid_cents": 130000, "payee_tin": "999888777"}
         assert automatic(run([one, other_payee], [payment], auto_tiers=(tier,)))
+
+
+def test_a_sum_of_remittances_for_several_payees_waits() -> None:
+    parts = [
+        {"paid_cents": cents, "payee_account": account}
+        for cents, account in ((70000, "5566778"), (50000, "999"))
+    ]
+    line = LINE | {"account": "5566778"}
+    assert automatic(run(parts, [line])) == []
+    assert len(automatic(run([parts[0], parts[1] | {"payee_account": ""}], [line]))) == 2
