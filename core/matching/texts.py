@@ -13,6 +13,7 @@ from reassoc.core import _keys
 from reassoc.core.columns import TextColumn
 from reassoc.core.pool import text_parts
 
+Rows = npt.NDArray[np.int32]
 Mask = npt.NDArray[np.bool_]
 Numbers = npt.NDArray[np.int64]
 Hashes = npt.NDArray[np.uint64]
@@ -36,9 +37,7 @@ def hashes(column: TextColumn, *, leading_zeros: bool = True) -> Hashes:
     return _keys.text_hashes(*text_parts(column), is_number=not leading_zeros)
 
 
-def one_is_cut(
-    column: TextColumn, one: npt.NDArray[np.int64], other: npt.NDArray[np.int64]
-) -> Mask:
+def one_is_cut(column: TextColumn, one: Rows, other: Rows) -> Mask:
     """bool[p]: whether one of two values, both numbers, is a proper start or end of the other and
     has CUT_BYTES_MIN letters and digits or more. O(bytes)."""
     source, refs = text_parts(column)

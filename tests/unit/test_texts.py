@@ -68,7 +68,7 @@ def test_one_is_cut(one: str, other: str, cut: bool) -> None:
     """A proper start or end, either way round, long enough and not too long."""
     assert CUT_BYTES_MIN == 8
     column = TextColumn.from_values([one, other])
-    rows = np.array([0, 1])
+    rows = np.array([0, 1], np.int32)
     assert one_is_cut(column, rows, rows[::-1]).tolist() == [cut, cut]
 
 
