@@ -42,21 +42,11 @@ enum {
     WEIGHT_DAYS_MANY = -150, /* more than DAYS_SOME banking days apart */
     WEIGHT_DAYS_FAR = -300,  /* more than DAYS_MANY */
 };
-#define CUT_BYTES_MIN 8  /* what two cut traces must share */
-#define ROOT_BYTES_MIN 6 /* what two traces of one root must share */
 #define DAYS_SOME 10
 #define DAYS_MANY 30
 
 static const int32_t WEIGHT_DAYS[DAYS_SOME + 1] = {200, 150, 100, 70,  40, 20,
                                                    -50, -50, -50, -50, -50};
-
-static inline size_t n3_length(const match_item *item) {
-    return (size_t)item->at.n2_at + item->at.n2_length - item->at.n3_at;
-}
-
-static inline const uint8_t *n3_text(const item_set *set, const match_item *item) {
-    return item_text(set, item) + item->at.n3_at;
-}
 
 static inline int32_t weigh_trace(const item_set *left, const match_item *r, const item_set *right,
                                   const match_item *p) {

@@ -14,6 +14,8 @@
 #define PAYER_FORM_BYTES_MAX 80 /* a mark, a routing number, and an account */
 #define COMPANY_NAME_BYTES 16   /* all that an ACH batch has of a name */
 #define ROUTING_BYTES 9
+#define CUT_BYTES_MIN 8  /* letters and digits that are left of a trace that was cut */
+#define ROOT_BYTES_MIN 6 /* letters and digits of a trace root, leading zeros not counted */
 
 typedef enum {
     KEYS_OK = 0,
@@ -288,6 +290,14 @@ typedef struct {
 
 static inline const uint8_t *item_text(const item_set *set, const match_item *item) {
     return item->flags & ITEM_IN_ARENA ? set->arena + item->text_at : item->text;
+}
+
+static inline size_t n3_length(const match_item *item) {
+    return (size_t)item->at.n2_at + item->at.n2_length - item->at.n3_at;
+}
+
+static inline const uint8_t *n3_text(const item_set *set, const match_item *item) {
+    return item_text(set, item) + item->at.n3_at;
 }
 
 static inline keys_status item_store_text(item_set *set, match_item *item,

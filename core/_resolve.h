@@ -23,9 +23,7 @@
 #define BLOCK_SIDE_MAX 512     /* remittances, and payments, of such a block */
 #define BLOCK_CANDIDATES_MAX 8 /* candidates shown for each item of a larger block; */
 #define BLOCK_SHOWN_MAX 65536  /* fewer, but never none, where that would come to more than this */
-#define ROOT_BYTES_MIN 6       /* letters and digits of a trace root, leading zeros not counted */
 #define ROOT_PART_BYTES_MAX 3  /* letters and digits of a numbered part behind a root */
-#define CUT_TRACE_BYTES_MIN 8  /* of a trace that was cut, so much must be left */
 
 #define EDGE_COLUMNS(X)                                                                            \
     X(row, left, "row of the remittance")                                                          \
@@ -43,7 +41,7 @@ static const column_spec EDGE_SPECS[] = {EDGE_COLUMNS(COLUMN_DESCRIPTION)};
 #define EDGE_SPEC_COUNT (sizeof EDGE_SPECS / sizeof EDGE_SPECS[0])
 
 /* statuses.py has the same numbers; a test holds the two together. */
-enum { STATUS_AUTO = 1, STATUS_VARIANCE = 2, STATUS_REVIEW = 3 };
+enum { STATUS_AUTO = 1, STATUS_REVIEW = 3 };
 enum {
     REASON_TIE = 1u << 0,
     REASON_CONFLICT = 1u << 1,
@@ -144,7 +142,7 @@ static inline void put_edge(const matching *m, int32_t left_row, int32_t right_r
 /* Two items that have nobody else in their block: most of every pool. */
 static inline void settle_couple(const matching *m, int32_t left_row, int32_t right_row) {
     int tier = edge_tier(m, left_row, right_row);
-    if (tier == TIER_NONE || (m->sums_only && tier != TIER_5)) return;
+    if (tier == TIER_NONE) return;
     if (tier == TIER_OUT_OF_WINDOW) {
         m->left_reason[left_row] |= REASON_OUT_OF_WINDOW;
         m->right_reason[right_row] |= REASON_OUT_OF_WINDOW;
@@ -152,8 +150,7 @@ static inline void settle_couple(const matching *m, int32_t left_row, int32_t ri
         put_edge(m, left_row, right_row, STATUS_REVIEW, tier & ~PAYEES_DIFFER, REASON_PAYEE_DIFFERS,
                  0, 0);
     } else if (tier == TIER_5) {
-        if (!m->sums_only)
-            put_edge(m, left_row, right_row, STATUS_REVIEW, TIER_5, REASON_AMOUNT_DIFFERS, 0, 0);
+        put_edge(m, left_row, right_row, STATUS_REVIEW, TIER_5, REASON_AMOUNT_DIFFERS, 0, 0);
     } else {
         int64_t reason = m->to_review[tier];
         int status = reason || is_held(m, left_row, right_row) ? STATUS_REVIEW : STATUS_AUTO;
@@ -167,6 +164,7 @@ static inline void settle_couple(const matching *m, int32_t left_row, int32_t ri
 static inline int settle_couples(const matching *m, const int32_t *partner, size_t more) {
     enum { AHEAD = 12 };
     size_t rows = m->left->rows, count = 0;
+    if (m->sums_only) return 0; /* a pair is no sum */
     for (size_t i = 0; i < rows; i++) count += partner[i] >= 0;
     if (reserve_edges(m, count + more) != 0) return -1;
     for (size_t i = 0; i < rows; i++) {
@@ -243,6 +241,25 @@ static inline void count_edges(block *b, int tier) {
     }
 }
 
+/* Whether a trace of one of the two stands on another item as it is written, though the amounts
+ * differ: where their own traces are equal only in a normal form, that one may be meant. */
+static inline int is_written_elsewhere(block *b, size_t i, size_t j) {
+    const matching *m = b->m;
+    const match_item *r = &m->left->items[b->left[i]], *p = &m->right->items[b->right[j]];
+    if (same_n1(m->left, r, m->right, p)) return 0;
+    if (b->left_loose[i] > 0)
+        for (size_t k = 0; k < b->right_count; k++)
+            if (!b->right_used[k] && *block_edge(b, i, k) == TIER_5 &&
+                same_n1(m->left, r, m->right, &m->right->items[b->right[k]]))
+                return 1;
+    if (b->right_loose[j] > 0)
+        for (size_t k = 0; k < b->left_count; k++)
+            if (!b->left_used[k] && *block_edge(b, k, j) == TIER_5 &&
+                same_n1(m->left, &m->left->items[b->left[k]], m->right, p))
+                return 1;
+    return 0;
+}
+
 /* One tier: every pair that has only itself at this tier. Pairs found are alone, so their order
  * does not matter. */
 static inline void settle_tier(block *b, int tier) {
@@ -254,7 +271,7 @@ static inline void settle_tier(block *b, int tier) {
             int edge = *block_edge(b, i, j);
             if (edge < TIER_1 || edge > tier || b->right_used[j]) continue;
             if (b->right_degree[j] != 1 || is_held(m, b->left[i], b->right[j]) ||
-                m->to_review[edge])
+                m->to_review[edge] || is_written_elsewhere(b, i, j))
                 break;
             put_edge(m, b->left[i], b->right[j], STATUS_AUTO, edge, 0, 0, 0);
             b->left_used[i] = b->right_used[j] = 1;
@@ -577,31 +594,27 @@ typedef struct {
     uint64_t *match_ids;
 } pair_words;
 
-/* Whether one trace (N3) is a cut form of the other (N5), `least` characters being left at least.
- */
+/* Whether one trace (N3) is a cut form of the other (N5). */
 static inline int is_cut_trace(const matching *m, const match_item *r, const match_item *p) {
-    size_t a_length = (size_t)r->at.n2_at + r->at.n2_length - r->at.n3_at;
-    size_t b_length = (size_t)p->at.n2_at + p->at.n2_length - p->at.n3_at;
-    const uint8_t *a = item_text(m->left, r) + r->at.n3_at,
-                  *b = item_text(m->right, p) + p->at.n3_at;
+    size_t a_length = n3_length(r), b_length = n3_length(p);
+    const uint8_t *a = n3_text(m->left, r), *b = n3_text(m->right, p);
     if (a_length < b_length) {
         const uint8_t *text = a;
         size_t length = a_length;
         a = b, a_length = b_length;
         b = text, b_length = length;
     }
-    if (b_length < CUT_TRACE_BYTES_MIN || a_length == b_length) return 0;
+    if (b_length < CUT_BYTES_MIN || a_length == b_length) return 0;
     return memcmp(a, b, b_length) == 0 || memcmp(a + a_length - b_length, b, b_length) == 0;
 }
 
 /* The least form in which the traces are equal. */
 static inline uint16_t trace_rewrites(const matching *m, const match_item *r, const match_item *p) {
-    const uint8_t *a = item_text(m->left, r), *b = item_text(m->right, p);
-    size_t n3_a = (size_t)r->at.n2_at + r->at.n2_length - r->at.n3_at;
-    size_t n3_b = (size_t)p->at.n2_at + p->at.n2_length - p->at.n3_at;
     if (same_n1(m->left, r, m->right, p))
         return (r->flags | p->flags) & ITEM_CHANGED ? REWRITE_N1 : 0;
-    if (n3_a != n3_b || memcmp(a + r->at.n3_at, b + p->at.n3_at, n3_a) != 0) return REWRITE_N4;
+    if (n3_length(r) != n3_length(p) ||
+        memcmp(n3_text(m->left, r), n3_text(m->right, p), n3_length(r)) != 0)
+        return REWRITE_N4;
     return r->at.n2_length != p->at.n2_length ? REWRITE_N3 : REWRITE_N2;
 }
 
