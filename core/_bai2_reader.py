@@ -18,8 +18,17 @@ from reassoc.core._bai2_fields import (
     is_type_code,
     time_of,
 )
-from reassoc.core._bai2_records import BROKEN, DAMAGED, JOINED, LONG, UNKNOWN, records
+from reassoc.core._bai2_records import (
+    BROKEN,
+    DAMAGED,
+    JOINED,
+    LONG,
+    RECORD_BYTES_MAX,
+    UNKNOWN,
+    records,
+)
 from reassoc.core._bai2_tables import reference
+from reassoc.core._bai2scan import DetailRows
 from reassoc.core.columns import DATE_NONE
 from reassoc.core.errors import FindingCode, LimitError
 
@@ -27,7 +36,7 @@ CONTINUATIONS_MAX = 1000
 """Continuations (88), and lines without a code, of one record; what is beyond is left out
 (BAI2_CONTINUATION_LIMIT)."""
 RECORDS_MAX = 2_000_000
-"""Physical records of one report: each becomes a row that is made by itself."""
+"""Physical records of one report."""
 FINDINGS_MAX = 1_000_000
 """Findings of one report; with more it is none that anybody can use."""
 
@@ -47,14 +56,13 @@ class GroupStatus(IntEnum):
 
 @dataclass(slots=True)
 class Rows:
-    """Rows of the tables, in their columns' order."""
+    """Rows of the tables, in their columns' order; those of details and texts in columns."""
 
     files: list[tuple[Any, ...]] = field(default_factory=list)
     groups: list[tuple[Any, ...]] = field(default_factory=list)
     accounts: list[tuple[Any, ...]] = field(default_factory=list)
     summaries: list[tuple[Any, ...]] = field(default_factory=list)
-    details: list[tuple[Any, ...]] = field(default_factory=list)
-    texts: list[tuple[Any, ...]] = field(default_factory=list)
+    details: DetailRows = field(default_factory=DetailRows)
     availabilities: list[tuple[Any, ...]] = field(default_factory=list)
     findings: list[tuple[Any, ...]] = field(default_factory=list)
     record_count: int = 0
@@ -101,7 +109,7 @@ class Reader:
         self._currency = b"USD"
 
     def read(self) -> Rows:
-        for code, at, start, stop, flags in records(self._data):
+        for code, at, start, stop, flags in records(self._data, self._take_details):
             if code in (BROKEN, UNKNOWN):
                 self._without_code(code, at, start, stop)
                 continue
@@ -123,6 +131,30 @@ class Reader:
         self._at, self._number = len(self._data), 0
         self._close_file(None)
         return self._rows
+
+    def _take_details(self, start: int) -> int:
+        """Read the run of plain details that begins at a line with a 16: where the line behind it
+        begins; 0 where the first is not plain."""
+        # What came before ends here, plain or not.
+        self._finish()
+        rows, account = self._rows, self._account
+        if account is None:
+            return 0
+        stop, count, cents = rows.details.read_run(
+            self._data,
+            start,
+            line_bytes_max=RECORD_BYTES_MAX,
+            continuations_max=CONTINUATIONS_MAX,
+            records_max=RECORDS_MAX - rows.record_count,
+            account=account.row,
+            record_number=rows.record_count,
+        )
+        if not count:
+            return 0
+        rows.record_count += count
+        account.total_cents += cents
+        self._detail = rows.details.detail_count - 1
+        return stop
 
     # ---- records ----
 
@@ -353,7 +385,7 @@ class Reader:
             self._number,
             head,
             len(rows.summaries),
-            len(rows.details),
+            rows.details.detail_count,
             has_header=has_header,
             valid=has_header,
         )
@@ -427,10 +459,11 @@ class Reader:
     # ---- details ----
 
     def _read_detail(self) -> None:
-        """A 16: the plain form is split at once, others are taken field by field."""
+        """A 16: where what follows its funds type is in its place, it is split at once; others are
+        taken field by field."""
         account = self._account or self._open_account(_NO_ACCOUNT_HEAD, has_header=False)
         rows = self._rows
-        self._detail = len(rows.details)
+        self._detail = rows.details.detail_count
         start, stop = self._pieces[0]
         parts = self._data[start:stop].split(b",", 5)
         if len(parts) == 6 and parts[2] in PLAIN_FUNDS:
@@ -448,26 +481,23 @@ class Reader:
             kind, date, minute = self._detail_funds(fields)
             bank_ref, customer_ref = self._references(fields)
             texts = fields.rest()
-        text_start = len(rows.texts)
+        text_start = rows.details.text_count
         self._keep_texts(texts)
         number, cents, valid = self._code_and_amount(code, amount)
         account.total_cents += cents
-        rows.details.append(
-            (
-                self._at,
-                self._number,
-                account.row,
-                number,
-                cents,
-                kind,
-                date,
-                minute,
-                bank_ref,
-                customer_ref,
-                text_start,
-                len(rows.texts),
-                valid,
-            )
+        rows.details.add_detail(
+            self._at,
+            self._number,
+            account.row,
+            number,
+            cents,
+            kind,
+            date,
+            minute,
+            bank_ref,
+            customer_ref,
+            text_start,
+            valid,
         )
 
     def _code_and_amount(self, code: bytes, amount: bytes) -> tuple[int, int, bool]:
@@ -507,12 +537,12 @@ class Reader:
         return found[0], found[1]
 
     def _keep_texts(self, spans: list[tuple[int, int]]) -> None:
-        data, texts, detail = self._data, self._rows.texts, self._detail
+        data, details = self._data, self._rows.details
         for place, (start, stop) in enumerate(spans):
             # The slash that ends a record before its text is none of it.
             if stop <= start or (place == 0 and stop == start + 1 and data[start] == _SLASH):
                 continue
-            texts.append((detail, reference(start, stop)))
+            details.add_text(reference(start, stop))
 
     # ---- trailers ----
 
@@ -566,7 +596,7 @@ class Reader:
             account.child_start,
             len(rows.summaries),
             account.detail_start,
-            len(rows.details),
+            rows.details.detail_count,
             *control,
         )
         self._account = None

@@ -8,7 +8,7 @@ Reporting Specifications Version 2 (10/2005), section on physical records, and w
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 RECORD_BYTES_MAX = 8192
 """Bytes of one physical record; what is beyond is left out (BAI2_RECORD_LONG)."""
@@ -23,6 +23,9 @@ cut."""
 
 Record = tuple[int, int, int, int, int]
 """(code, byte of the code, first byte of the fields, one after their last byte, flags)"""
+TakeDetails = Callable[[int], int]
+"""Byte where a line with a 16 begins -> byte of the line behind the details that were taken from
+there on; 0 for none."""
 
 _BOM = b"\xef\xbb\xbf"
 _LINE = re.compile(rb"[^\r\n\x00\x1a]+")
@@ -59,14 +62,25 @@ _MAY_FOLLOW = {
 """Record that a line begins with, or goes on with -> records that may stand behind it."""
 
 
-def records(data: bytes) -> Iterator[Record]:
-    """The physical records of an input, in order; blank lines are left out. O(n)."""
+def records(data: bytes, take_details: TakeDetails) -> Iterator[Record]:
+    """The physical records of an input, in order; blank lines are left out. O(n).
+
+    take_details : asked at each line that begins with a 16 and is no longer than a record may be;
+        what it takes is not among the records
+    """
     begin = len(_BOM) if data.startswith(_BOM) else 0
     one_line = _is_one_line(data, begin)
     fixed = _fixed_bytes(data, begin)
+    lines = _Lines(data, begin, fixed)
+    may_take = not one_line and not fixed
     base = BROKEN
-    for line_start, stop in _lines(data, begin, fixed):
+    for line_start, stop in lines:
         start, flags = line_start, 0
+        if may_take and data.startswith(b"16,", start) and stop - start <= RECORD_BYTES_MAX:
+            lines.place = take_details(start) or stop
+            if lines.place != stop:
+                base = 16
+                continue
         while start < stop:
             found = _CODE.match(data, start, stop)
             at, code = start, BROKEN
@@ -96,14 +110,24 @@ def _is_one_line(data: bytes, begin: int) -> bool:
     return end is None or _PRINTED.search(data, end.start()) is None
 
 
-def _lines(data: bytes, begin: int, fixed: int) -> Iterator[tuple[int, int]]:
-    for line in _LINE.finditer(data, begin):
-        start, stop = line.span()
-        if not fixed or stop - start <= fixed:
-            yield start, stop
-            continue
-        for piece in range(start, stop, fixed):
-            yield piece, min(piece + fixed, stop)
+class _Lines:
+    """The lines of an input from `place` on, which whoever walks them may move."""
+
+    __slots__ = ("_data", "_fixed", "place")
+
+    def __init__(self, data: bytes, begin: int, fixed: int) -> None:
+        self._data, self._fixed, self.place = data, fixed, begin
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        fixed = self._fixed
+        while (line := _LINE.search(self._data, self.place)) is not None:
+            start, stop = line.span()
+            self.place = stop
+            if not fixed or stop - start <= fixed:
+                yield start, stop
+                continue
+            for piece in range(start, stop, fixed):
+                yield piece, min(piece + fixed, stop)
 
 
 def _fixed_bytes(data: bytes, begin: int) -> int:

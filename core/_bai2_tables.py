@@ -1,4 +1,5 @@
-"""The tables of a bank report: their columns, and how rows become them."""
+"""The tables of a bank report: their columns, and how rows become them. Details and texts, which
+are many, stand in _bai2_details.h."""
 
 from __future__ import annotations
 
@@ -73,25 +74,6 @@ SUMMARIES: Spec = (
     ("funds_type", "code2", "03: funds type: 0, 1, 2, V, S, D, Z or blank"),
     ("value_date", "date", "funds type V: value date"),
     ("value_time", "int16", "funds type V: minute of the day; -1 for none"),
-)
-DETAILS: Spec = (
-    ("offset", "uint32", "byte of the record"),
-    ("record_number", "uint32", "1-based number of the physical record in the input"),
-    ("account", "row", "row in accounts"),
-    ("type_code", "int16", "16: type code; -1 where it is none"),
-    ("amount_cents", "cents", "16: amount; 0 and not valid where it is no number"),
-    ("funds_type", "code2", "16: funds type: 0, 1, 2, V, S, D, Z or blank"),
-    ("value_date", "date", "funds type V: value date"),
-    ("value_time", "int16", "funds type V: minute of the day; -1 for none"),
-    ("bank_reference", "text", "16: bank reference number"),
-    ("customer_reference", "text", "16: customer reference number"),
-    ("text_start", "uint32", "first of its rows in texts"),
-    ("text_stop", "uint32", "one after its last row in texts"),
-    ("valid", "flag", "no finding of severity error about the detail itself"),
-)
-TEXTS: Spec = (
-    ("detail", "row", "row in details"),
-    ("text", "text", "one line of its text, from the 16 or an 88"),
 )
 AVAILABILITIES: Spec = (
     ("summary", "row", "row in summaries, -1 for that of a detail"),

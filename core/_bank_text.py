@@ -1,4 +1,6 @@
-"""What the text of a bank report's detail says of an ACH entry, a wire or a check.
+"""What the text of a bank report's detail says of an ACH entry, a wire or a check, read plainly.
+
+_bank_text.h does the same for the texts of a whole report; tests hold the two together.
 
 Banks put the entry's fields into the text in forms of their own, over as many lines as it takes:
 

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from reassoc.core import _bai2_tables as tables
 from reassoc.core._bai2_reader import CONTINUATIONS_MAX, GroupStatus, Reader, Rows
-from reassoc.core.columns import Table, TextColumn
+from reassoc.core.columns import Table, TextColumn, build_table
 from reassoc.core.errors import FindingCode, LimitError, ParseError, describe, severity
 from reassoc.core.windows import Buffer, bytes_view
 
@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 BAI2_BYTES_MAX = 512 << 20
-"""Bytes of one report: it is read whole, and its rows are made one by one."""
+"""Bytes of one report: it is read whole."""
 
 
 class Direction(IntEnum):
@@ -73,8 +73,9 @@ class BankReports:
         self.groups = tables.table("groups", tables.GROUPS, rows.groups, source)
         self.accounts = tables.table("accounts", tables.ACCOUNTS, rows.accounts, source)
         self.summaries = tables.table("summaries", tables.SUMMARIES, rows.summaries, source)
-        self.details = tables.table("details", tables.DETAILS, rows.details, source)
-        self.texts = _without_slashes(tables.table("texts", tables.TEXTS, rows.texts, source))
+        taken = rows.details.take()
+        self.details = build_table("details", taken["details"], source)
+        self.texts = _without_slashes(build_table("texts", taken["texts"], source))
         self.availabilities = tables.table(
             "availabilities", tables.AVAILABILITIES, rows.availabilities, source
         )

@@ -6,16 +6,15 @@ line of a bank's report never has a trace number in the ACH sense unless its tex
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from reassoc.core._bank_text import Memo, read_memo
+from reassoc.core import _bai2scan
 from reassoc.core.ach import EntryKind, ReturnForm, TrnForm
 from reassoc.core.bai2 import BankReports, Direction, GroupStatus, direction_of
-from reassoc.core.columns import DATE_NONE, TextColumn
+from reassoc.core.columns import DATE_NONE, Table, TakenColumn, TextColumn, build_table
 from reassoc.core.pool import PaymentColumns
 from reassoc.core.statuses import PaymentSource
 
@@ -35,6 +34,7 @@ _REVERSAL_CODE = 558
 _NOT_BY_TEXT = frozenset((168, 255, 257, 258, 266))
 """Credits that give money back; a TRN in their text is no payer's."""
 ROUTING_DIGITS = 9
+TRACE_DIGITS = 15
 _WEIGHTS = (3, 7, 1, 3, 7, 1, 3, 7, 1)
 
 
@@ -47,19 +47,26 @@ def routing_of(text: str | bytes) -> int:
     return -1 if total % 10 or digits == b"000000000" else int(digits)
 
 
-def read_memos(reports: BankReports) -> list[Memo]:
-    """What the text of each detail says. O(size)."""
-    return [read_memo(lines) for lines in reports.text_lines()]
+def read_memos(reports: BankReports) -> Table:
+    """What the text of each detail says, a row for each (_bank_text.h; in plain Python
+    _bank_text.py). O(size)."""
+    details, texts = reports.details, reports.texts.text
+    taken = _bai2scan.read_memos(reports.source, texts.refs, details.text_start, details.text_stop)
+    return memo_table(taken)
 
 
-def uncertain_rows(memos: list[Memo]) -> npt.NDArray[np.int64]:
+def memo_table(taken: dict[str, list[TakenColumn]]) -> Table:
+    """The table of what _bai2scan.read_memos gave. O(1)."""
+    values = build_table("bytes", taken["bytes"], b"").data
+    return build_table("memos", taken["memos"], memoryview(values))
+
+
+def uncertain_rows(memos: Table) -> npt.NDArray[np.int64]:
     """int64[k]: details in whose text a TRN may stand, but which characters of it is not sure."""
-    return np.flatnonzero([memo.form is TrnForm.UNCERTAIN for memo in memos])
+    return np.flatnonzero(memos.form == TrnForm.UNCERTAIN)
 
 
-def payments(
-    reports: BankReports, digest: int = 0, memos: list[Memo] | None = None
-) -> PaymentColumns:
+def payments(reports: BankReports, digest: int = 0, memos: Table | None = None) -> PaymentColumns:
     """Every detail of a report as a payment, in order: row k is the 16 record number k.
 
     digest : first 8 bytes of the file's digest; memos : of `read_memos`, where at hand
@@ -103,14 +110,11 @@ def _places(reports: BankReports, digest: int) -> dict[str, Any]:
     }
 
 
-def _kinds(reports: BankReports, memos: list[Memo]) -> dict[str, Any]:
+def _kinds(reports: BankReports, memos: Table) -> dict[str, Any]:
     """Source and kind of each detail."""
     details, accounts, groups = reports.details, reports.accounts, reports.groups
-    codes = details.type_code.tolist()
-    known = {code: (_source(code), _kind(code)) for code in set(codes)}
-    source = np.array([known[code][0] for code in codes], np.uint8)
-    kind = np.array([known[code][1] for code in codes], np.uint8)
-    sure = np.array([bool(memo.trace and memo.payer_id) for memo in memos], np.bool_)
+    source, kind = _SOURCES[details.type_code], _KINDS[details.type_code]
+    sure = (memos.trace.lengths > 0) & (memos.payer_id.lengths > 0)
     by_text = sure & (source == PaymentSource.BANK_OTHER) & (kind == EntryKind.CREDIT)
     by_text &= ~np.isin(details.type_code, list(_NOT_BY_TEXT))
     source[by_text] = PaymentSource.BANK_ACH
@@ -131,70 +135,94 @@ def _kind(code: int) -> EntryKind:
     return kinds.get(direction_of(code), EntryKind.OTHER)
 
 
-def _memo_columns(memos: list[Memo]) -> dict[str, Any]:
+_CODES = (*range(1000), -1)
+"""Type codes by their place; -1, for none, is the last."""
+_SOURCES = np.array([_source(code) for code in _CODES], np.uint8)
+_KINDS = np.array([_kind(code) for code in _CODES], np.uint8)
+
+
+def _memo_columns(memos: Table) -> dict[str, Any]:
     """What the texts say."""
-
-    def texts(get: Callable[[Memo], bytes]) -> TextColumn:
-        return TextColumn.from_values(get(memo) for memo in memos)
-
-    def numbers(values: Iterable[int], kind: str) -> npt.NDArray[Any]:
-        return np.fromiter(values, kind, len(memos))
-
-    traces = numbers((memo.ach_trace for memo in memos), "i8")
+    traces = memos.ach_trace
     return {
-        "payer_id": texts(lambda memo: memo.payer_id),
-        "company_id": texts(lambda memo: memo.company_id),
-        "company_name": texts(lambda memo: memo.company_name),
-        "receiver_id": texts(lambda memo: memo.receiver_id),
-        "effective_date": numbers((memo.effective_date for memo in memos), "i4"),
+        "payer_id": memos.payer_id,
+        "company_id": memos.company_id,
+        "company_name": memos.company_name,
+        "receiver_id": memos.receiver_id,
+        "effective_date": memos.effective_date,
         "ach_trace": traces,
         "odfi": np.where(traces >= 0, traces // 10**7, -1).astype(np.int32),
-        "sec": np.array([memo.sec for memo in memos], "S4"),
+        "sec": memos.sec,
         "return_form": np.full(len(memos), ReturnForm.RETURN, np.uint8),
         "original_rdfi": np.full(len(memos), -1, np.int32),
         "return_trace": np.full(len(memos), -1, np.int64),
     }
 
 
-def _check_columns(
-    reports: BankReports, memos: list[Memo], columns: dict[str, Any]
-) -> dict[str, Any]:
+def _check_columns(reports: BankReports, memos: Table, columns: dict[str, Any]) -> dict[str, Any]:
     """What depends on how the money moved: the trace (a check's number, a wire's reference), the
     drawer's account, and what a return is about."""
-    sources, kinds = columns["source"].tolist(), columns["kind"].tolist()
-    codes = reports.details.type_code.tolist()
-    references = reports.details.customer_reference
-    traces = [memo.trace for memo in memos]
-    drawers, returned = [b""] * len(memos), [b""] * len(memos)
-    originals = [-1] * len(memos)
-    descriptions = [memo.entry_description for memo in memos]
-    for row, memo in enumerate(memos):
-        source = sources[row]
-        if source == PaymentSource.CHECK:
-            traces[row] = memo.check_number or references.raw(row)
-        elif source == PaymentSource.WIRE:
-            traces[row] = memo.trace or memo.reference or references.raw(row)
-        if source in (PaymentSource.CHECK, PaymentSource.DEPOSIT):
-            drawers[row] = memo.debtor_routing + memo.debtor_account
-        if kinds[row] == EntryKind.RETURN:
-            returned[row] = memo.return_code
-            originals[row] = _original(memo, references.raw(row))
-        if codes[row] == _REVERSAL_CODE and not memo.entry_description:
-            descriptions[row] = b"REVERSAL"
+    source, is_return = columns["source"], columns["kind"] == EntryKind.RETURN
+    is_reversal = reports.details.type_code == _REVERSAL_CODE
+    unnamed = np.flatnonzero(is_reversal & (memos.entry_description.lengths == 0))
+    reversal = TextColumn.from_values([b"REVERSAL"])[np.zeros(len(unnamed), np.intp)]
+    drawn = (source == PaymentSource.CHECK) | (source == PaymentSource.DEPOSIT)
     return {
-        "trace": TextColumn.from_values(traces),
-        "payer_account": TextColumn.from_values(drawers),
-        "return_code": np.array(returned, "S4"),
-        "original_trace": np.array(originals, np.int64),
-        "entry_description": TextColumn.from_values(descriptions),
+        "trace": _traces(memos, source, reports.details.customer_reference),
+        "payer_account": _where(drawn, memos.drawer),
+        "return_code": np.where(is_return, memos.return_code, b"").astype("S4"),
+        "original_trace": _originals(memos, is_return, reports.details.customer_reference),
+        "entry_description": _filled(memos.entry_description, unnamed, reversal),
     }
 
 
-def _original(memo: Memo, reference: bytes) -> int:
+def _traces(memos: Table, source: npt.NDArray[np.uint8], references: TextColumn) -> TextColumn:
+    """The trace of each detail: of a check its number, of a wire its reference where its text has
+    no TRN; the customer reference where the text has none of them."""
+    checks, wires = source == PaymentSource.CHECK, source == PaymentSource.WIRE
+    refs = np.array(memos.trace.refs)
+    refs[checks] = memos.check_number.refs[checks]
+    bare = wires & (refs[:, 1] == 0)
+    refs[bare] = memos.reference.refs[bare]
+    rows = np.flatnonzero((checks | wires) & (refs[:, 1] == 0))
+    return _filled(TextColumn(memos.trace.source, refs), rows, _whole(references[rows]))
+
+
+def _whole(column: TextColumn) -> TextColumn:
+    """The values without the line ends in them."""
+    packed = column.compact()
+    data = bytes(packed.source)
+    if b"\n" not in data and b"\r" not in data:
+        return packed
+    return TextColumn.from_values(packed.raw(row) for row in range(len(packed)))
+
+
+def _where(chosen: npt.NDArray[np.bool_], column: TextColumn) -> TextColumn:
+    """The values of the chosen rows, else none."""
+    return TextColumn(column.source, np.where(chosen[:, None], column.refs, np.uint32(0)))
+
+
+def _filled(column: TextColumn, rows: npt.NDArray[np.intp], values: TextColumn) -> TextColumn:
+    """The column with other values in some rows."""
+    if not len(rows):
+        return column
+    both = TextColumn.concat([column, values])
+    refs = both.refs[: len(column)]
+    refs[rows] = both.refs[len(column) :]
+    return TextColumn(both.source, refs)
+
+
+def _originals(
+    memos: Table, is_return: npt.NDArray[np.bool_], references: TextColumn
+) -> npt.NDArray[np.int64]:
     """The trace number of the entry that was returned, where the bank gives it."""
-    if memo.original_trace >= 0:
-        return memo.original_trace
-    return int(reference) if len(reference) == 15 and reference.isdigit() else -1
+    originals = np.where(is_return, memos.original_trace, -1)
+    unsaid = is_return & (originals < 0) & (references.lengths >= TRACE_DIGITS)
+    for row in np.flatnonzero(unsaid).tolist():
+        digits = references.raw(row)
+        if len(digits) == TRACE_DIGITS and digits.isdigit():
+            originals[row] = int(digits)
+    return originals
 
 
 # ---- deposits ----
@@ -222,7 +250,10 @@ def _deposits(
             own = reports.details.bank_reference.raw(row)
             head = behind.get(row)
             names[row] = known.get(own, b"") or (own if head is None else names[head])
-    return TextColumn.from_values(names)
+    refs = np.zeros((len(names), 2), np.uint32)
+    named = TextColumn.from_values(names[row] for row in rows.tolist())
+    refs[rows] = named.refs
+    return TextColumn(named.source, refs)
 
 
 def _name_deposits(

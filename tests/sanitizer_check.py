@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from reassoc.core import _keys, _nacha, _payees, _x12scan
+from reassoc.core import _bai2scan, _keys, _nacha, _payees, _x12scan
 
 OVER_READ = """
 #include <stddef.h>
@@ -43,7 +43,7 @@ def run(library: Path, offset: int) -> subprocess.CompletedProcess[bytes]:
 def main() -> int:
     """Exit status 0 when the sanitizer is at work."""
     folder = Path(sys.argv[1]).resolve()
-    for module in (_x12scan, _nacha, _keys, _payees):
+    for module in (_x12scan, _nacha, _bai2scan, _keys, _payees):
         if folder not in Path(str(module.__file__)).resolve().parents:
             print(f"{module.__name__} comes from {module.__file__}, not from {folder}")
             return 1

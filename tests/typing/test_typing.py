@@ -19,7 +19,16 @@ HERE = Path(__file__).resolve().parent
 PACKAGES = REPOSITORY / "build" / "pkgroot"
 COMPILED = tuple(
     f"reassoc.core.{name}"
-    for name in ("_x12scan", "_nacha", "_keys", "_tiers", "_payees", "_bulk", "_candidates")
+    for name in (
+        "_x12scan",
+        "_nacha",
+        "_bai2scan",
+        "_keys",
+        "_tiers",
+        "_payees",
+        "_bulk",
+        "_candidates",
+    )
 )
 
 pytestmark = [
