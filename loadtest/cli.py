@@ -50,7 +50,13 @@ _Rates = Annotated[
     ),
 ]
 _StartDate = Annotated[
-    datetime, typer.Option(formats=["%Y-%m-%d"], help="First day that payments settle.")
+    datetime,
+    typer.Option(
+        formats=["%Y-%m-%d"],
+        metavar="DATE",
+        show_default=str(START_DATE),
+        help="First day (YYYY-MM-DD) that payments settle; a banking day, or the next one counts.",
+    ),
 ]
 _Files = Annotated[
     str, typer.Option(help="many: as senders send them; one: a single file of each kind.")
@@ -84,8 +90,9 @@ def generate(
     list_cases: Annotated[bool, typer.Option("--list-cases", help="Show the cases.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
-    """Make a feed of synthetic 835s, ACH files and bank reports, and truth.csv: what belongs
-    together.
+    """Make a feed of synthetic 835s, ACH files and bank reports, with the truth beside it.
+
+    Exit code 0: made. 2: wrong usage, or the folder cannot be written.
     """
     errors = Console(stderr=True)
     if list_cases:
@@ -93,7 +100,7 @@ def generate(
         return
     try:
         if out is None or payments is None:
-            raise FeedError("--out and --payments are needed")
+            raise FeedError("--out and --payments are needed: see reassoc generate --help")
         if files not in ("many", "one"):
             raise FeedError("--files must be many or one")
         options = FeedOptions(
@@ -173,9 +180,13 @@ def _show_cases(as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(rows))
         return
-    table = Table(title="Cases, by their number among the thirty edge cases", title_justify="left")
-    for name in ("case", "number", "default", "adversarial", "expect"):
-        table.add_column(name, justify="right" if name in ("default", "adversarial") else "left")
+    title = "Cases, by their number among the thirty edge cases"
+    table = Table(title=title, title_justify="left", show_edge=False, pad_edge=False)
+    table.add_column("case", no_wrap=True)
+    table.add_column("number")
+    for name in ("default", "adversarial"):
+        table.add_column(name, justify="right")
+    table.add_column("expect", overflow="fold")
     table.add_row("clean", "21", "rest", "rest", "auto")
     table.add_row("ctx", "28", f"{CTX_PER_MILLE / 10:g} % of the rest", "", "auto")
     table.add_row("bank_report", "", f"{REPORTED_PER_MILLE / 10:g} % of accounts", "", "none")

@@ -108,10 +108,12 @@ def show_score(console: Console, score: Score) -> None:
 
 def _lines_table(title: str, lines: Mapping[str, Line], expects: Mapping[str, str] | None) -> Table:
     """Tiers are shown with their money, cases with what the truth expects of them."""
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    # Names of cases are long: without the padding they and six counts fit into 80 columns.
+    padding = (0, 1, 0, 0) if expects is None else (0, 0, 0, 0)
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=padding)
     table.add_column("", no_wrap=True)
     if expects is not None:
-        table.add_column("expected")
+        table.add_column("expected", overflow="fold")
     heads = ["right", "wrong", "first 3", "later", "missed"]
     heads += ["dollars right", "wrong"] if expects is None else ["apart"]
     for name in heads:

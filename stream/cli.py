@@ -173,10 +173,10 @@ def match_command(
     except KeyboardInterrupt:
         say("stopped" if out.exists() else "stopped; nothing was written")
         raise
-    _show(summary, out, as_json)
+    _show(summary, out, as_json=as_json, layouts_given=bool(layouts))
 
 
-def _show(summary: Summary, out: Path, as_json: bool) -> None:
+def _show(summary: Summary, out: Path, *, as_json: bool, layouts_given: bool) -> None:
     """Show a run that is there; ends with EXIT_UNREADABLE where it could not read all."""
     try:
         if as_json:
@@ -186,6 +186,8 @@ def _show(summary: Summary, out: Path, as_json: bool) -> None:
             show_summary(Console(), summary, str(out))
     except OSError as error:
         fail(f"{out} is complete, but showing it failed: {error.strerror}", EXIT_UNREADABLE)
+    if layouts_given and not summary.inputs.lists:
+        say("no input is a list that a layout recognises: see [recognise] in the layouts")
     if summary.inputs.unreadable:
         if as_json:
             for problem in summary.inputs.unreadable:

@@ -18,7 +18,7 @@ REWRITE_TEXTS = {
     Rewrite.TRACE_N4: "trace without the policy's prefix or suffix",
     Rewrite.TRACE_N5: "a cut trace",
     Rewrite.PAYER_P1: "payer identifier without its leading 1",
-    Rewrite.PAYER_P2: "payer identifiers of one payer by the policy",
+    Rewrite.PAYER_P2: "payer identifiers of one payer by the policy or the directory",
 }
 
 

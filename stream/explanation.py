@@ -60,6 +60,8 @@ _NEEDED = {
     Reason.SUM_NOT_UNIQUE: "find out which of the sums is meant",
     Reason.SIBLING_MISSING: "wait for the remittance that is missing, or ask the payer for it",
     Reason.BULK_CAPPED: "match by hand: there are too many items to try all sums",
+    Reason.REISSUE: "ask the payer whether this payment is the money that went back, sent again",
+    Reason.NO_PAYER: "find out who paid: the payment does not say, or not in a known form",
     Reason.SUGGESTION: "look for proof: amount and date alone prove nothing",
     Reason.WAITS_FOR_HORIZON: "wait for the close of the banking day",
     Reason.RETURN_UNCLEAR: "find out which payment the return is about",
@@ -375,7 +377,8 @@ def _to_release(
         )
     elif first["status"] == "review":
         steps += [text for reason, text in _NEEDED.items() if reason in reasons]
-        steps.append("then a person's decision: candidates are never released by themselves")
+        then = "then " if steps else ""
+        steps.append(f"{then}a person's decision: candidates are never released by themselves")
     if any(row["status"] == "invalid" for row in remittances):
         steps.append("a valid remittance: ask the sender to correct it; see findings.csv")
     waiting = sorted({row["payment_date"] for row in payments if row["funding"] == "expected"})

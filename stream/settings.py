@@ -37,7 +37,7 @@ def read_directory(path: Path) -> Directory:
     try:
         return load_directory(data.decode())
     except DirectoryError as error:
-        raise DirectoryError(f"{path}: {error}") from error
+        raise DirectoryError(f"{path}: {_plain(str(error))}") from error
     except UnicodeDecodeError as error:
         raise DirectoryError(f"{path}: not UTF-8 at byte {error.start}") from None
 
@@ -76,8 +76,21 @@ def _bytes_of(path: Path, limit: tuple[str, int], fault: type[ReassocError]) -> 
         raise fault(f"{path}: cannot be read: {error.strerror}") from error
 
 
+_PLAIN = {
+    "Object contains unknown field": "unknown key",
+    "Object missing required field": "missing key",
+}
+"""What msgspec says, in the words of a file's author."""
+
+
+def _plain(message: str) -> str:
+    for said, plain in _PLAIN.items():
+        message = message.replace(said, plain)
+    return message
+
+
 def _with_key(message: str) -> str:
     """msgspec ends its messages with "- at `$.a.b`": put the key in front, where people look."""
-    text, found, place = message.partition(" - at `$")
+    text, found, place = _plain(message).partition(" - at `$")
     key = place.rstrip("`").lstrip(".")
     return f"key {key}: {text}" if found and key else text

@@ -8,6 +8,7 @@ a perfect matcher may find.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 
 from reassoc.loadtest.defects.amounts import AMOUNT_CASES
 from reassoc.loadtest.defects.base import Apply, Claims, Defect
@@ -70,7 +71,8 @@ def plan_rates(profile: str, named: Mapping[str, int]) -> tuple[int, ...]:
     known = {defect.name for defect in DEFECTS}
     for name, rate_ppm in named.items():
         if name not in known:
-            raise ValueError(f"there is no case {name!r}; the cases are {', '.join(sorted(known))}")
+            near = ", ".join(get_close_matches(name, known)) or "none is like it"
+            raise ValueError(f"there is no case {name!r} ({near}); --list-cases shows all")
         if not 0 <= rate_ppm <= RATE_UNIT:
             raise ValueError(f"the rate of {name} is not between 0 and 1")
     room = RATE_UNIT - sum(named.values())

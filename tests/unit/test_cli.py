@@ -224,3 +224,35 @@ def test_inspect_shows_both_kinds_and_archives(feed: Path) -> None:
     for words in ("ACH", "1,200.00", "RIVER CLINIC", "HCCLAIMPMT"):
         assert words in text
     assert "RIVER" not in run("inspect", feed / "b", "--mask").output
+
+
+def test_misspelt_keys_are_named_in_plain_words(feed: Path, tmp_path: Path) -> None:
+    file = tmp_path / "f.toml"
+    for option, text, said in (
+        ("--policy", "trace_window_dayz = 5", "f.toml: unknown key `trace_window_dayz`"),
+        ("--policy", '[[payers]]\nname = "A"\nid = []', "key payers[0]: unknown key `id`"),
+        ("--directory", '[[payees]]\nname = "A"\ntin = []', "payees[0]: unknown key `tin`"),
+        ("--directory", '[[payees]]\ntins = ["112223333"]', "payees[0]: missing key `name`"),
+        ("--layout", 'name = "A"\nformat = "csv"', "missing key `recognise`"),
+    ):
+        file.write_text(text)
+        result = run("match", feed, "--out", tmp_path / "out", option, file)
+        assert result.exit_code == 2
+        assert said in result.stderr
+
+
+def test_a_layout_that_fits_nothing_says_so(feed: Path, tmp_path: Path) -> None:
+    (feed / "list.csv").write_text("Check,Amount\n1,2.00\n")
+    layout = tmp_path / "bank.toml"
+    layout.write_text(
+        'name = "A"\nformat = "csv"\nheader_rows = 1\n[recognise]\nfirst_line = "^Nummer"\n'
+        '[fields]\namount = { column = "Amount" }\n'
+    )
+    arguments = ["match", feed, "--layout", layout, "--as-of", "2026-03-16", "--out"]
+    result = run(*arguments, tmp_path / "a")
+    assert result.exit_code == 1
+    assert "a lockbox list needs a layout that recognises it" in " ".join(result.stdout.split())
+    assert "no input is a list that a layout recognises" in result.stderr
+    layout.write_text(layout.read_text().replace("^Nummer", "^Check"))
+    result = run(*arguments, tmp_path / "b")
+    assert (result.exit_code, result.stderr) == (0, "")

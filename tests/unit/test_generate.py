@@ -288,8 +288,17 @@ def test_command_lists_the_cases() -> None:
     listed = json.loads(runner.invoke(app(), ["--list-cases", "--json"]).stdout)
     assert [row["case"] for row in listed] == [defect.name for defect in DEFECTS]
     assert all(row["expect"] and row["what"] for row in listed)
-    shown = runner.invoke(app(), ["--list-cases"], env={"COLUMNS": "200"})
-    assert "bulk_two_answers" in shown.output
+    shown = runner.invoke(app(), ["--list-cases"], env={"COLUMNS": "80"})
+    # The names are what --rate takes: none is cut in a narrow terminal.
+    assert all(defect.name in shown.output for defect in DEFECTS)
+
+
+def test_a_case_that_is_not_there_is_met_with_what_is_like_it(tmp_path: Path) -> None:
+    arguments = ["--out", str(tmp_path / "f"), "--payments", "5", "--rate", "amount_varianc=0.1"]
+    said = CliRunner().invoke(app(), arguments)
+    assert said.exit_code == 2
+    assert "'amount_varianc' (amount_variance" in said.stderr
+    assert "--list-cases" in said.stderr
 
 
 def test_command_takes_profile_reports_and_no_directory(tmp_path: Path) -> None:
