@@ -391,16 +391,21 @@ class Oracle:
         }
         better = [pair for pair, tier in all_edges.items() if tier in surer]
         better += [pair for s in sums for pair in members(s)]
+        exact = [pair for pair, tier in all_edges.items() if tier == 5 and self._as_written(*pair)]
         taken = [
             ((i, j), tier)
             for (i, j), tier in able.items()
             if sum(e[0] == i or e[1] == j for e in able) == 1
             and not any(e[0] == i or e[1] == j for e in better)
+            and (self._as_written(i, j) or tier > 3 or not touching(set(exact), (i, j)))
             and i not in barred
             and self.allowed(tier, self.a[i].group)
         ]
         for pair, tier in taken:
             self._take([pair], tier)
+
+    def _as_written(self, i: int, j: int) -> bool:
+        return self.a[i].n1 == self.b[j].n1
 
     def _root(self, i: int) -> bytes | None:
         """N4 of a remittance's trace without the 1 to 3 letters or digits behind its last mark."""
@@ -450,7 +455,7 @@ class Oracle:
             rooted = "T8" not in self.policy.review_tiers
             may = rooted if s.tier == 8 else "T9" in self.policy.auto_tiers
             may &= self.at_close or f"T{s.tier}" not in self.policy.close_tiers
-            said = [self._said(i) for i in {i for i, _ in members(s)}]
+            said = [self._said(*pair) for pair in members(s)] if s.tier == 8 else []
             payees = {self.a[i].payee for i, _ in members(s)} | {
                 self.b[j].payee for _, j in members(s)
             }
@@ -459,10 +464,12 @@ class Oracle:
                 self._take(members(s), s.tier)
         return [s for s in found if all(i in self.left for i, _ in members(s))]
 
-    def _said(self, i: int) -> object:
-        """All that tells remittances of a sum apart but their content."""
+    def _said(self, i: int, j: int) -> object:
+        """All that tells remittances of a payment apart but their content; with numbered parts not
+        even the amount."""
         x, row = self.a[i], self.remittances[i]
-        return x.n1, x.payer, x.cents, x.payee, row["payee_tin"], row["payee_entity_id"]
+        cents = x.cents if x.n4 == self.b[j].n4 else None
+        return x.n1, x.payer, cents, row["payee_tin"], row["payee_entity_id"]
 
     def _block(self, item: Item) -> object:
         return item.tenant, item.rail, item.group, item.n4

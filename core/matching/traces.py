@@ -373,16 +373,18 @@ def _distinct(tables: list[tuple[Candidates, Statuses]]) -> tuple[Candidates, St
 
 
 def _of_versions(state: State, sums: Candidates) -> Mask:
-    """bool[k]: rows of a sum whose remittance is in it twice, by all that tells remittances apart
-    but their content: one of the two may replace the other, and a third may be missing."""
+    """bool[k]: rows of a sum whose remittance is in it twice: one of the two may replace the other,
+    and a third may be missing. Two are one where nothing but their content tells them apart, with
+    numbered parts not even the amount: the numbers would."""
     rows = np.flatnonzero(sums.group != 0)
-    left, items, pool = sums.left[rows], state.remittances.items, state.left
+    left, right = sums.left[rows], sums.right[rows]
+    items, pool = state.remittances.items, state.left
+    unnumbered = items.keys[left] == state.payments.items.keys[right]
     said = mix(
         sums.group[rows],
         items.trace_hashes(left),
         items.payers(left),
-        state.remittances.cents[left],
-        state.remittances.payee[left],
+        np.where(unnumbered, state.remittances.cents[left], 0),
         _keys.text_hashes(*text_parts(pool.payee_tin[left])),
         _keys.text_hashes(*text_parts(pool.payee_entity_id[left])),
     )

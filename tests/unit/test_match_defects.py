@@ -165,3 +165,16 @@ def test_a_sum_of_remittances_for_several_payees_waits() -> None:
     line = LINE | {"account": "5566778"}
     assert automatic(run(parts, [line])) == []
     assert len(automatic(run([parts[0], parts[1] | {"payee_account": ""}], [line]))) == 2
+
+
+def test_an_equal_trace_of_other_cents_stands_against_one_equal_in_a_normal_form() -> None:
+    payment = {"trace": "1045-47948", "amount_cents": 60000}
+    other = {"trace": "104547948", "paid_cents": 60000}
+    part = {"trace": "1045-47948", "paid_cents": 50000}
+    assert automatic(run([other], [payment])) == [(0, 0, Tier.T2)]
+    assert automatic(run([other, part], [payment])) == []
+    parts = [part, part | {"paid_cents": 10000}]
+    assert automatic(run([other, *parts], [payment])) == []
+    more = {"trace": "104547948", "amount_cents": 50000}
+    assert automatic(run([other], [payment, more])) == []
+    assert automatic(run([other], [payment, more | {"trace": "10454-7948"}])) == [(0, 0, Tier.T2)]
