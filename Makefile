@@ -120,3 +120,4 @@ sanitize: $(VENV)/test-tools     ## the tests and the fuzzers under ASan and UBS
 	$(SANITIZE_ENV) $(BIN)/python -m pytest -q -p no:cacheprovider $(SANITIZE_TESTS)
 	cd tests && $(SANITIZE_ENV) ../$(BIN)/python -m fuzz.fuzz_x12 --seconds $(SANITIZE_SECONDS)
 	cd tests && $(SANITIZE_ENV) ../$(BIN)/python -m fuzz.fuzz_ach --seconds $(SANITIZE_SECONDS)
+	cd tests && $(SANITIZE_ENV) ../$(BIN)/python -m fuzz.fuzz_bai2 --seconds $(SANITIZE_SECONDS)
