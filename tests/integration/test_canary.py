@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -156,6 +157,22 @@ def test_nothing_of_a_bank_file_stands_in_errors_or_findings(tmp_path: Path) -> 
     for text in said:
         for canary in canaries.texts + canaries.amounts:
             assert canary not in text, canary
+
+
+def test_a_masked_bank_report_shows_traces_and_payers_only(tmp_path: Path) -> None:
+    canaries = Canaries()
+    data = bank_with(canaries)
+    path = tmp_path / "b"
+    path.write_bytes(data)
+    shown = CliRunner().invoke(cli.app, ["inspect", "--mask", str(path)])
+    assert shown.exit_code == 0
+    found = re.findall(r"TRN\*1\*(\w+)\*(\w+)", data.decode())
+    kept = {value for pair in found for value in pair}
+    kept |= set(re.findall(r"16,(?:116|475),\d+,Z,\w+,(\w+),", data.decode()))  # check numbers
+    assert all(value in shown.stdout for value in found[0])
+    hidden = [text for text in canaries.texts if text not in kept]
+    assert len(hidden) > len(kept)
+    assert [text for text in hidden if text in shown.stdout] == []
 
 
 def damaged(data: bytes, chance: random.Random) -> Iterator[bytes]:
