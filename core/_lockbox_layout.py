@@ -199,9 +199,10 @@ def _check_place(key: str, place: Place, form: str, header_rows: int) -> None:
         raise LayoutError(f"{key}.column is a name, but header_rows is 0")
     if isinstance(place.column, int) and not 1 <= place.column <= FIELDS_MAX:
         raise LayoutError(f"{key}.column must be from 1 to {FIELDS_MAX}")
-    start, length = place.start or 1, place.length or 1
+    start = 1 if place.start is None else place.start
+    length = 1 if place.length is None else place.length
     if start < 1 or length < 1 or start + length > LINE_BYTES_MAX:
-        raise LayoutError(f"{key} must lie within LINE_BYTES_MAX ({LINE_BYTES_MAX} bytes)")
+        raise LayoutError(f"{key} must lie within LINE_BYTES_MAX ({LINE_BYTES_MAX} bytes), from 1")
     try:
         if isinstance(place, AmountPlace):
             AmountForm(place.form, place.decimals)

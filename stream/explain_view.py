@@ -38,6 +38,7 @@ def show_explanation(console: Console, match: Explanation) -> None:
     if match.evidence:
         console.print(f"\nWhat speaks for it, {match.weight / 100:.1f} bits in all:")
         console.print(_evidence(match))
+        console.print()
     if match.difference_cents:
         cause = f"; likely cause: {match.cause_text}" if match.cause_text else ""
         console.print(

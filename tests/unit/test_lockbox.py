@@ -285,6 +285,12 @@ def test_a_layout_that_cannot_be_used_names_its_key(changes: dict[str, Any], key
         layout(DELIMITED, **changes)
 
 
+@pytest.mark.parametrize("place", [{"start": 0, "length": 9}, {"start": 2, "length": 0}])
+def test_places_count_from_one_and_have_a_length(place: dict[str, int]) -> None:
+    with pytest.raises(LayoutError, match=re.escape("fields.amount must lie within")):
+        layout(FIXED, fields={"amount": place})
+
+
 def test_layout_files_say_what_is_wrong_with_them(tmp_path: Path) -> None:
     path = tmp_path / "layout.toml"
     path.write_text(DELIMITED)
