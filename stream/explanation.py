@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from reassoc.core.statuses import Field, Reason, Rewrite, reason_text
+from reassoc.core.statuses import Field, Reason, reason_text
 from reassoc.stream.explain import REWRITE_TEXTS
 from reassoc.stream.result import Result, Row
 
@@ -397,4 +397,4 @@ def _dollars(cents: int) -> str:
     return f"{sign}{abs(cents) // 100:,}.{abs(cents) % 100:02d}"
 
 
-__all__ = ["Explanation", "Rewrite", "explain_match", "masked"]
+__all__ = ["Explanation", "explain_match", "masked"]

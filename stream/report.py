@@ -282,26 +282,21 @@ def _payment_cells(outcome: Outcome, verdict: Verdicts, files: Sequence[str]) ->
 def _link_cells(outcome: Outcome, files: Sequence[str]) -> Cells:
     links, pools = outcome.matches.links, outcome.pools
     payment = outcome.payment_rows[links.payment]
-    # A row -1 behind the last: what a link is about may not have been seen.
-    other = np.append(outcome.payment_rows, -1)[links.other]
+    other = outcome.payment_rows[links.other]
     order = np.lexsort((other, payment))
     kinds, statuses = enum_names(LinkKind), enum_names(MatchStatus)
-    source, ordinal = np.append(pools.payment_source, -1), pools.payment_ordinal
+    source, ordinal = pools.payment_source, pools.payment_ordinal
 
     def cells(chunk: slice) -> Sequence[Sequence[str]]:
         rows = order[chunk]
         left, right = payment[rows], other[rows]
-        ordinals = int_cells(ordinal[left]), int_cells(ordinal[right])
         return (
             pick_cells(kinds, links.kind[rows]),
             pick_cells(statuses, links.status[rows]),
             pick_cells(files, source[left]),
-            ordinals[0],
+            int_cells(ordinal[left]),
             pick_cells(files, source[right]),
-            [
-                text if there else ""
-                for text, there in zip(ordinals[1], (right >= 0).tolist(), strict=True)
-            ],
+            int_cells(ordinal[right]),
             int_cells(pools.payments.amount_cents[left]),
             _reason_cells(outcome.matches.payment_reason[links.payment[rows]]),
         )
