@@ -527,11 +527,25 @@ class Oracle:
         left, right = {i for i, _ in mine}, {j for _, j in mine}
         if any(self.a[i].held for i in left):
             return False
+        if self._has_undated_rival(s):
+            return False
         rivals = {pair for other in others if other != s for pair in members(other)}
         if any(i in left or j in right for i, j in rivals):
             return False
         tied = {pair for pair, tier in edges.items() if tier == 5}
         return not any(i in left or j in right for i, j in tied - mine)
+
+    def _has_undated_rival(self, s: Sum) -> bool:
+        """Whether an open item of no known day could be part of the single one, too."""
+        one = self.b[s.one] if s.tier == 8 else self.a[s.one]
+        rows = [self.a[i] for i in self.left] if s.tier == 8 else [self.b[j] for j in self.right]
+        place = one.tenant, one.rail, one.group, one.payee
+        return any(
+            x.banking_day is None
+            and 0 < x.cents < one.cents
+            and (x.tenant, x.rail, x.group, x.payee) == place
+            for x in rows
+        )
 
     def _sums_of(self, tier: int, one: int, many: set[int], edges: Mapping[Edge, int]) -> list[Sum]:
         able, partners = [], set()

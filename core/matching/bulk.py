@@ -73,6 +73,7 @@ def find_sums(state: State, singles: Candidates, loose: Candidates) -> Candidate
 def take_unique(state: State, found: Candidates, tier: int, may: bool) -> Candidates:
     """Match by themselves, if they `may`, the sums of one tier that are the only one of their
     single item, share no item with another one and hold no item that is held; hand back the rest.
+    Nor where items without a day, which no search takes, could be part of another sum.
 
     Where they may not, they are handed back with TIER_TO_REVIEW. O(k log k).
     """
@@ -84,6 +85,7 @@ def take_unique(state: State, found: Candidates, tier: int, may: bool) -> Candid
     clear &= ~state.remittances.held[found.left] & ~state.payments.held[found.right]
     clear &= _of_one_group(found.left, group) & _of_one_group(found.right, group)
     clear &= _adds_up(state, found, group)
+    clear &= ~_has_undated_rival(state, found, tier)
     unclear_groups = np.bincount(group, ~clear) > 0
     taken = ~unclear_groups[group]
     review = np.int64(Reason.TIER_TO_REVIEW)
@@ -95,6 +97,27 @@ def take_unique(state: State, found: Candidates, tier: int, may: bool) -> Candid
     if len(matched):
         state.take(matched)
     return found.where(~taken)
+
+
+def _has_undated_rival(state: State, found: Candidates, tier: int) -> Mask:
+    """bool[k]: an open item of no known day has the payer and payee of the single item, and less
+    than its amount."""
+    if tier == Tier.T8:
+        singles, rows, others = state.payments, found.right, state.remittances
+    else:
+        singles, rows, others = state.remittances, found.left, state.payments
+    undated = others.open & (others.banking_day == DATE_NONE) & (others.cents > 0)
+    undated &= (others.payer_group != 0) & (others.payee != 0)
+    at = np.flatnonzero(undated).astype(np.int32)
+    keys, place = np.unique(_block_keys(others, at), return_inverse=True)
+    if not len(keys):
+        return np.zeros(len(found), np.bool_)
+    least = np.full(len(keys), np.iinfo(np.int64).max)
+    np.minimum.at(least, place, others.cents[at])
+    wanted = _block_keys(singles, rows)
+    where = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+    rival: Mask = (keys[where] == wanted) & (least[where] < singles.cents[rows])
+    return rival
 
 
 def _taking_part(side: Side, taken: Rows) -> Rows:

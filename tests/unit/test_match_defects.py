@@ -178,3 +178,12 @@ def test_an_equal_trace_of_other_cents_stands_against_one_equal_in_a_normal_form
     more = {"trace": "104547948", "amount_cents": 50000}
     assert automatic(run([other], [payment, more])) == []
     assert automatic(run([other], [payment, more | {"trace": "10454-7948"}])) == [(0, 0, Tier.T2)]
+
+
+def test_an_item_without_a_day_keeps_a_sum_without_a_trace_from_matching() -> None:
+    parts = [{"trace": f"77{k}", "paid_cents": 10000 * k} for k in (7, 5)]
+    assert len(automatic(run(parts, [{}], auto_tiers=("T8",)))) == 2
+    undated = {"trace": "7799", "paid_cents": 50000, "effective_date": None}
+    assert automatic(run([*parts, undated], [{}], auto_tiers=("T8",))) == []
+    other = undated | {"payee_account": "999"}
+    assert len(automatic(run([*parts, other], [{}], auto_tiers=("T8",)))) == 2
