@@ -73,9 +73,15 @@ setup(
         [
             extension(name)
             for name in (
-                "_x12scan", "_nacha", "_bai2scan", "_keys", "_tiers", "_payees", "_bulk",
+                "_x12scan",
+                "_nacha",
+                "_bai2scan",
+                "_keys",
+                "_tiers",
+                "_payees",
+                "_bulk",
                 "_candidates",
-            )  # fmt: skip
+            )
             if Path(f"core/{name}.pyx").exists()
         ],
         include_path=[package_view()],
