@@ -126,6 +126,10 @@ class Fields:
         else:
             stop, self._place = comma, comma + 1
         field = data[start:stop]
+        if field.isalnum():
+            # Nearly every field of a header: neither blanks nor line ends.
+            self.at = start
+            return field
         if b"\n" in field or b"\r" in field:
             field = field.replace(b"\r", b"").replace(b"\n", b"")
         self.at = start + len(field) - len(field.lstrip())

@@ -4,6 +4,8 @@ are many, stand in _bai2_details.h."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -129,9 +131,11 @@ def table(name: str, spec: Spec, rows: Sequence[tuple[Any, ...]], source: Source
             columns[column] = TextColumn(source, refs.astype(np.uint32))
         else:
             columns[column] = np.array(cells, _DTYPES[kind])
-    return Table(
-        name,
-        columns,
-        {column: kind for column, kind, _ in spec},
-        {column: meaning for column, _, meaning in spec},
-    )
+    return Table(name, columns, *_said_of(spec))
+
+
+@cache
+def _said_of(spec: Spec) -> tuple[Mapping[str, str], Mapping[str, str]]:
+    """Kinds and meanings of the columns: the same for every report."""
+    kinds = {column: kind for column, kind, _ in spec}
+    return MappingProxyType(kinds), MappingProxyType({column: doc for column, _, doc in spec})
