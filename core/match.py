@@ -262,11 +262,12 @@ def _quarantine(
 ) -> None:
     """Set aside what belongs to nobody that the directory knows: it is shown, never guessed."""
     seen.reason |= identities.left_reason
-    paid.reason |= identities.right_reason
     unknown = (identities.left_reason != 0) & (seen.status != RemittanceStatus.INVALID)
     seen.status[unknown] = RemittanceStatus.QUARANTINED
     seen.open[unknown] = seen.free[unknown] = False
+    # Returns and notices stand under the originator's bank: only money is somebody's.
     unknown = (identities.right_reason != 0) & paid.open
+    paid.reason[unknown] |= identities.right_reason[unknown]
     paid.status[unknown] = PaymentStatus.QUARANTINED
     paid.open[unknown] = False
 

@@ -194,7 +194,7 @@ _REASON_TEXTS: dict[Reason, str] = {
     Reason.CONFLICT: "another remittance of the same payer has the same trace and other content",
     Reason.AMOUNT_DIFFERS: "amounts differ",
     Reason.CARRIED_SEVERAL: "the payment carries several remittances",
-    Reason.TIER_TO_REVIEW: "the policy sends this tier to review",
+    Reason.TIER_TO_REVIEW: "this tier goes to review unless the policy lets it match",
     Reason.BLOCK_TOO_LARGE: "too many items share this trace and payer",
     Reason.OUT_OF_WINDOW: "trace and payer agree, but the dates are too far apart",
     Reason.CURRENCY: "the currency is not USD",

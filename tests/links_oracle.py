@@ -12,7 +12,7 @@ from typing import Any
 
 from reassoc.core.ach import EntryKind, ReturnForm
 from reassoc.core.policy import Policy
-from reassoc.core.reference_keys import trace_forms
+from reassoc.core.reference_keys import payer_form, trace_forms
 from reassoc.core.statuses import (
     Funding,
     LinkKind,
@@ -162,15 +162,21 @@ class LinksOracle:
                 for o in self.entries
                 if (self.money[o] or o in reversing)
                 and rows[r]["original_trace"] == rows[o]["ach_trace"] >= 0
-                and rows[r]["amount_cents"] == rows[o]["amount_cents"]
                 and self._bank(rows[r]["original_rdfi"], rows[o]["rdfi_routing"] // 10)
                 and self._in_days(date_of(rows[r]), original_day(rows[o], rows[r]))
             ]
             for r in plains
         }
+        equal = {
+            r: [o for o in named if rows[r]["amount_cents"] == rows[o]["amount_cents"]]
+            for r, named in sent.items()
+        }
+        sent = {r: equal[r] or named for r, named in sent.items()}
         refused = {d: [r for r in plains if self._refuses(d, r)] for d in refusals}
         upheld = {c: [d for d in refusals if self._contests(c, d)] for c in contests}
-        sure_sent = {r: o for r, [o] in self._single(sent).items() if rows[r]["original_trace"] > 0}
+        sure_sent = {
+            r: o for r, [o] in self._single(equal).items() if rows[r]["original_trace"] > 0
+        }
         sure_refused = self._clear(refused, sure_sent)
         about = {d: sure_sent.get(refused[d][0]) for d in sure_refused}
         sure_upheld = self._clear(upheld, about)
@@ -329,7 +335,7 @@ class LinksOracle:
             apart = self._banking_days_apart(row, other)
             if (
                 self.money[o]
-                and plain(row["company_id"]) == plain(other["company_id"]) != ""
+                and self.company(i) == self.company(o) != b""
                 and account == plain(other["account"]).lstrip("0") != ""
                 and row["amount_cents"] == other["amount_cents"]
                 and self._bank(row["rdfi_routing"], other["rdfi_routing"])
@@ -431,7 +437,12 @@ class LinksOracle:
         return self.trace(i) == self.trace(o) != b""
 
     def _same_place(self, i: int, o: int) -> bool:
-        return self._fits_trace(i, o) and bool(self.account(i) and self.account(o))
+        known = bool(self.account(i) and self.account(o))
+        return known and self._fits_trace(i, o) and self._fits_company(i, o)
+
+    def _fits_company(self, i: int, o: int) -> bool:
+        one, two = self.company(i), self.company(o)
+        return not one or not two or one == two or self.trace(i) == self.trace(o) != b""
 
     def _close(self, i: int) -> None:
         self.status[i], self.open[i], self.money[i] = PaymentStatus.REPORTED, False, False
@@ -439,6 +450,9 @@ class LinksOracle:
 
     def account(self, i: int) -> str:
         return str(plain(self.rows[i]["account"])).lstrip("0")
+
+    def company(self, i: int) -> bytes:
+        return payer_form(self.rows[i]["company_id"].encode())
 
     def trace(self, i: int) -> bytes:
         return trace_forms(self.rows[i]["trace"].encode())[2]

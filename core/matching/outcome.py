@@ -151,6 +151,8 @@ def _reasons(state: State, columns: dict[str, Any], funded: Mask) -> Flags:
     reason: Flags = columns["reason"]
     reason |= state.seen.hold[left]
     reason |= state.paid.hold[right]
+    undone = np.flatnonzero(columns["status"] == MatchStatus.UNMATCHED)
+    reason[undone] |= state.paid.reason[right[undone]] & np.int64(Reason.RETURNED | Reason.REVERSED)
     set_flag(reason, ~state.left.valid[left], Reason.REMITTANCE_INVALID)
     set_flag(reason, ~state.right.valid[right], Reason.PAYMENT_INVALID)
     set_flag(reason, (columns["status"] == MatchStatus.AUTO) & ~funded, Reason.NOT_SETTLED)

@@ -47,7 +47,7 @@ from reassoc.core.matching.pairing import (
 from reassoc.core.matching.screening import ScreenedPayments
 from reassoc.core.matching.texts import hashes, numbers, one_is_cut
 from reassoc.core.policy import Policy
-from reassoc.core.pool import PaymentColumns
+from reassoc.core.pool import PaymentColumns, text_parts
 from reassoc.core.statuses import (
     Funding,
     LinkKind,
@@ -180,6 +180,7 @@ class _Lines:
     rows : int32[k]        lines, then entries
     line : bool[k]
     rail, account, cents, trace : int64[k]   numbers; 0 for no account, no trace
+    company : int64[k]     ACH company identifiers (P1) by number, 0 for none
     number : int64[k]      trace number of ACH, 0 or -1 for none
     day : int64[k]         banking day, DATE_NONE
     traces : TextColumn[k]  those of `trace`
@@ -192,6 +193,7 @@ class _Lines:
     account: Keys
     cents: Keys
     trace: Keys
+    company: Keys
     number: Keys
     day: Days
     traces: TextColumn
@@ -218,6 +220,14 @@ class _Lines:
         unequal = np.flatnonzero(~agree)
         agree[unequal] = one_is_cut(self.traces, one[unequal], other[unequal])
         return agree
+
+    def all_agree(self, one: Rows, other: Rows) -> Mask:
+        """bool[p]: traces agree, and companies do not differ where no equal trace speaks for them.
+        By places in `rows`."""
+        ours, theirs = self.company[one], self.company[other]
+        told = (self.trace[one] == self.trace[other]) & (self.trace[one] != 0)
+        agree: Mask = told | (ours == 0) | (theirs == 0) | (ours == theirs)
+        return agree & self.traces_agree(one, other)
 
 
 def link_reports(
@@ -300,6 +310,7 @@ def _comparable(
         account=account,
         cents=cents[rows],
         trace=numbers(traces, leading_zeros=False),
+        company=_keys.PayerTable().number(*text_parts(right.company_id[rows])).astype(np.int64),
         number=right.ach_trace[rows],
         day=banking_days(calendar, first_date(right, rows)),
         traces=traces,
@@ -349,7 +360,7 @@ def _any_pair(one: Rows, _: Rows) -> Mask:
 def _by_account(both: _Lines, left: Mask, days: int) -> Pairs:
     """Equal rail, account and cents, and traces that do not contradict."""
     columns = (both.rail, both.account, both.cents)
-    return both.pairs(left & (both.account > 0), columns, days, both.traces_agree)
+    return both.pairs(left & (both.account > 0), columns, days, both.all_agree)
 
 
 def _unique(fits: Fits) -> Mask:

@@ -93,7 +93,8 @@ def link_returns(
     refused = Fits(_refused_returns(right, policy, told), len(right))
     upheld = Fits(_refusals(right, policy, told), len(right))
     named = right.original_trace > 0
-    sent.sure = sent.alone() & named[sent.few]
+    equal = right.amount_cents[sent.few] == right.amount_cents[sent.many]
+    sent.sure = sent.alone() & named[sent.few] & equal
     original_of = _about(sent, np.arange(len(right)))
     refused.sure = _clear(refused, right, original_of)
     upheld.sure = _clear(upheld, right, _about(refused, original_of))
@@ -113,30 +114,34 @@ def _named(right: PaymentColumns, entries: Mask, tellers: Rows) -> Rows:
 
 
 def _originals(right: PaymentColumns, policy: Policy, tellers: Rows, entries: Rows) -> Pairs:
-    """Entries with the trace number, amount and bank that a return names, not younger than it.
+    """Entries with the trace number, bank and amount that a return names, not younger than it;
+    where there are none of its amount, those of others, for a person to see.
 
     An entry without a settlement date has not been given one yet, or the file lacks it: any day
     fits. A return without one, in the bank's own file, has the effective date of its original,
     which may have settled after that.
     """
     named = right.original_trace[tellers] >= 0
-    settled = right.settlement_date[tellers] != DATE_NONE
     settlement, effective = right.settlement_date[entries], right.effective_date[entries]
     known = (settlement != DATE_NONE) & (effective != DATE_NONE)
     earlier = np.where(known, np.minimum(settlement, effective), settlement)
 
-    def of(some: Rows, day: npt.NDArray[np.int32]) -> Pairs:
+    def of(some: Rows, day: npt.NDArray[np.int32], *others: Column) -> Pairs:
         return pair_up(
-            Keyed(some, (right.original_trace[some], right.amount_cents[some])),
+            Keyed(some, (right.original_trace[some], *(column[some] for column in others))),
             *_days_back(right, policy, some),
-            Keyed(entries, (right.ach_trace[entries], right.amount_cents[entries])),
+            Keyed(entries, (right.ach_trace[entries], *(column[entries] for column in others))),
             day.astype(np.int64),
             lambda few, many: _same_bank(right.original_rdfi[few], right.rdfi_routing[many] // 10),
         )
 
-    return join_pairs(
-        of(tellers[named & settled], settlement), of(tellers[named & ~settled], earlier)
-    )
+    def of_all(some: Rows, *others: Column) -> Pairs:
+        dated = right.settlement_date[some] != DATE_NONE
+        return join_pairs(of(some[dated], settlement, *others), of(some[~dated], earlier, *others))
+
+    exact = of_all(tellers[named], right.amount_cents)
+    fitted = rows_mask(len(right), np.concatenate([exact.few, exact.crowded_few]))
+    return join_pairs(exact, of_all(tellers[named & ~fitted[tellers]]))
 
 
 def _refused_returns(right: PaymentColumns, policy: Policy, told: _Returns) -> Pairs:

@@ -70,8 +70,10 @@ def link_reversals(
         return []
     cents = right.amount_cents
     credits = rows_of(entries & paid.money & may_be_in(cents, cents[reversals]))
-    credits = credits[may_be_in(_near(right, credits), _near(right, reversals))]
-    pairs = _credits_of(right, calendar, policy, reversals, credits)
+    companies = _keys.PayerTable()
+    near = _near(right, credits, companies), _near(right, reversals, companies)
+    credits = credits[may_be_in(*near)]
+    pairs = _credits_of(right, calendar, policy, reversals, credits, companies)
     fits = Fits(_by_receiver(right, pairs), len(right))
     dated = (first_date(right, fits.few) != DATE_NONE) & (first_date(right, fits.many) != DATE_NONE)
     stands = ~(undone.certain | undone.doubtful)[fits.few]
@@ -87,13 +89,14 @@ def link_reversals(
     return [fits.links(LinkKind.REVERSAL_OF)]
 
 
-def _near(right: PaymentColumns, rows: Rows) -> npt.NDArray[np.uint64]:
-    """uint64[k]: equal where amount, account and company are.
+def _near(right: PaymentColumns, rows: Rows, companies: _keys.PayerTable) -> npt.NDArray[np.uint64]:
+    """uint64[k]: equal where amount, account and company (P1) are.
 
     PERF: nearly all credits with the amount of a reversal are put aside by it.
     """
     account = hashes(right.account[rows], leading_zeros=False)
-    return mix(right.amount_cents[rows], account, hashes(right.company_id[rows]))
+    company = companies.number(*text_parts(right.company_id[rows]))
+    return mix(right.amount_cents[rows], account, company)
 
 
 def _credits_of(
@@ -102,10 +105,11 @@ def _credits_of(
     policy: Policy,
     reversals: Rows,
     credits: Rows,
+    companies: _keys.PayerTable,
 ) -> Pairs:
-    """Credits of the same company, account and amount, in the banking days before each."""
+    """Credits of the same company (P1), account and amount, in the banking days before each."""
     both = np.concatenate([reversals, credits])
-    company = numbers(right.company_id[both])
+    company = companies.number(*text_parts(right.company_id[both])).astype(np.int64)
     account = numbers(right.account[both], leading_zeros=False)
     columns = (company, account, right.amount_cents[both])
     known = (company > 0) & (account > 0)

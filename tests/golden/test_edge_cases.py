@@ -534,10 +534,11 @@ def test_case_18_the_return_of_an_entry_that_carried_its_835() -> None:
     assert found.release == [False]
 
 
-def test_case_18_a_return_for_another_amount_is_not_its_return() -> None:
+def test_case_18_a_return_for_another_amount_is_for_a_person() -> None:
     found = run(era(EFT), ach(SENT), ach(returned(SENT, cents=60000)))
-    assert found.pairs == only(AUTO, Tier.T1)
-    assert found.matches.payment_reason[1] & Reason.NO_ORIGINAL
+    assert found.pairs == only(REVIEW, Tier.T1)
+    assert found.matches.payment_reason[0] & Reason.RETURN_UNCLEAR
+    assert found.release == [False]
 
 
 def test_case_18_a_return_without_its_original_changes_nothing_else() -> None:

@@ -37,7 +37,7 @@ def credit(random: Random) -> Row:
         "amount_cents": random.choice([100, 100, 200]),
         "account": random.choice(["55", "0055", "77"]),
         "rdfi_routing": random.choice([21000021, 21000021, 91000019, -1]),
-        "company_id": random.choice(["1234567890", "1234567890", "9", ""]),
+        "company_id": random.choice(["1234567890", "234567890", "9", ""]),
         "receiver_id": random.choice(["", "A1", "a-1", "B2"]),
         "settlement_date": random.choice(DATES),
         "effective_date": random.choice([DAY, DAY, None]),

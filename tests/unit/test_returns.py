@@ -67,7 +67,6 @@ def test_a_return_takes_effect_whatever_stands_first() -> None:
     [
         {"ach_trace": TRACE + 1},
         {"rdfi_routing": 91000019},
-        {"amount_cents": 120001},
         {"settlement_date": DAY + 3},
         {"settlement_date": DAY + 2 - 61},
         {"kind": int(EntryKind.DEBIT)},
@@ -77,6 +76,13 @@ def test_a_return_of_another_entry_leaves_the_credit(other: Row) -> None:
     found = Linked(CREDIT | other, RETURN)
     assert found.links == []
     assert found.reason(1) & Reason.NO_ORIGINAL
+    assert found.back == []
+
+
+def test_a_return_of_another_amount_holds_the_credit() -> None:
+    found = Linked(CREDIT | {"amount_cents": 120001}, RETURN)
+    assert found.reason(0) & Reason.RETURN_UNCLEAR
+    assert found.reason(1) & Reason.RETURN_UNCLEAR
     assert found.back == []
 
 
