@@ -11,6 +11,7 @@
 #define TRACE_BYTES_MAX 100 /* twice what TRN02 may have; a longer value is no trace number */
 #define PAYER_BYTES_MAX                                                                            \
     40 /* four times what TRN03 may have; a longer value is no payer identifier */
+#define MASKED_BYTES_MIN 8    /* as many equal characters, and no others, are no trace number */
 #define AFFIX_REMAINDER_MIN 4 /* a prefix or suffix is only taken off where so much is left */
 
 /* ---- hashing (wyhash's construction: 64 x 64 -> 128 bit products) ---- */
@@ -125,6 +126,14 @@ static inline void skip_zeros(const uint8_t *text, uint8_t *at, uint8_t *length)
     }
 }
 
+/* XXXXXXXX or 99999999 stands for a number that somebody hid or did not have. */
+static inline int is_masked(const uint8_t *n3, size_t length) {
+    if (length < MASKED_BYTES_MIN) return 0;
+    for (size_t i = 1; i < length; i++)
+        if (n3[i] != n3[0]) return 0;
+    return 1;
+}
+
 /* N4: N3 less one prefix and one suffix of its payer, the first of each that fits, and the zeros
  * behind the prefix. */
 static inline void strip_affixes(trace_forms *forms, const affix_sets *sets, uint32_t set) {
@@ -190,6 +199,10 @@ static inline void make_trace_forms(const uint8_t *raw, size_t size, trace_forms
     forms->at.n4_at = forms->at.n2_at;
     forms->at.n4_length = forms->at.n2_length;
     skip_zeros(forms->text, &forms->at.n4_at, &forms->at.n4_length);
+    if (is_masked(forms->text + forms->at.n4_at, forms->at.n4_length)) {
+        forms->at.n4_at = (uint8_t)(forms->at.n4_at + forms->at.n4_length);
+        forms->at.n4_length = 0;
+    }
     forms->at.n3_at = forms->at.n4_at;
 }
 

@@ -380,6 +380,7 @@ static inline int plain_trace(match_item *item, const item_columns *in, text_ref
     uint8_t zeros = 0;
     while (zeros < ref.length && item->text[zeros] == '0') zeros++;
     uint8_t length = (uint8_t)ref.length;
+    if (is_masked(item->text + zeros, (size_t)(length - zeros))) zeros = length;
     item->at = (trace_shape){length, 0, length, zeros, zeros, (uint8_t)(length - zeros)};
     return 1;
 }

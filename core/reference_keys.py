@@ -3,7 +3,8 @@ production.
 
 N1  upper case (ASCII), trimmed, inner blanks collapsed; CR and LF are line wraps and vanish
 N2  N1 less everything but letters, digits and bytes from 0x80 on
-N3  N2 less leading zeros; empty means that the trace cannot be used
+N3  N2 less leading zeros; empty means that the trace cannot be used, as one of eight or more equal
+    characters cannot (XXXXXXXX stands for a number that somebody hid)
 N4  N3 less one prefix and one suffix of the payer's, and the zeros behind the prefix
 P1  letters and digits in upper case; ten digits from 1 on give the nine of the EIN; nine digits are
 an EIN
@@ -15,6 +16,7 @@ from collections.abc import Sequence
 
 TRACE_BYTES_MAX = 100
 PAYER_BYTES_MAX = 40
+MASKED_BYTES_MIN = 8
 AFFIX_REMAINDER_MIN = 4
 
 _BLANKS = b" \t\v\f\0"
@@ -37,6 +39,8 @@ def trace_forms(
         return b"", b"", b"", b""
     n2 = bytes(byte for byte in n1 if _is_alnum(byte))
     n3 = n2.lstrip(b"0")
+    if len(n3) >= MASKED_BYTES_MIN and len(set(n3)) == 1:
+        n3 = b""
     return n1, n2, n3, _strip(n3, prefixes, suffixes)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from pools import DAY, payments
 
 from reassoc.core.calendar import BankingCalendar
-from reassoc.core.matching.links import Accounts, link
+from reassoc.core.matching.links import link
 from reassoc.core.matching.screening import hold_duplicate_payments, screen_payments
 from reassoc.core.policy import Policy
 from reassoc.core.statuses import Funding, LinkKind, MatchStatus, PaymentStatus, Reason
@@ -25,13 +25,11 @@ class Linked:
         *rows: Mapping[str, Any],
         policy: Policy | None = None,
         as_of: int | None = DAY + 30,
-        accounts: list[int] | None = None,
     ) -> None:
         pool = payments(*rows)
         self.paid = screen_payments(pool, as_of, CALENDAR)
         hold_duplicate_payments(pool, self.paid)
-        known = None if accounts is None else Accounts(np.array(accounts, np.uint32))
-        self.found = link(pool, self.paid, CALENDAR, policy or Policy(), known)
+        self.found = link(pool, self.paid, CALENDAR, policy or Policy())
         columns = (self.found.payment, self.found.other, self.found.kind, self.found.status)
         self.links = [
             (payment, other, LinkKind(kind), MatchStatus(status))

@@ -355,7 +355,8 @@ class Oracle:
             for i in mine:
                 equal = self.a[i].cents == self.b[j].cents
                 takes = not self.a[i].held and len(inside) == 1
-                status = AUTO if takes and equal and self.allowed(0) else REVIEW
+                takes_alone = takes and not self.contradict(i, j)
+                status = AUTO if takes_alone and equal and self.allowed(0) else REVIEW
                 status = VARIANCE if takes and not equal else status
                 self.pairs.append(Pair(i, j, status, 5 if len(inside) == 1 and not equal else 0))
             self.left -= set(mine)

@@ -34,17 +34,6 @@ from reassoc.core.statuses import PaymentSource, PaymentStatus
 
 
 @dataclass(frozen=True, slots=True)
-class Accounts:
-    """What a directory knows of the accounts that payments are on.
-
-    number : uint32[m]    equal numbers are one account, whatever it is called; 0 for unknown, then
-                          its letters and digits tell, leading zeros dropped
-    """
-
-    number: npt.NDArray[np.uint32]
-
-
-@dataclass(frozen=True, slots=True)
 class Links:
     """Rows of payments that are about others, in the order of both ids, each pair once.
 
@@ -97,7 +86,6 @@ def link(
     paid: ScreenedPayments,
     calendar: BankingCalendar,
     policy: Policy,
-    accounts: Accounts | None = None,
 ) -> Links:
     """Find what payment rows are about each other, and write into `paid` what comes of it.
 
@@ -107,8 +95,7 @@ def link(
     of one; rows that fit too many others are held, see pairing.
     """
     hold_repeated_lines(right, paid)
-    known = None if accounts is None else accounts.number
-    reports = link_reports(right, paid, calendar, policy, known)
+    reports = link_reports(right, paid, calendar, policy)
     entries = (right.source == PaymentSource.ACH) | (right.source == PaymentSource.BANK_ACH)
     entries &= paid.status != PaymentStatus.DUPLICATE
     entries &= paid.status != PaymentStatus.REPORTED

@@ -235,11 +235,9 @@ def link_reports(
     paid: ScreenedPayments,
     calendar: BankingCalendar,
     policy: Policy,
-    known_accounts: npt.NDArray[np.uint32] | None = None,
 ) -> list[Found]:
     """Link the bank's lines to the entries, or listed checks, that they report.
 
-    known_accounts : uint32[m]   accounts that the directory knows, see links.Accounts
 
     Equal trace numbers of ACH first, then equal traces, then what is left; unique both ways each
     time, and what fitted several is not linked by less. Linked: the entry is POSTED
@@ -253,7 +251,7 @@ def link_reports(
     if not len(lines):
         return []
     entries = usable & ~reported & ((right.source == PaymentSource.ACH) | check)
-    both = _comparable(right, paid, calendar, lines, entries, known_accounts)
+    both = _comparable(right, paid, calendar, lines, entries)
     taken, doubtful = np.zeros((2, len(right)), np.bool_)
     dated = first_date(right, np.arange(len(right), dtype=np.int32)) != DATE_NONE
     stages = []
@@ -278,7 +276,6 @@ def _comparable(
     calendar: BankingCalendar,
     lines: Rows,
     usable: Mask,
-    known_accounts: npt.NDArray[np.uint32] | None,
 ) -> _Lines:
     """Lines, and those entries that have the amount, and the account, of any of them.
 
@@ -286,17 +283,14 @@ def _comparable(
     """
     cents = right.amount_cents
     entries = rows_of(usable & may_be_in(cents, cents[lines]))
-    if known_accounts is None:
-        keys = [
-            mix(cents[rows], hashes(right.account[rows], leading_zeros=False))
-            for rows in (entries, lines)
-        ]
-        check = right.source[entries] == PaymentSource.CHECK
-        entries = entries[may_be_in(*keys) | check]
+    keys = [
+        mix(cents[rows], hashes(right.account[rows], leading_zeros=False))
+        for rows in (entries, lines)
+    ]
+    check = right.source[entries] == PaymentSource.CHECK
+    entries = entries[may_be_in(*keys) | check]
     rows = np.concatenate([lines, entries])
     account = numbers(right.account[rows], leading_zeros=False)
-    if known_accounts is not None:
-        account = _known_as_one(account, known_accounts[rows])
     traces = right.trace[rows]
     refs = traces.refs.copy()
     refs[refs[:, 1] > _keys.TRACE_BYTES_MAX, 1] = 0
@@ -316,18 +310,6 @@ def _comparable(
         traces=traces,
         place=place,
     )
-
-
-def _known_as_one(account: Keys, known: npt.NDArray[np.uint32]) -> Keys:
-    """Account numbers where those that the directory knows as one have one number."""
-    account = account.copy()
-    rows = rows_of(known > 0)
-    _, of_row = np.unique(known[rows], return_inverse=True)
-    lowest = np.full(len(rows), 2**62)
-    np.minimum.at(lowest, of_row, np.where(account[rows] > 0, account[rows], 2**62))
-    beyond = int(account.max(initial=0)) + 1 + np.arange(len(rows))
-    account[rows] = np.where(lowest == 2**62, beyond, lowest)[of_row]
-    return account
 
 
 def _by_number(both: _Lines, left: Mask, days: int) -> Pairs:

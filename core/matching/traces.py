@@ -179,6 +179,8 @@ def pair_carried(traces: Traces) -> Candidates:
     reason = np.zeros(len(rows), np.int64)
     set_flag(reason, ~alone, Reason.CARRIED_SEVERAL)
     set_flag(reason, ~equal, Reason.AMOUNT_DIFFERS)
+    ours, theirs = state.remittances.payee[rows], state.payments.payee[carriers]
+    set_flag(reason, (ours != 0) & (theirs != 0) & (ours != theirs), Reason.PAYEE_DIFFERS)
     reason[equal & alone] |= to_review[Tier.T0]
     found = Candidates.of(rows, carriers, Tier.T0, rivals=(siblings - 1).astype(np.uint32))
     found.tier[alone & ~equal] = Tier.T5

@@ -187,3 +187,41 @@ def test_an_item_without_a_day_keeps_a_sum_without_a_trace_from_matching() -> No
     assert automatic(run([*parts, undated], [{}], auto_tiers=("T8",))) == []
     other = undated | {"payee_account": "999"}
     assert len(automatic(run([*parts, other], [{}], auto_tiers=("T8",)))) == 2
+
+
+def test_an_835_inside_an_entry_for_another_account_is_for_a_person() -> None:
+    m = run([{"payment_row": 0, "payee_account": "99"}], [{"has_remittance": True}])
+    assert automatic(m) == []
+    assert m.tier.tolist() == [Tier.T0]
+    assert m.reason[0] & Reason.PAYEE_DIFFERS
+    assert m.release.tolist() == [False]
+
+
+def test_masked_traces_say_nothing() -> None:
+    for masked in ("XXXXXXXXXX", "99999999", "00-7777-7777"):
+        m = run([{"trace": masked}], [{"trace": masked}])
+        assert automatic(m) == []
+        assert m.remittance_reason[0] & Reason.NO_TRACE
+    assert automatic(run([{"trace": "1111"}], [{"trace": "1111"}])) == [(0, 0, Tier.T1)]
+
+
+def test_a_line_of_another_company_is_not_the_report_of_an_entry() -> None:
+    line = {"source": PaymentSource.BANK_ACH, "report": 0, "trace": "", "payer_id": ""}
+    m = run([], [CREDIT, line | {"company_id": "1341858386", "id_offset": 5}])
+    assert len(m.links.payment) == 0
+    m = run([], [CREDIT, line | {"company_id": "234567890", "id_offset": 5}])
+    assert m.payment_status[1] == PaymentStatus.REPORTED
+
+
+def test_a_reversal_by_a_company_without_its_leading_one_takes_back() -> None:
+    reversal = {
+        "kind": int(EntryKind.DEBIT),
+        "entry_description": "REVERSAL",
+        "company_id": "234567890",
+        "trace": "",
+        "settlement_date": DAY + 1,
+    }
+    m = run([{}], [CREDIT, reversal])
+    assert m.payment_status[0] == PaymentStatus.REVERSED
+    assert m.remittance_status[0] == RemittanceStatus.UNMATCHED_BY_RETURN
+    assert m.reason[0] & Reason.REVERSED

@@ -148,13 +148,6 @@ def test_an_undated_entry_is_linked_by_its_trace_alone() -> None:
     assert found.open == [0]
 
 
-def test_accounts_that_the_directory_knows_as_one() -> None:
-    rows = [{}, LINE | {"account": "LB-42"}]
-    assert Linked(*rows).open == [0, 1]
-    assert Linked(*rows, accounts=[3, 3]).open == [0]
-    assert Linked({}, LINE, accounts=[3, 0]).open == [0]
-
-
 def test_more_entries_than_can_be_listed() -> None:
     with mock.patch.object(pairing, "FITS_MAX", 2):
         found = Linked({}, {}, {}, LINE | {"trace": ""})
