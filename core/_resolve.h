@@ -168,8 +168,11 @@ static inline int settle_couples(const matching *m, const int32_t *partner, size
     for (size_t i = 0; i < rows; i++) count += partner[i] >= 0;
     if (reserve_edges(m, count + more) != 0) return -1;
     for (size_t i = 0; i < rows; i++) {
-        if (i + AHEAD < rows && partner[i + AHEAD] >= 0)
+        if (i + AHEAD < rows && partner[i + AHEAD] >= 0) {
             __builtin_prefetch(&m->right->items[partner[i + AHEAD]]);
+            __builtin_prefetch(&m->right_payee[partner[i + AHEAD]]);
+            __builtin_prefetch(&m->right_scope[partner[i + AHEAD]]);
+        }
         if (partner[i] >= 0) settle_couple(m, (int32_t)i, partner[i]);
     }
     return 0;
@@ -655,6 +658,7 @@ static inline void describe_pairs(const matching *m, const int32_t *left, const 
         if (i + AHEAD < count) {
             __builtin_prefetch(&m->left->items[left[i + AHEAD]]);
             __builtin_prefetch(&m->right->items[right[i + AHEAD]]);
+            __builtin_prefetch(&m->right_payee[right[i + AHEAD]]);
         }
         describe_pair(m, left[i], right[i], out, i);
     }

@@ -84,7 +84,8 @@ class Matches:
     days_apart : int32[k]            payment's date less the remittance's; DATE_NONE for none
     difference_cents : int64[k]      payment less remittance; of a sum, payments less remittances
     cause : uint8[k]                 VarianceCause: why amounts may differ
-    weight : int32[k]                evidence in hundredths of bits, see `matching.ranking`
+    weight : int32[k]                evidence for a pair in review, in hundredths of bits, see
+                                     `matching.ranking`; 0 for other pairs
     evidence : int16[k, 5]           what trace, payer, payee, amount and date add to the weight of
                                      a pair in review, in hundredths of bits; 0 for other pairs
     rank : uint16[k]                 place among the candidates of its payment, from 1; a sum is one

@@ -97,16 +97,14 @@ def _evidence(match: Explanation) -> Table:
 
 
 def _days(match: Explanation) -> str:
-    alone = match.weight and not match.evidence
-    evidence = f" Evidence: {match.weight / 100:.1f} bits." if alone else ""
     if match.days_apart is None:
-        return "Days apart: not known, a date is missing." + evidence
+        return "Days apart: not known, a date is missing."
     if match.days_apart == 0:
-        return "Both have the same effective date." + evidence
+        return "Both have the same effective date."
     side = "after" if match.days_apart > 0 else "before"
     count = abs(match.days_apart)
     days = "day" if count == 1 else "days"
-    return f"The payment is dated {count:,} {days} {side} the remittance.{evidence}"
+    return f"The payment is dated {count:,} {days} {side} the remittance."
 
 
 def _items(title: str, items: Sequence[Item], cents: int, said: Sequence[str]) -> Table:

@@ -48,9 +48,10 @@ class Decided:
     remittance_rank: npt.NDArray[np.uint16]
 
     @classmethod
-    def sure(cls, pairs: Candidates, status: MatchStatus, weight: npt.NDArray[np.int32]) -> Decided:
-        """Pairs that have no rivals: each is its items' first candidate."""
+    def sure(cls, pairs: Candidates, status: MatchStatus) -> Decided:
+        """Pairs that have no rivals: each is its items' first candidate, and needs no weighing."""
         ones = np.ones(len(pairs), np.uint16)
+        weight = np.zeros(len(pairs), np.int32)
         no_evidence = np.broadcast_to(np.zeros(PARTS, np.int16), (len(pairs), PARTS))
         return cls(
             pairs.left, pairs.right, pairs.group, np.full(len(pairs), status, np.uint8),

@@ -71,9 +71,13 @@ class _Units:
     second: Keys
 
 
-def weights(state: State, left: Rows, right: Rows) -> Int32s:
-    """int32[k]: what speaks for each pair, in hundredths of bits. O(k), and once O(n + m)."""
-    return sides_of(state).weigh(np.ascontiguousarray(left), np.ascontiguousarray(right))
+def weights(state: State, left: Rows, right: Rows, parts: Evidence | None = None) -> Int32s:
+    """int32[k]: what speaks for each pair, in hundredths of bits. O(k), and once O(n + m).
+
+    parts : int16[k, PARTS]   out: what each field adds
+    """
+    left, right = np.ascontiguousarray(left), np.ascontiguousarray(right)
+    return sides_of(state).weigh(left, right, parts=parts)
 
 
 def review(state: State, candidates: Candidates) -> Reviewed:
@@ -183,7 +187,7 @@ def _weights(state: State, found: Candidates) -> tuple[Int32s, Evidence]:
     evidence = np.empty((len(found), _candidates.PARTS), np.int16)
     rows = np.flatnonzero(found.group)
     if not len(rows):
-        return sides_of(state).weigh(found.left, found.right, parts=evidence), evidence
+        return weights(state, found.left, found.right, evidence), evidence
     order, starts, place = _sums(found.group[rows])
     cents = _agreed_cents(state, found.where(rows), order, starts)
     sums = np.zeros(len(found), np.int64)

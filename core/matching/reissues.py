@@ -50,6 +50,8 @@ def _later_pairs(
     right_on: Mask,
 ) -> Candidates:
     left, right = state.remittances, state.payments
+    if not (left_on.any() and right_on.any()):
+        return Candidates.concat([])
     degrees = np.zeros(len(left.open), np.uint32), np.zeros(len(right.open), np.uint32)
     rows = sides_of(state).find(
         _candidates.KEY_PAYEE,

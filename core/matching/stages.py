@@ -34,15 +34,11 @@ def decide(state: State, rules: KeyRules, on_stage: OnStage) -> tuple[Decided, _
     on_stage("review")
     reviewed = ranking.review(state, Candidates.concat([carried, known]))
     on_stage("explanation")
-    parts = [_sure(state, taken, MatchStatus.AUTO) for taken in state.taken]
-    parts += [Decided.reviewed(reviewed), _sure(state, undone, MatchStatus.UNMATCHED)]
+    parts = [Decided.sure(taken, MatchStatus.AUTO) for taken in state.taken]
+    parts += [Decided.reviewed(reviewed), Decided.sure(undone, MatchStatus.UNMATCHED)]
     state.taken.clear()
     state.compiled = None  # its counts are large, and no stage needs them any more
     return Decided.concat(parts), joined.kernel(traces.Lefts(state.remittances.items))
-
-
-def _sure(state: State, pairs: Candidates, status: MatchStatus) -> Decided:
-    return Decided.sure(pairs, status, ranking.weights(state, pairs.left, pairs.right))
 
 
 def _loose_tiers(state: State, undecided: Candidates, on_stage: OnStage) -> Candidates:
