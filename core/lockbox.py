@@ -181,9 +181,10 @@ class _Reader:
         amount = layout.fields.amount
         assert amount is not None
         self._amount = AmountForm(amount.form, amount.decimals)
-        dates = [layout.fields, *(header.fields for header in layout.headers)]
-        places = [one.deposit_date for one in dates if one.deposit_date is not None]
-        self._dates = DateForm(places[0].format if places else "YYYYMMDD")
+        # A row's own date has its form; one that a header gave came in that header's.
+        date = layout.fields.deposit_date
+        self._dates = None if date is None else DateForm(date.format)
+        self._header_dates = DateForm("YYYYMMDD")
         self._row = _Row(0, 0, [], True)
 
     def read(self) -> _Rows:
@@ -323,6 +324,8 @@ class _Reader:
             place = getattr(header.fields, name)
             if place is not None:
                 self._carried[name] = self._value(place) or ""
+                if isinstance(place, DatePlace):
+                    self._header_dates = DateForm(place.format)
 
     def _text_of(self, name: str, item: int) -> str:
         place = getattr(self._layout.fields, name)
@@ -370,7 +373,7 @@ class _Reader:
         value = self._text_of("deposit_date", item)
         if not value:
             return DATE_NONE
-        day = self._dates.days(value)
+        day = (self._dates or self._header_dates).days(value)
         if day is None:
             self._find(FindingCode.LOCKBOX_DATE_BAD, item)
         return DATE_NONE if day is None else day

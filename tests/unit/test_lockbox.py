@@ -127,6 +127,20 @@ def test_a_fixed_list_with_headers_and_totals() -> None:
     assert items.valid.all()
 
 
+def test_each_header_has_its_own_form_of_date() -> None:
+    headers = [
+        {
+            "types": [kind],
+            "fields": {"deposit_date": {"start": 2, "length": 8, "format": form}},
+        }
+        for kind, form in (("5", "YYYYMMDD"), ("4", "MMDDYYYY"))
+    ]
+    records = [RECORDS[0], "520260316", RECORDS[2], "403172026", RECORDS[3]]
+    listed = fixed(*records, headers=headers, totals=[])
+    assert codes(listed) == []
+    assert listed.items.deposit_date.tolist() == [20528, 20529]
+
+
 def test_records_of_a_stated_length_need_no_line_ends() -> None:
     flat = "".join(record.ljust(20) for record in RECORDS)
     listed = read_lockbox(flat.encode(), layout(FIXED, record_bytes=20))
