@@ -23,7 +23,6 @@
 #define BLOCK_SIDE_MAX 512     /* remittances, and payments, of such a block */
 #define BLOCK_CANDIDATES_MAX 8 /* candidates shown for each item of a larger block; */
 #define BLOCK_SHOWN_MAX 65536  /* fewer, but never none, where that would come to more than this */
-#define ROOT_PART_BYTES_MAX 3  /* letters and digits of a numbered part behind a root */
 
 #define EDGE_COLUMNS(X)                                                                            \
     X(row, left, "row of the remittance")                                                          \
@@ -551,117 +550,6 @@ static inline int settle_blocks(const matching *m, const int32_t *blocks, size_t
     }
     free(b);
     return failed ? -1 : 0;
-}
-
-/* ---- trace roots ---- */
-
-static inline int is_mark(uint8_t c) {
-    return c == '-' || c == '.' || c == '/' || c == '_' || c == ' ';
-}
-
-/* Length of what of N1 stands before a numbered part (`12345678` of `12345678-01`), 0 where there
- * is none. */
-static inline size_t root_length(const uint8_t *n1, size_t length) {
-    size_t part = 0, significant = 0;
-    while (part < length && part <= ROOT_PART_BYTES_MAX && is_alnum(n1[length - 1 - part])) part++;
-    if (part == 0 || part > ROOT_PART_BYTES_MAX || part == length) return 0;
-    size_t root = length - part - 1;
-    if (!is_mark(n1[root])) return 0;
-    for (size_t i = 0; i < root; i++)
-        significant += is_alnum(n1[i]) && (significant > 0 || n1[i] != '0');
-    return significant >= ROOT_BYTES_MIN ? root : 0;
-}
-
-/* N1 of all rows, less its numbered part; `out` has room for all N1. Returns how many had one. */
-static inline size_t cut_parts(const item_set *set, uint8_t *out, text_ref *refs) {
-    size_t found = 0, at = 0;
-    for (size_t i = 0; i < set->rows; i++) {
-        const match_item *item = &set->items[i];
-        refs[i] = (text_ref){(uint32_t)at, 0};
-        const uint8_t *n1 = item_text(set, item);
-        size_t root = root_length(n1, item->at.n1_length);
-        size_t length = root ? root : item->at.n1_length;
-        memcpy(out + at, n1, length);
-        refs[i].length = (uint32_t)length;
-        at += length;
-        found += root > 0;
-    }
-    return found;
-}
-
-/* ---- what a pair agrees on ---- */
-
-typedef struct {
-    uint16_t *agreed, *differed, *rewrites;
-    int32_t *days_apart;
-    uint64_t *match_ids;
-} pair_words;
-
-/* Whether one trace (N3) is a cut form of the other (N5). */
-static inline int is_cut_trace(const matching *m, const match_item *r, const match_item *p) {
-    size_t a_length = n3_length(r), b_length = n3_length(p);
-    const uint8_t *a = n3_text(m->left, r), *b = n3_text(m->right, p);
-    if (a_length < b_length) {
-        const uint8_t *text = a;
-        size_t length = a_length;
-        a = b, a_length = b_length;
-        b = text, b_length = length;
-    }
-    if (b_length < CUT_BYTES_MIN || a_length == b_length) return 0;
-    return memcmp(a, b, b_length) == 0 || memcmp(a + a_length - b_length, b, b_length) == 0;
-}
-
-/* The least form in which the traces are equal. */
-static inline uint16_t trace_rewrites(const matching *m, const match_item *r, const match_item *p) {
-    if (same_n1(m->left, r, m->right, p))
-        return (r->flags | p->flags) & ITEM_CHANGED ? REWRITE_N1 : 0;
-    if (n3_length(r) != n3_length(p) ||
-        memcmp(n3_text(m->left, r), n3_text(m->right, p), n3_length(r)) != 0)
-        return REWRITE_N4;
-    return r->at.n2_length != p->at.n2_length ? REWRITE_N3 : REWRITE_N2;
-}
-
-static inline void describe_pair(const matching *m, int32_t left_row, int32_t right_row,
-                                 const pair_words *out, size_t at) {
-    const match_item *r = &m->left->items[left_row], *p = &m->right->items[right_row];
-    uint16_t agreed = 0, differed = 0, rewrites = 0;
-    uint32_t a = m->left_payee[left_row], b = m->right_payee[right_row];
-    int dated = r->date != DATE_NONE && p->date != DATE_NONE;
-    if (r->flags & p->flags & ITEM_TRACE) {
-        int same = same_n4(m->left, r, m->right, p), cut = !same && is_cut_trace(m, r, p);
-        *(same || cut ? &agreed : &differed) |= FIELD_TRACE;
-        if (same) rewrites |= trace_rewrites(m, r, p);
-        else if (cut)
-            rewrites |= REWRITE_N5;
-    }
-    if (r->flags & p->flags & ITEM_PAYER) {
-        *(r->payer_group == p->payer_group ? &agreed : &differed) |= FIELD_PAYER;
-        if (r->payer == p->payer)
-            rewrites |= (r->flags ^ p->flags) & ITEM_PAYER_BARE ? REWRITE_P1 : 0;
-        else if (r->payer_group == p->payer_group)
-            rewrites |= REWRITE_P2;
-    }
-    *(r->cents == p->cents ? &agreed : &differed) |= FIELD_AMOUNT;
-    if (dated) *(r->date == p->date ? &agreed : &differed) |= FIELD_DATE;
-    if (a != 0 && b != 0) *(a == b ? &agreed : &differed) |= FIELD_PAYEE;
-    out->agreed[at] = agreed;
-    out->differed[at] = differed;
-    out->rewrites[at] = rewrites;
-    out->days_apart[at] = dated ? p->date - r->date : DATE_NONE;
-    if (out->match_ids[at] == 0) out->match_ids[at] = hash_pair(r->id, p->id);
-}
-
-static inline void describe_pairs(const matching *m, const int32_t *left, const int32_t *right,
-                                  size_t count, const pair_words *out) {
-    enum { AHEAD = 12 };
-    for (size_t i = 0; i < count; i++) {
-        if (i + AHEAD < count) {
-            __builtin_prefetch(&m->left->items[left[i + AHEAD]]);
-            __builtin_prefetch(&m->right->items[right[i + AHEAD]]);
-            __builtin_prefetch(&m->right_payee[right[i + AHEAD]]);
-        }
-        describe_pair(m, left[i], right[i], out, i);
-    }
 }
 
 #endif

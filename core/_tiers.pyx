@@ -1,6 +1,7 @@
 """Compiled side of the tiers that share a trace: T1, T2, T3, T5, and sums of one trace (T8, T9).
 
-The C stands in _resolve.h; here is only what Python needs to call it. Kernels run without the GIL.
+The C stands in _resolve.h (tiers), _roots.h and _describe.h; here is only what Python needs to
+call it. Kernels run without the GIL.
 """
 
 import numpy as np
@@ -44,6 +45,11 @@ cdef extern from "_resolve.h" nogil:
         int64_t *right_reason
         edge_table *edges
 
+    int settle_couples(const matching *m, const int32_t *partner, size_t more) noexcept
+    int settle_blocks(const matching *m, const int32_t *blocks, size_t size) noexcept
+
+
+cdef extern from "_describe.h" nogil:
     ctypedef struct pair_words:
         uint16_t *agreed
         uint16_t *differed
@@ -51,12 +57,13 @@ cdef extern from "_resolve.h" nogil:
         int32_t *days_apart
         uint64_t *match_ids
 
-    size_t ITEM_TEXT_BYTES
-    size_t cut_parts(const item_set *items, uint8_t *out, text_ref *refs) noexcept
-    int settle_couples(const matching *m, const int32_t *partner, size_t more) noexcept
-    int settle_blocks(const matching *m, const int32_t *blocks, size_t size) noexcept
     void describe_pairs(const matching *m, const int32_t *left, const int32_t *right, size_t count,
                         const pair_words *out) noexcept
+
+
+cdef extern from "_roots.h" nogil:
+    size_t ITEM_TEXT_BYTES
+    size_t cut_parts(const item_set *items, uint8_t *out, text_ref *refs) noexcept
 
 
 def cut_traces(Items items not None):

@@ -23,6 +23,7 @@ from reassoc.loadtest.feed import (
 )
 from reassoc.loadtest.plan import CTX_PER_MILLE
 from reassoc.loadtest.write import FeedError
+from reassoc.stream.console import dollars
 
 EXIT_USAGE = 2
 _PROGRESS_PAYMENTS_MIN = 20_000
@@ -49,6 +50,7 @@ _Rates = Annotated[
         "Without --defects and --profile only the named cases occur.",
     ),
 ]
+_START = datetime.combine(START_DATE, datetime.min.time())
 _StartDate = Annotated[
     datetime,
     typer.Option(
@@ -82,7 +84,7 @@ def generate(
     defects: _Defects = False,
     profile: _Profile = "",
     rate: _Rates = None,
-    start_date: _StartDate = datetime.combine(START_DATE, datetime.min.time()),  # noqa: B008
+    start_date: _StartDate = _START,
     days: Annotated[int, typer.Option(help="Banking days that the payments spread over.")] = 5,
     files: _Files = "many",
     directory: _Directory = True,
@@ -239,8 +241,8 @@ def _table(summary: FeedSummary, out: Path) -> Table:
         ("lines of bank reports", f"{summary.bank_lines:,}"),
         ("listed checks", f"{summary.listed_checks:,}"),
         ("claims", f"{summary.claims:,}"),
-        ("paid by the 835s", _dollars(summary.paid_cents)),
-        ("amount of the entries", _dollars(summary.entry_cents)),
+        ("paid by the 835s", "$" + dollars(summary.paid_cents)),
+        ("amount of the entries", "$" + dollars(summary.entry_cents)),
         ("seconds", f"{summary.seconds:.1f} ({speed:,.0f} MB/s)"),
     ):
         table.add_row(name, value)
@@ -248,7 +250,3 @@ def _table(summary: FeedSummary, out: Path) -> Table:
     for case, count in summary.cases.items():
         table.add_row(case, f"{count:,}")
     return table
-
-
-def _dollars(cents: int) -> str:
-    return f"${cents // 100:,}.{cents % 100:02d}"

@@ -25,6 +25,7 @@ from reassoc.loadtest.score import (
     Share,
     score_result,
 )
+from reassoc.stream.console import dollars
 
 EXIT_MISSED, EXIT_USAGE = 1, 2
 
@@ -141,7 +142,7 @@ def _short(expect: str) -> str:
 
 
 def _dollars(amount: Amount) -> str:
-    return f"{amount.cents // 100:,}.{amount.cents % 100:02d}" if amount.count else ""
+    return dollars(amount.cents) if amount.count else ""
 
 
 def _shares_table(score: Score) -> Table:

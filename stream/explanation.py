@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from reassoc.core.statuses import Field, Reason, reason_text
+from reassoc.stream.console import dollars
 from reassoc.stream.explain import REWRITE_TEXTS
 from reassoc.stream.result import Result, Row
 
@@ -224,7 +225,7 @@ def _fields(rows: Sequence[Row], left: Sequence[Row], right: Sequence[Row]) -> l
         return FieldLine(field=name, remittance=ours, payment=theirs, verdict=verdict, note=note)
 
     rewrites = set().union(*(row["rewrites"].split() for row in rows))
-    total = [_dollars(_cents(left, "remit_cents")), _dollars(_cents(right, "payment_cents"))]
+    total = [dollars(_cents(left, "remit_cents")), dollars(_cents(right, "payment_cents"))]
     return [
         line(
             Field.TRACE,
@@ -390,11 +391,6 @@ def _to_release(
 
 def _cents(rows: Iterable[Row], column: str) -> int:
     return sum(int(row[column]) for row in rows)
-
-
-def _dollars(cents: int) -> str:
-    sign = "-" if cents < 0 else ""
-    return f"{sign}{abs(cents) // 100:,}.{abs(cents) % 100:02d}"
 
 
 __all__ = ["Explanation", "explain_match", "masked"]

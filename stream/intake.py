@@ -38,7 +38,7 @@ from reassoc.stream.findings import (
 from reassoc.stream.kinds import ADVICE, Kind, kind_of
 from reassoc.stream.layouts import layout_of
 from reassoc.stream.sources import Source, SourceError
-from reassoc.stream.verdicts import BALANCED, OWN_VALID, BatchVerdicts, Envelopes
+from reassoc.stream.verdicts import OWN_VALID, BatchVerdicts, Envelopes
 
 FINDINGS_MEMORY_BYTES = 4 << 20
 """Findings of one input that are kept in memory; more go to a file of the run's private folder."""
@@ -54,7 +54,7 @@ class RemittanceRows:
     ordinal : int32      0-based number of the 835 in its file
     start, stop : int64  ST..SE in the file; for an 835 in a CTX its ordinal, and one more
     profile : int32      row of the file's `profiles`
-    checks : uint8       bits of verdicts: OWN_VALID, BALANCED, GROUP_VALID, INTERCHANGE_VALID
+    checks : uint8       bits of verdicts: OWN_VALID, GROUP_VALID, INTERCHANGE_VALID
     claims : int32       claims in it
     control              ST02
     """
@@ -363,9 +363,7 @@ def _keep(
     """Keep a window's remittances, free of the window's own memory."""
     transactions = window.transactions
     items.remittances.append(columns.compact())
-    checks = np.where(transactions.valid, OWN_VALID, 0) | np.where(
-        transactions.balanced, BALANCED, 0
-    )
+    checks = np.where(transactions.valid, OWN_VALID, 0)
     items.remittance_rows.append(
         RemittanceRows(
             ordinal=ordinal,

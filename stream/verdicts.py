@@ -13,7 +13,7 @@ from reassoc.core.columns import Table, TextColumn
 from reassoc.core.x12_835 import Remittances
 from reassoc.stream.envelope import Delimiters, Fallback, Profile, identity_of, profile_of
 
-OWN_VALID, BALANCED, GROUP_VALID, INTERCHANGE_VALID = 1, 2, 4, 8
+OWN_VALID, GROUP_VALID, INTERCHANGE_VALID = 1, 2, 4
 """Bits of RemittanceRows.checks."""
 ALL_VALID = OWN_VALID | GROUP_VALID | INTERCHANGE_VALID
 

@@ -320,7 +320,7 @@ def pair_by_root(traces: Traces, undecided: Candidates) -> Candidates:
     `12345678-02` for `12345678`. Sums of all open siblings are taken; siblings that are not all of
     a payment are returned.
 
-    What is a root and what a part, see `root_length` in _resolve.h. A sum of which one item has
+    What is a root and what a part, see `root_length` in _roots.h. A sum of which one item has
     another candidate is not sure.
     """
     state = traces.state
