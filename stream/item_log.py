@@ -1,0 +1,139 @@
+"""The item log: everything that can change an outcome, in order, per tenant.
+
+The outcome of a warehouse is a function of these logs. Positions count from 1 in each tenant,
+without gaps. `item_log_sqlite.py` is the embedded implementation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import msgspec
+
+ENTRY_BYTES_MAX = 16 << 20
+"""Bytes of one encoded entry."""
+ENTRY_ITEMS_MAX = 16_384
+"""Items of one entry."""
+
+
+class SourceNote(msgspec.Struct, frozen=True, array_like=True):
+    """The file that items come from.
+
+    digest : BLAKE3 of its decompressed bytes, 32 bytes; item ids begin with its first 8
+    name : as it was found, for people
+    kind : kinds.Kind's name
+    byte_count : decompressed bytes
+    """
+
+    digest: bytes
+    name: str
+    kind: str
+    byte_count: int
+
+
+class ItemsEntry(msgspec.Struct, frozen=True, tag="items", array_like=True):
+    """Remittances and payments of one file: rows of items.REMITTANCE_ITEM and PAYMENT_ITEM.
+
+    remittances, payments : packed rows; the stops are int64 little-endian
+    profiles : msgpack of envelope profiles that the remittances name by their key
+    """
+
+    source: SourceNote
+    remittances: bytes
+    remittance_stops: bytes
+    payments: bytes
+    payment_stops: bytes
+    profiles: tuple[bytes, ...]
+
+
+DecisionKind = Literal[
+    "match", "unmatch", "release", "resend", "hold", "unhold", "void", "suspense", "alias", "move"
+]
+
+
+class DecisionEntry(msgspec.Struct, frozen=True, tag="decision", array_like=True):
+    """What a person decided.
+
+    remittances, payments : 16-byte ids, one after the other
+    match_id : of the match that is undone; 0 where ids are named
+    who, why : for the ledger; `why` may be what people write, so it never enters a hash chain
+    payers : two identifiers that mean one payer from now on (alias)
+    difference_cents : payments less remittances of a match, which the person has confirmed
+    tenant : where the items move to (move)
+    number : made by whoever asks, to find the answer; unique
+    """
+
+    kind: DecisionKind
+    number: str
+    who: str
+    why: str
+    remittances: bytes = b""
+    payments: bytes = b""
+    match_id: int = 0
+    payers: tuple[str, ...] = ()
+    difference_cents: int = 0
+    tenant: str = ""
+
+
+class ClockEntry(msgspec.Struct, frozen=True, tag="clock", array_like=True):
+    """A banking day opens (credits of the day are final) or closes.
+
+    day : days since 1970-01-01    as_of : when, ISO 8601 with its offset
+    """
+
+    kind: Literal["opening", "close"]
+    day: int
+    as_of: str
+
+
+class SettingsEntry(msgspec.Struct, frozen=True, tag="settings", array_like=True):
+    """Policy, warehouse rules, directory and calendar from now on.
+
+    policy, rules : TOML texts, empty for the defaults
+    directory : digest of the directory file in the vault, empty for none
+    holidays : int32 little-endian, days since 1970-01-01
+    """
+
+    policy: str
+    rules: str
+    directory: bytes
+    holidays: bytes
+
+
+Entry = ItemsEntry | DecisionEntry | ClockEntry | SettingsEntry
+
+encode_entry = msgspec.msgpack.Encoder().encode
+decode_entry = msgspec.msgpack.Decoder(Entry).decode
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """An entry with its place. `at` is when it was logged, ISO 8601 in UTC: for people only."""
+
+    position: int
+    at: str
+    entry: Entry
+
+
+class ItemLog(Protocol):
+    """The logs of all tenants. Every method may be called from any thread, and by several processes
+    at once."""
+
+    def append(self, entries: Sequence[tuple[str, Entry]]) -> list[int]:
+        """Append (tenant, entry) pairs, durably, all or none; their positions. Raises LimitError
+        above ENTRY_BYTES_MAX."""
+        ...
+
+    def read(self, tenant: str, after: int, limit: int) -> list[Logged]:
+        """At most `limit` entries behind a position, in order."""
+        ...
+
+    def tenants(self) -> dict[str, int]:
+        """Every tenant with an entry, and its last position."""
+        ...
+
+    def close(self) -> None:
+        """Let go of files and connections."""
+        ...

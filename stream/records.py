@@ -1,0 +1,181 @@
+"""Rows of columns as bytes and back: how items travel on the log and lie in the state.
+
+A row is its numbers, one after the other and little-endian, then the lengths of its texts, then the
+texts. Packing and unpacking work on whole tables: nothing here touches a single row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from reassoc.core import _keys
+from reassoc.core.columns import TextColumn
+from reassoc.core.pool import text_parts
+
+Rows = npt.NDArray[Any] | slice
+Stops = npt.NDArray[np.int64]
+
+TEXT_BYTES_MAX = 0xFFFF
+"""Bytes of one text: its length has two bytes. No field of a standard comes near."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Block:
+    """Rows of any length in one buffer; row k ends at `stops[k]`, where row k + 1 begins.
+
+    data : bytes        stops : int64[n], ascending
+    """
+
+    data: bytes
+    stops: Stops
+
+    def __len__(self) -> int:
+        return len(self.stops)
+
+    def __repr__(self) -> str:
+        return f"<Block: {len(self)} rows, {len(self.data)} bytes>"
+
+    @property
+    def starts(self) -> Stops:
+        """int64[n]: where each row begins."""
+        return np.concatenate([np.zeros(1, np.int64), self.stops])[: len(self.stops)]
+
+    def row(self, number: int) -> bytes:
+        """The bytes of one row."""
+        start = int(self.stops[number - 1]) if number else 0
+        return self.data[start : int(self.stops[number])]
+
+    def rows(self) -> list[bytes]:
+        """The bytes of every row."""
+        data = self.data
+        bounds = zip(self.starts.tolist(), self.stops.tolist(), strict=True)
+        return [data[start:stop] for start, stop in bounds]
+
+    def take(self, rows: Rows) -> Block:
+        """Some of the rows, by numbers, a mask or a slice. O(bytes taken)."""
+        refs = np.stack([self.starts, np.diff(self.stops, prepend=0)], axis=1)[rows]
+        data, taken = _keys.gather(np.frombuffer(self.data, np.uint8), refs.astype(np.uint32))
+        return _gathered(data, taken)
+
+    @classmethod
+    def of(cls, rows: Sequence[bytes]) -> Block:
+        """Rows that are there one by one."""
+        lengths = np.fromiter(map(len, rows), np.int64, len(rows))
+        return cls(b"".join(rows), np.cumsum(lengths))
+
+    @classmethod
+    def concat(cls, parts: Sequence[Block]) -> Block:
+        """The rows of several blocks, one after the other."""
+        stops, base = [np.zeros(0, np.int64)], 0
+        for part in parts:
+            stops.append(part.stops + base)
+            base += len(part.data)
+        return cls(b"".join(part.data for part in parts), np.concatenate(stops))
+
+
+def _gathered(data: bytes, refs: npt.NDArray[np.uint32]) -> Block:
+    """A block of gathered texts."""
+    return Block(data, np.cumsum(refs[:, 1], dtype=np.int64))
+
+
+Columns = Mapping[str, Any]
+"""Column name -> numpy array, or TextColumn for texts; all of one length."""
+
+
+class Schema:
+    """Names and types of the columns of a table, in the order in which a row holds them.
+
+    types : column name -> numpy dtype, or "text"
+    """
+
+    def __init__(self, types: Mapping[str, str]) -> None:
+        self.types = dict(types)
+        self.texts = [name for name, kind in types.items() if kind == "text"]
+        numbers = [(name, f"<{kind}") for name, kind in types.items() if kind != "text"]
+        lengths = [(f"{name} length", "<u2") for name in self.texts]
+        self.fixed = np.dtype([*numbers, *lengths])
+        self.names = [name for name, _ in numbers]
+
+    def pack(self, columns: Columns) -> Block:
+        """The rows of a table as bytes.
+
+        Raises ValueError where a column is missing or of another type, OverflowError for a text
+        above TEXT_BYTES_MAX. O(bytes), two copies.
+        """
+        count = len(columns[next(iter(self.types))])
+        fixed = np.zeros(count, self.fixed)
+        for name in self.names:
+            fixed[name] = columns[name]
+        sources = [fixed.view(np.uint8).reshape(-1)]
+        refs = np.zeros((count, 1 + len(self.texts), 2), np.uint64)
+        refs[:, 0, 0] = np.arange(count, dtype=np.uint64) * np.uint64(self.fixed.itemsize)
+        refs[:, 0, 1] = self.fixed.itemsize
+        base = count * self.fixed.itemsize
+        for place, name in enumerate(self.texts, 1):
+            data, text_refs = _keys.gather(*text_parts(columns[name]))
+            if count and int(text_refs[:, 1].max()) > TEXT_BYTES_MAX:
+                raise OverflowError(f"a text of {name} is longer than TEXT_BYTES_MAX")
+            fixed[f"{name} length"] = text_refs[:, 1]
+            refs[:, place] = text_refs
+            refs[:, place, 0] += np.uint64(base)
+            sources.append(np.frombuffer(data, np.uint8))
+            base += len(data)
+        if base > 0xFFFFFFFF:
+            raise OverflowError("a block holds at most 4 GiB")
+        data, _ = _keys.gather(
+            np.concatenate(sources), np.ascontiguousarray(refs.reshape(-1, 2).astype(np.uint32))
+        )
+        return Block(data, np.cumsum(refs[:, :, 1].sum(axis=1), dtype=np.int64))
+
+    def unpack(self, block: Block) -> dict[str, Any]:
+        """The table of some rows; texts stay in the block's buffer.
+
+        Raises ValueError where the rows are not of this schema. O(rows).
+        """
+        if len(block.data) > 0xFFFFFFFF:
+            raise OverflowError("a block holds at most 4 GiB")
+        starts, size = block.starts, self.fixed.itemsize
+        source = np.frombuffer(block.data, np.uint8)
+        refs = np.stack([starts, np.full(len(starts), size)], axis=1).astype(np.uint32)
+        if len(starts) and int((starts + size - block.stops).max()) > 0:
+            raise ValueError("a row is shorter than its schema")
+        data, _ = _keys.gather(source, refs)
+        fixed = np.frombuffer(data, self.fixed)
+        columns: dict[str, Any] = {}
+        at = starts + size
+        for name in self.texts:
+            lengths = fixed[f"{name} length"].astype(np.int64)
+            columns[name] = TextColumn(
+                block.data, np.stack([at, lengths], axis=1).astype(np.uint32)
+            )
+            at = at + lengths
+        if not np.array_equal(at, block.stops):
+            raise ValueError("a row is not as long as its schema says")
+        for name in self.names:
+            columns[name] = np.ascontiguousarray(fixed[name])
+        return {name: columns[name] for name in self.types}
+
+    def empty(self) -> dict[str, Any]:
+        """A table of no rows."""
+        return self.unpack(Block(b"", np.zeros(0, np.int64)))
+
+    def concat(self, parts: Sequence[Columns]) -> dict[str, Any]:
+        """Tables one after the other, texts compacted. O(bytes)."""
+        if len(parts) == 1:
+            return dict(parts[0])
+        return {
+            name: TextColumn.concat([part[name] for part in parts])
+            if kind == "text"
+            else np.concatenate([np.zeros(0, kind), *(part[name] for part in parts)])
+            for name, kind in self.types.items()
+        }
+
+
+def take(columns: Columns, rows: Rows) -> dict[str, Any]:
+    """Some rows of a table (numbers, a mask or a slice); no text is copied."""
+    return {name: column[rows] for name, column in columns.items()}

@@ -1,0 +1,228 @@
+"""The match state: what the matcher of a tenant must remember, behind one small protocol.
+
+The state knows nothing of matching. It keeps records, finds them by keys, and applies a step whole
+or not at all. A record is an id of 16 bytes, a kind, keys of 8 bytes and a body. Calls are bulk
+calls over packed arrays: their number does not depend on how many records they are about.
+
+Two rules make it safe (design section 5):
+
+- a writer claims a tenant and gets an epoch; a step of an older epoch is refused, for ever;
+- a step carries the mark (the position on the item log up to which all is applied) that its probe
+  saw, and is refused unless the state still has that mark. A replay below it changes nothing.
+
+`state_sqlite.py` is the embedded implementation; `tests/state_conformance.py` is what every
+implementation must pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from reassoc.core.errors import ReassocError
+from reassoc.stream.records import Block
+
+ID_BYTES = 16
+KEY_RECORDS_MAX = 4096
+"""Records that one key may bring: beyond it a probe names the key as crowded and brings the first
+of them, in the order of ids."""
+PROBE_KEYS_MAX = 1 << 20
+"""Keys of one probe."""
+SCAN_RECORDS_MAX = 1 << 17
+"""Records of one piece of a scan."""
+
+Ids = npt.NDArray[np.uint8]
+Keys = npt.NDArray[np.uint64]
+Stops = npt.NDArray[np.int64]
+
+
+class StateError(ReassocError):
+    """The state refused a call; nothing was changed."""
+
+
+class FencedError(StateError):
+    """Another writer has claimed the tenant since: this one must stop."""
+
+
+class MarkError(StateError):
+    """The state's mark is not the one that the step was made from: probe again."""
+
+
+class UnclaimedError(StateError):
+    """The tenant has no epoch: the state was lost and must be rebuilt first."""
+
+
+def no_ids() -> Ids:
+    """uint8[0, 16]"""
+    return np.zeros((0, ID_BYTES), np.uint8)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Records:
+    """Records of a tenant, in the order of their ids where a state gives them.
+
+    ids : uint8[n, 16]    kinds : uint8[n]
+    keys : uint64[k]      those of record i are keys[key_stops[i - 1] : key_stops[i]]
+    key_stops : int64[n]
+    bodies : Block        n rows
+    """
+
+    ids: Ids
+    kinds: npt.NDArray[np.uint8]
+    keys: Keys
+    key_stops: Stops
+    bodies: Block
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __repr__(self) -> str:
+        return f"<Records: {len(self)}>"
+
+    @property
+    def key_counts(self) -> Stops:
+        """int64[n]: how many keys each record has."""
+        return np.diff(self.key_stops, prepend=0)
+
+    def of_kind(self, kind: int) -> Records:
+        """Those of one kind."""
+        return self.take(np.flatnonzero(self.kinds == kind))
+
+    def take(self, rows: npt.NDArray[np.int64]) -> Records:
+        """Some of them, by numbers."""
+        counts = self.key_counts[rows]
+        stops = np.cumsum(counts)
+        places = np.repeat((self.key_stops[rows] - counts) - (stops - counts), counts)
+        places += np.arange(len(places))
+        return Records(
+            self.ids[rows], self.kinds[rows], self.keys[places], stops, self.bodies.take(rows)
+        )
+
+    @classmethod
+    def none(cls) -> Records:
+        """No records."""
+        nothing = np.zeros(0, np.int64)
+        return cls(
+            no_ids(), np.zeros(0, np.uint8), np.zeros(0, np.uint64), nothing, Block(b"", nothing)
+        )
+
+    @classmethod
+    def concat(cls, parts: Sequence[Records]) -> Records:
+        """Records of several calls, one after the other."""
+        parts = [cls.none(), *parts]
+        stops, base = [], 0
+        for part in parts:
+            stops.append(part.key_stops + base)
+            base += len(part.keys)
+        return cls(
+            np.concatenate([part.ids for part in parts]),
+            np.concatenate([part.kinds for part in parts]),
+            np.concatenate([part.keys for part in parts]),
+            np.concatenate(stops),
+            Block.concat([part.bodies for part in parts]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What a probe found: records that have any of the keys, each once; and the keys that more than
+    KEY_RECORDS_MAX records have."""
+
+    records: Records
+    crowded: Keys
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One atomic change of a tenant's state.
+
+    mark_before, mark_after   positions on the tenant's item log; the second is never the lower one
+    puts                      records that are new, or replaced with their keys
+    updates, update_bodies    ids (uint8[u, 16]) of records whose bodies change and whose keys stay;
+                              ids that the state does not have are an error
+    removes                   ids (uint8[r, 16]) of records that leave, with their keys
+    outbox                    bodies of entries for the outbox, in order
+    """
+
+    mark_before: int
+    mark_after: int
+    puts: Records = field(default_factory=Records.none)
+    updates: Ids = field(default_factory=no_ids)
+    update_bodies: Block = field(default_factory=lambda: Block(b"", np.zeros(0, np.int64)))
+    removes: Ids = field(default_factory=no_ids)
+    outbox: Sequence[bytes] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to write a tenant's state: the epoch of it, and the mark at that moment."""
+
+    tenant: str
+    epoch: int
+    mark: int
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxEntry:
+    """What a step left for others to do. `sequence` rises by one from 1 in each tenant."""
+
+    sequence: int
+    body: bytes
+
+
+class State(Protocol):
+    """Records of tenants. Every method may be called from any thread.
+
+    Raises StateError and its kinds where a call is refused, OSError where the store fails.
+    """
+
+    def tenants(self) -> list[str]:
+        """Every tenant that was claimed once, sorted."""
+        ...
+
+    def claim(self, tenant: str) -> Claim:
+        """Become the tenant's only writer: every earlier claim is void from now on."""
+        ...
+
+    def mark(self, tenant: str) -> int:
+        """The position up to which the tenant's log is applied, 0 for nothing."""
+        ...
+
+    def probe(self, tenant: str, keys: Keys) -> Probe:
+        """Records by their keys, in the order of ids. At most PROBE_KEYS_MAX keys (ValueError)."""
+        ...
+
+    def fetch(self, tenant: str, ids: Ids) -> Records:
+        """Records by their ids, in the order of ids; ids that are not there are left out."""
+        ...
+
+    def scan(self, tenant: str, kinds: Sequence[int] = ()) -> Iterator[Records]:
+        """All records (of some kinds) in the order of ids, in pieces of at most SCAN_RECORDS_MAX.
+        What is applied meanwhile may or may not be seen."""
+        ...
+
+    def apply(self, claim: Claim, step: Step) -> None:
+        """Make a step, durably, whole or not at all.
+
+        A step whose mark_after is not above the state's mark is a replay: nothing is changed,
+        except that a step with mark_before == mark_after == the mark is made (it is about no log
+        entry). Raises FencedError for a claim that is void, MarkError where mark_before is not the
+        mark, StateError where an update's id is not there.
+        """
+        ...
+
+    def outbox(self, tenant: str, limit: int) -> list[OutboxEntry]:
+        """The entries that nobody acknowledged, oldest first, at most `limit`."""
+        ...
+
+    def acknowledge(self, tenant: str, sequence: int) -> None:
+        """Forget the outbox entries up to and with this one: what they ask for is durable."""
+        ...
+
+    def close(self) -> None:
+        """Let go of files and connections."""
+        ...
