@@ -109,6 +109,15 @@ decode_entry = msgspec.msgpack.Decoder(Entry).decode
 
 
 @dataclass(frozen=True, slots=True)
+class Routing:
+    """To which tenants a file's items went: `body` is for whoever routes; `logged` says that all
+    its items are on the log."""
+
+    body: bytes
+    logged: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Logged:
     """An entry with its place. `at` is when it was logged, ISO 8601 in UTC: for people only."""
 
@@ -132,6 +141,16 @@ class ItemLog(Protocol):
 
     def tenants(self) -> dict[str, int]:
         """Every tenant with an entry, and its last position."""
+        ...
+
+    def routing(self, digest: bytes) -> Routing | None:
+        """What was remembered of a file by its full digest, None for one that never came."""
+        ...
+
+    def remember(self, digest: bytes, routing: Routing) -> None:
+        """Remember durably how a file's items were routed (before the first of them is logged), and
+        again with `logged` set once all of them are. A file that comes again is routed as before,
+        whatever the directory says by then: an item never stands in two tenants' logs."""
         ...
 
     def close(self) -> None:
