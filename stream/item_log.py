@@ -34,13 +34,18 @@ class SourceNote(msgspec.Struct, frozen=True, array_like=True):
 
 
 class ItemsEntry(msgspec.Struct, frozen=True, tag="items", array_like=True):
-    """Remittances and payments of one file: rows of items.REMITTANCE_ITEM and PAYMENT_ITEM.
+    """Remittances and payments of one tenant: rows of items.REMITTANCE_ITEM and PAYMENT_ITEM.
 
+    One entry is one step of the matcher, so that the outcome hangs on the log alone and not on how
+    fast it was read. Whoever logs puts the items of many small files that wait together into one
+    entry: an entry costs a step and a flush, however small it is.
+
+    sources : the files that the items come from; a large file goes on in further entries
     remittances, payments : packed rows; the stops are int64 little-endian
-    profiles : msgpack of envelope profiles that the remittances name by their key
+    profiles : encoded envelope profiles that the remittances name by their key, see `profiles.py`
     """
 
-    source: SourceNote
+    sources: tuple[SourceNote, ...]
     remittances: bytes
     remittance_stops: bytes
     payments: bytes
