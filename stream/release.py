@@ -90,12 +90,12 @@ class ReleasedFile:
     cents: int
 
 
-def plan_release(items: Releasable) -> Plan:
+def plan_release(items: Releasable, transactions_max: int | None = None) -> Plan:
     """Give each transaction its interchange and group. O(k log k).
 
     One interchange per profile, in the order of the sorted profiles; a new group where an ST02
     would repeat or GROUP_TRANSACTIONS_MAX is reached, a new interchange where
-    INTERCHANGE_GROUPS_MAX is.
+    INTERCHANGE_GROUPS_MAX is, or `transactions_max` where that is given.
     """
     count = len(items)
     codes: dict[bytes, int] = {}
@@ -111,17 +111,18 @@ def plan_release(items: Releasable) -> Plan:
     by_profile = np.argsort(items.profile, kind="stable")
     sorted_profiles = items.profile[by_profile]
     for row in ranks:
-        first, last = np.searchsorted(sorted_profiles, [row, row + 1])
-        rows = by_profile[first:last]
-        sequence = split_at_repeats(control[rows], GROUP_TRANSACTIONS_MAX)
-        group[rows] = sequence + group_count
-        interchange[rows] = sequence // INTERCHANGE_GROUPS_MAX + len(interchange_profile)
-        groups = int(sequence[-1]) + 1
-        group_count += groups
-        while groups > 0:
-            interchange_profile.append(row)
-            group_counts.append(min(groups, INTERCHANGE_GROUPS_MAX))
-            groups -= INTERCHANGE_GROUPS_MAX
+        first, last = np.searchsorted(sorted_profiles, [row, row + 1]).tolist()
+        for start in range(first, last, transactions_max or count):
+            rows = by_profile[start : min(start + (transactions_max or count), last)]
+            sequence = split_at_repeats(control[rows], GROUP_TRANSACTIONS_MAX)
+            group[rows] = sequence + group_count
+            interchange[rows] = sequence // INTERCHANGE_GROUPS_MAX + len(interchange_profile)
+            groups = int(sequence[-1]) + 1
+            group_count += groups
+            while groups > 0:
+                interchange_profile.append(row)
+                group_counts.append(min(groups, INTERCHANGE_GROUPS_MAX))
+                groups -= INTERCHANGE_GROUPS_MAX
     if max(group_count, len(interchange_profile)) > CONTROL_NUMBER_MAX:
         raise LimitError(
             f"more groups than CONTROL_NUMBER_MAX ({CONTROL_NUMBER_MAX}): "
@@ -175,7 +176,8 @@ class SourceReader:
         raise NotImplementedError
 
     def between(self, start: int, stop: int) -> bytes:
-        """The bytes between two transactions; asked only where `gaps_join`."""
+        """The bytes between two transactions; asked only where `gaps_join`. Anything but a line end
+        keeps them apart."""
         raise NotImplementedError
 
 
@@ -205,11 +207,30 @@ def write_released(
 def _copy_source(
     items: Releasable, plan: Plan, output: _Files, reader: SourceReader, first: int, last: int
 ) -> None:
-    """Copy the transactions of one source, neighbours of one group in one piece."""
+    """Copy the transactions of one source."""
     groups = plan.group[first:last].tolist()
-    starts = items.start[first:last].tolist()
-    stops = items.stop[first:last].tolist()
     interchanges = plan.interchange[first:last].tolist()
+
+    def write(row: int, data: bytes | memoryview) -> None:
+        output.write(interchanges[row], groups[row], data)
+
+    copy_transactions(reader, items.start[first:last], items.stop[first:last], groups, write)
+
+
+def copy_transactions(
+    reader: SourceReader,
+    starts: Ints,
+    stops: Ints,
+    groups: Sequence[int],
+    write: Callable[[int, bytes | memoryview], None],
+) -> None:
+    """Hand the transactions of one source to `write`, each with its row, neighbours of one group in
+    one piece with the row of the first.
+
+    starts, stops : int64[k]   as the reader takes them, in its order
+    groups                     k numbers; different ones are never in one piece
+    """
+    start, stop = starts.tolist(), stops.tolist()
     row = 0
     while row < len(groups):
         end = row + 1
@@ -217,11 +238,11 @@ def _copy_source(
             reader.gaps_join
             and end < len(groups)
             and groups[end] == groups[row]
-            and 0 <= starts[end] - stops[end - 1] <= 2
-            and not reader.between(stops[end - 1], starts[end]).strip(b"\r\n")
+            and 0 <= start[end] - stop[end - 1] <= 2
+            and not reader.between(stop[end - 1], start[end]).strip(b"\r\n")
         ):
             end += 1
-        output.write(interchanges[row], groups[row], reader.take(starts[row], stops[end - 1]))
+        write(row, reader.take(start[row], stop[end - 1]))
         row = end
 
 
@@ -233,7 +254,7 @@ def _name_files(items: Releasable, plan: Plan) -> list[ReleasedFile]:
     files = []
     for number, row in enumerate(plan.interchange_profile.tolist()):
         profile = items.profiles[row]
-        name = f"{_slug(profile.receiver)}_{_slug(profile.sender)}_{number + 1:09d}.x12"
+        name = f"{slug(profile.receiver)}_{slug(profile.sender)}_{number + 1:09d}.x12"
         files.append(
             ReleasedFile(
                 name,
@@ -247,65 +268,98 @@ def _name_files(items: Releasable, plan: Plan) -> list[ReleasedFile]:
     return files
 
 
-def _slug(value: bytes) -> str:
-    """An identity as a part of a file name."""
+def slug(value: bytes) -> str:
+    """An identity as a part of a file name. Different identities may have the same one."""
     return re.sub(r"[^A-Za-z0-9]+", "-", value.decode("latin-1")).strip("-")[:30] or "UNKNOWN"
 
 
-class _Files:
-    """The interchanges being written: at most FILES_OPEN_MAX of them open, each with its current
-    group.
+class InterchangeWriter:
+    """Writes one interchange from front to back: ISA, groups of transactions as they come, IEA.
+
+    Line ends behind the terminators of the envelope are those of the first transaction.
     """
+
+    def __init__(
+        self,
+        profile: Profile,
+        day: date,
+        control_number: int,
+        group_control_first: int,
+        group_sizes: Sequence[int],
+    ) -> None:
+        """
+        control_number : ISA13        group_control_first : GS06 of group 0, the others count on
+        group_sizes : GE01 of each group
+        """
+        self._profile = profile
+        self._day = day
+        self._control_number = control_number
+        self._group_control_first = group_control_first
+        self._group_sizes = group_sizes
+        self._group = -1
+        self._line_end = b""
+
+    def write(self, file: BinaryIO, group: int, data: bytes | memoryview) -> None:
+        """Append transactions to a group; groups count from 0 and come one after the other."""
+        profile = self._profile
+        if self._group < 0:
+            self._line_end = _line_end(data, profile.terminator)
+            file.write(write_isa(profile, self._control_number, self._day) + self._line_end)
+        if self._group != group:
+            self._close_group(file)
+            self._group = group
+            control_number = self._group_control_first + group
+            file.write(write_gs(profile, control_number, self._day) + self._line_end)
+        file.write(data)
+        if data[-1] != profile.terminator:  # the source ended without one
+            file.write(bytes((profile.terminator,)))
+        file.write(self._line_end)
+
+    def close(self, file: BinaryIO) -> None:
+        """Write the trailers."""
+        self._close_group(file)
+        trailer = write_iea(self._profile, len(self._group_sizes), self._control_number)
+        file.write(trailer + self._line_end)
+
+    def _close_group(self, file: BinaryIO) -> None:
+        if self._group >= 0:
+            size = self._group_sizes[self._group]
+            control_number = self._group_control_first + self._group
+            file.write(write_ge(self._profile, size, control_number) + self._line_end)
+
+
+class _Files:
+    """The interchanges being written: at most FILES_OPEN_MAX of them open."""
 
     def __init__(self, folder: Path, files: Sequence[ReleasedFile], plan: Plan, day: date) -> None:
         self._folder = folder
         self._files = files
-        self._plan = plan
-        self._day = day
         self._open: OrderedDict[int, BinaryIO] = OrderedDict()
-        self._group: dict[int, int] = {}
-        self._line_end: dict[int, bytes] = {}
+        self._group_first = (np.cumsum(plan.group_counts) - plan.group_counts).tolist()
+        sizes = plan.group_sizes.tolist()
+        self._writers = [
+            InterchangeWriter(
+                file.profile, day, file.control_number, first + 1, sizes[first : first + count]
+            )
+            for file, first, count in zip(
+                files, self._group_first, plan.group_counts.tolist(), strict=True
+            )
+        ]
 
     def __enter__(self) -> _Files:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:
-            for number, file in enumerate(self._files):
-                end = self._line_end[number]
-                closing = self._close_group(number, end)
-                self._handle(number).write(
-                    closing + write_iea(file.profile, file.group_count, file.control_number) + end
-                )
+            for number, writer in enumerate(self._writers):
+                writer.close(self._handle(number))
         for handle in self._open.values():
             handle.close()
 
     def write(self, interchange: int, group: int, data: bytes | memoryview) -> None:
         """Append transactions to a group; the groups of an interchange come one after the other."""
-        profile = self._files[interchange].profile
-        current = self._group.get(interchange)
-        handle = self._handle(interchange)
-        if current is None:
-            end = self._line_end[interchange] = _line_end(data, profile.terminator)
-            handle.write(
-                write_isa(profile, self._files[interchange].control_number, self._day) + end
-            )
-        else:
-            end = self._line_end[interchange]
-        if current != group:
-            if current is not None:
-                handle.write(self._close_group(interchange, end))
-            self._group[interchange] = group
-            handle.write(write_gs(profile, group + 1, self._day) + end)
-        handle.write(data)
-        if data[-1] != profile.terminator:  # the source ended without one
-            handle.write(bytes((profile.terminator,)))
-        handle.write(end)
-
-    def _close_group(self, interchange: int, end: bytes) -> bytes:
-        group = self._group[interchange]
-        profile = self._files[interchange].profile
-        return write_ge(profile, int(self._plan.group_sizes[group]), group + 1) + end
+        group -= self._group_first[interchange]
+        self._writers[interchange].write(self._handle(interchange), group, data)
 
     def _handle(self, interchange: int) -> BinaryIO:
         handle = self._open.pop(interchange, None)
