@@ -5,20 +5,28 @@ from __future__ import annotations
 import mmap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import IO
 
 import numpy as np
 import numpy.typing as npt
 
 from reassoc.core.ach import iter_ach
-from reassoc.stream.contents import Content, ContentStream, open_content
+from reassoc.stream.contents import ContentStream, open_content
 from reassoc.stream.kinds import Kind
 from reassoc.stream.release import SourceReader
 from reassoc.stream.sources import Source, SourceError
 
+SPAN_BYTES_MAX = 8 << 20
+"""Bytes that a range reader reads at a time; a longer transaction is read whole."""
+SPAN_GAP_BYTES_MAX = 256 << 10
+"""Bytes between two transactions that are read along rather than in two calls."""
+
+Ints = npt.NDArray[np.int64]
+
 
 @contextmanager
 def open_reader(
-    source: Source, kind: Kind, starts: npt.NDArray[np.int64], on_advance: Callable[[int], None]
+    source: Source, kind: Kind, starts: Ints, on_advance: Callable[[int], None]
 ) -> Iterator[SourceReader]:
     """Open an input for reading transactions back, front to back. `starts` are those that will be
     asked for.
@@ -29,7 +37,7 @@ def open_reader(
     """
     with open_content(source) as content:
         if kind is Kind.ACH:
-            yield _PayloadReader(content, starts, on_advance)
+            yield PayloadReader(content.input, starts, on_advance)
         elif content.stream is not None:
             yield _StreamReader(content.stream, on_advance)
         else:
@@ -76,13 +84,80 @@ class _StreamReader(SourceReader):
         return bytes(data)
 
 
-class _PayloadReader(SourceReader):
+class RangeReader(SourceReader):
+    """Transactions of a content that is read by ranges, neighbours by one call."""
+
+    gaps_join = True
+
+    def __init__(self, read: Callable[[int, int], bytes], starts: Ints, stops: Ints) -> None:
+        """
+        read : the bytes of [start, stop)
+        starts, stops : int64[k]   what will be asked for, by ascending starts
+        """
+        self._read = read
+        self._starts = starts
+        self._spans = _spans(starts, stops)
+        self._data = memoryview(b"")
+        self._start = self._stop = 0
+
+    def take(self, start: int, stop: int) -> memoryview:
+        """The bytes of [start, stop). Raises SourceError where no transaction begins there."""
+        self._go_to(start)
+        return self._data[start - self._start : stop - self._start]
+
+    def between(self, start: int, stop: int) -> bytes:
+        if stop >= self._stop:
+            return b"apart"  # What follows is read by another call.
+        return bytes(self._data[start - self._start : stop - self._start])
+
+    def _go_to(self, start: int) -> None:
+        """Read on to the span that holds a byte."""
+        if start < self._stop:
+            return
+        first, last, self._start, self._stop = next(span for span in self._spans if start < span[3])
+        self._data = memoryview(b"")
+        data = self._read(self._start, self._stop)
+        if len(data) != self._stop - self._start:
+            raise SourceError("a content is shorter than when it was read first")
+        _check_begin(data, self._starts[first:last] - self._start)
+        self._data = memoryview(data)
+
+
+def _spans(starts: Ints, stops: Ints) -> Iterator[tuple[int, int, int, int]]:
+    """Rows [first, last) that are read by one call, and the bytes [start, stop) of it."""
+    first, count = 0, len(starts)
+    start, stop = starts.tolist(), stops.tolist()
+    while first < count:
+        last, end = first + 1, stop[first]
+        while (
+            last < count
+            and start[last] - end <= SPAN_GAP_BYTES_MAX
+            and stop[last] - start[first] <= SPAN_BYTES_MAX
+        ):
+            end = max(end, stop[last])
+            last += 1
+        yield first, last, start[first], end
+        first = last
+
+
+def _check_begin(data: bytes, places: Ints) -> None:
+    """A place that is wrong must not send somebody else's bytes."""
+    view = np.frombuffer(data, np.uint8)
+    if not (np.all(view[places] == ord("S")) and np.all(view[places + 1] == ord("T"))):
+        raise SourceError("no transaction begins where one was when the content was read first")
+
+
+class PayloadReader(SourceReader):
     """835s in addenda, by their number in the file."""
 
     def __init__(
-        self, content: Content, starts: npt.NDArray[np.int64], on_advance: Callable[[int], None]
+        self,
+        source: mmap.mmap | bytes | IO[bytes] | ContentStream,
+        starts: Ints,
+        on_advance: Callable[[int], None],
     ) -> None:
-        self._payloads = _payloads(content, starts)
+        """`starts` : int64[k], the numbers that will be asked for, ascending."""
+        self._payloads = _payloads(source, starts)
         self._on_advance = on_advance
 
     def take(self, start: int, stop: int) -> bytes | memoryview:
@@ -95,10 +170,12 @@ class _PayloadReader(SourceReader):
         )
 
 
-def _payloads(content: Content, starts: npt.NDArray[np.int64]) -> Iterator[tuple[int, bytes]]:
+def _payloads(
+    source: mmap.mmap | bytes | IO[bytes] | ContentStream, starts: Ints
+) -> Iterator[tuple[int, bytes]]:
     """Number and bytes of the wanted 835s."""
     base = 0
-    for window in iter_ach(content.input):
+    for window in iter_ach(source):
         transactions = window.remittances.transactions
         first, last = np.searchsorted(starts, [base, base + len(transactions)])
         for number in starts[first:last].tolist():
