@@ -91,8 +91,8 @@ def parse_as_of(text: str) -> datetime:
     2026-03-31 is the end of that day in New York, after its close; 2026-03-31T12:00 (or with
     seconds) a time in New York; 2026-03-31T12:00-04:00 or ...Z a time as it says.
 
-    Raises ClockError for anything else, for years that the calendar does not know, and for a time that the change to or from daylight saving
-    leaves out or has twice.
+    Raises ClockError for anything else, for years that the calendar does not know, and for a time
+    that the change to or from daylight saving leaves out or has twice.
     """
     found = _AS_OF.fullmatch(text.strip())
     if found is None:
