@@ -54,7 +54,17 @@ class ItemsEntry(msgspec.Struct, frozen=True, tag="items", array_like=True):
 
 
 DecisionKind = Literal[
-    "match", "unmatch", "release", "resend", "hold", "unhold", "void", "suspense", "alias", "move"
+    "match",
+    "unmatch",
+    "release",
+    "resend",
+    "hold",
+    "unhold",
+    "void",
+    "suspense",
+    "reopen",
+    "alias",
+    "move",
 ]
 
 

@@ -1,0 +1,267 @@
+"""One matching inside a step: the live items through `core.match`, and what that means for them.
+
+Written into the live columns: statuses, reasons and funding. Given back: the pairs that stand now,
+and which remittances may be released.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from reassoc.core.calendar import BankingCalendar
+from reassoc.core.columns import DATE_NONE
+from reassoc.core.directory import Directory
+from reassoc.core.match import Links, Matches, match
+from reassoc.core.matching.again import Pairs
+from reassoc.core.policy import Policy
+from reassoc.core.statuses import (
+    MatchStatus,
+    PaymentStatus,
+    RemittanceStatus,
+    Tier,
+)
+from reassoc.stream.items import PAIR, ItemFlag, id_bytes
+from reassoc.stream.live import Columns, Live, Mask, Rows, lookup, pair_ids
+from reassoc.stream.records import take
+
+LOOSE_TIERS = (Tier.T4, Tier.T6, Tier.T7, Tier.T8, Tier.T9, Tier.T10)
+"""Tiers that only the clock looks at: what they found then is shown until the next entry."""
+_FOUND_AGAIN = (Tier.T0, Tier.T1, Tier.T2, Tier.T3, Tier.T8)
+"""Tiers of which the matcher finds by itself what went back."""
+DORMANT = 0
+"""Status of a pair that stood at the last clock entry and does not stand now: it is not shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What decides beside the items.
+
+    day : the open banking day
+    at_close, at_clock : the step is a close; is a clock entry
+    position : of the step on the log
+    """
+
+    policy: Policy
+    directory: Directory | None
+    calendar: BankingCalendar
+    day: int
+    at_close: bool
+    at_clock: bool
+    position: int
+
+
+@dataclass(slots=True)
+class Decided:
+    """What a matching says, by rows of the live sides.
+
+    pairs : rows of items.PAIR, dormant ones among them
+    pair_remittance, pair_payment : int64[k]   rows of the sides
+    may_release : bool[n]   matched by itself and funded, or free of funds; valid
+    links                   between rows of payments, see core Links; in rows of the side
+    """
+
+    pairs: Columns
+    pair_remittance: Rows
+    pair_payment: Rows
+    may_release: Mask
+    links: Links
+
+
+def decide(live: Live, setting: Setting) -> Decided:
+    """Match the live items. O(items), see core.match."""
+    left, right, left_rows, right_rows = live.pools()
+    released = live.remittances.has(ItemFlag.RELEASED)[left_rows]
+    stored = _Stored(live, left_rows, right_rows)
+    matches = match(
+        left,
+        right,
+        policy=setting.policy,
+        calendar=setting.calendar,
+        as_of=setting.day if setting.day != DATE_NONE else None,
+        directory=setting.directory,
+        released=released,
+        at_close=setting.at_close,
+        pins=stored.pairs(stored.pinned()),
+        vetoes=stored.vetoes(),
+        standing=None if setting.at_close else stored.pairs(stored.standing()),
+        late=(live.remittances.late[left_rows], live.payments.late[right_rows]),
+        surest_only=not live.whole,
+    )
+    _take_statuses(live, matches, left_rows, right_rows)
+    pairs = _pairs_of(matches, setting.position)
+    known = lookup(pair_ids(live.basis), pair_ids(pairs))
+    pairs["person"] = _inherited(live.basis, known, "person")
+    made = live.basis["made_position"]
+    pairs["made_position"] = np.where(known >= 0, np.append(made, 0)[known], setting.position)
+    if setting.at_clock:
+        pairs["standing"] = pairs["status"] == MatchStatus.AUTO
+    else:
+        pairs["standing"] = _inherited(live.basis, known, "standing")
+        pairs = _with_kept(live, pairs, not live.whole)
+    remittance = lookup(live.remittances.ids, _ids(pairs, "remittance"))
+    payment = lookup(live.payments.ids, _ids(pairs, "payment"))
+    _show_candidates(live, pairs, remittance, payment)
+    may_release = np.zeros(len(live.remittances), np.bool_)
+    may_release[left_rows] = matches.release
+    return Decided(pairs, remittance, payment, may_release, _links_of(matches, right_rows))
+
+
+def _ids(pairs: Columns, side: str) -> npt.NDArray[np.uint8]:
+    return id_bytes(pairs[f"{side}_digest"], pairs[f"{side}_offset"])
+
+
+class _Stored:
+    """Pairs of the state as the matcher takes them: by rows of its pools."""
+
+    def __init__(self, live: Live, left_rows: Rows, right_rows: Rows) -> None:
+        self._live = live
+        self._left = _places(left_rows, len(live.remittances))
+        self._right = _places(right_rows, len(live.payments))
+
+    def pinned(self) -> Mask:
+        """bool[k]: pairs that people made, of what was released, or that went back and that no tier
+        finds again."""
+        pairs = self._live.basis
+        at = lookup(self._live.remittances.ids, _ids(pairs, "remittance"))
+        released = np.append(self._live.remittances.has(ItemFlag.RELEASED), False)[at]
+        undone = pairs["status"] == MatchStatus.UNMATCHED
+        made = (pairs["status"] == MatchStatus.AUTO) & (pairs["person"] | released)
+        lost = undone & (pairs["person"] | released | ~np.isin(pairs["tier"], _FOUND_AGAIN))
+        pinned: Mask = made | lost
+        return pinned
+
+    def standing(self) -> Mask:
+        """bool[k]: pairs that stood at the last clock entry and are not pinned."""
+        standing: Mask = self._live.basis["standing"] & ~self.pinned()
+        return standing
+
+    def pairs(self, wanted: Mask) -> Pairs:
+        """Those of which both items take part."""
+        rows = np.flatnonzero(wanted)
+        pairs = take(self._live.basis, rows)
+        left, right, both = self._rows(pairs)
+        return Pairs(left, right, pairs["match_id"][both], pairs["tier"][both])
+
+    def vetoes(self) -> Pairs:
+        left, right, _ = self._rows(self._live.vetoes)
+        return Pairs(left, right, np.zeros(len(left), np.uint64), np.zeros(len(left), np.uint8))
+
+    def _rows(self, pairs: Columns) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], Mask]:
+        left = self._left[lookup(self._live.remittances.ids, _ids(pairs, "remittance"))]
+        right = self._right[lookup(self._live.payments.ids, _ids(pairs, "payment"))]
+        both = (left >= 0) & (right >= 0)
+        return left[both], right[both], both
+
+
+def _places(rows: Rows, count: int) -> npt.NDArray[np.int32]:
+    """int32[count + 1]: place of each row among `rows`, -1 for none; the last one is for -1."""
+    places = np.full(count + 1, -1, np.int32)
+    places[rows] = np.arange(len(rows), dtype=np.int32)
+    return places
+
+
+def _take_statuses(live: Live, matches: Matches, left_rows: Rows, right_rows: Rows) -> None:
+    """Statuses, reasons and funding of the items that took part. What was released stays so unless
+    its money went back."""
+    rows = live.remittances.rows
+    status = matches.remittance_status.copy()
+    released = live.remittances.has(ItemFlag.RELEASED)[left_rows]
+    status[released & (status != RemittanceStatus.UNMATCHED_BY_RETURN)] = RemittanceStatus.RELEASED
+    rows["status"][left_rows] = status
+    rows["reason"][left_rows] = matches.remittance_reason
+    rows = live.payments.rows
+    rows["status"][right_rows] = matches.payment_status
+    rows["reason"][right_rows] = matches.payment_reason
+    rows["funding"][right_rows] = matches.payment_funding
+
+
+def _pairs_of(matches: Matches, position: int) -> Columns:
+    pairs: Columns = {}
+    for side, pool, rows in (
+        ("remittance", matches.remittances, matches.remittance),
+        ("payment", matches.payments, matches.payment),
+    ):
+        pairs[f"{side}_digest"] = pool.id_digest[rows]
+        pairs[f"{side}_offset"] = pool.id_offset[rows]
+    for name in PAIR.types:
+        if name.startswith("evidence"):
+            pairs[name] = np.ascontiguousarray(matches.evidence[:, int(name[-1])])
+        elif hasattr(Matches, name) and name not in pairs:
+            pairs[name] = getattr(matches, name)
+    none = np.zeros(len(matches), np.bool_)
+    pairs["standing"] = pairs["person"] = none
+    pairs["made_position"] = np.full(len(matches), position, np.int64)
+    return {name: pairs[name] for name in PAIR.types}
+
+
+def _inherited(stored: Columns, known: Rows, name: str) -> Mask:
+    """bool[k]: the flag that a pair has in the state, False for new ones (-1)."""
+    flags: Mask = np.append(stored[name], False)[known]
+    return flags
+
+
+def _with_kept(live: Live, pairs: Columns, is_part: bool) -> Columns:
+    """Add pairs of the state that this matching does not speak of: candidates of tiers that were
+    not run, while both items wait, and the memory of what stood at the last clock entry."""
+    stored = live.basis
+    fresh = lookup(pair_ids(pairs), pair_ids(stored)) < 0
+    keep = np.zeros(len(fresh), np.bool_)
+    if is_part:
+        waiting = _waiting(live, stored)
+        loose = np.isin(stored["tier"], LOOSE_TIERS) & (stored["status"] == MatchStatus.REVIEW)
+        keep = fresh & loose & waiting
+    dormant = fresh & stored["standing"] & ~keep
+    kept = take(stored, np.flatnonzero(keep))
+    asleep = take(stored, np.flatnonzero(dormant))
+    asleep["status"] = np.full(len(asleep["status"]), DORMANT, np.uint8)
+    return PAIR.concat([pairs, kept, asleep])
+
+
+_REMITTANCE_WAITS = (
+    RemittanceStatus.AWAITING_EFT,
+    RemittanceStatus.AWAITING_CHECK,
+    RemittanceStatus.AWAITING_WIRE,
+    RemittanceStatus.PROBABLE,
+    RemittanceStatus.UNMATCHED_BY_RETURN,
+)
+_PAYMENT_WAITS = (PaymentStatus.UNMATCHED, PaymentStatus.SUGGESTED)
+
+
+def _waiting(live: Live, pairs: Columns) -> Mask:
+    """bool[k]: pairs of which both items still wait."""
+    left = lookup(live.remittances.ids, _ids(pairs, "remittance"))
+    right = lookup(live.payments.ids, _ids(pairs, "payment"))
+    waits_left = np.append(np.isin(live.remittances.rows["status"], _REMITTANCE_WAITS), False)
+    waits_right = np.append(np.isin(live.payments.rows["status"], _PAYMENT_WAITS), False)
+    waiting: Mask = waits_left[left] & waits_right[right]
+    return waiting
+
+
+def _show_candidates(live: Live, pairs: Columns, remittance: Rows, payment: Rows) -> None:
+    """Items that have candidates for a person say so; payments of which people matched a part."""
+    review = pairs["status"] == MatchStatus.REVIEW
+    shown = np.unique(remittance[review & (pairs["tier"] != Tier.T10)])
+    status = live.remittances.rows["status"]
+    waits = np.isin(status[shown], _REMITTANCE_WAITS[:3])
+    status[shown[waits]] = RemittanceStatus.PROBABLE
+    status = live.payments.rows["status"]
+    shown = np.unique(payment[review])
+    status[shown[status[shown] == PaymentStatus.UNMATCHED]] = PaymentStatus.SUGGESTED
+    made = (pairs["status"] == MatchStatus.AUTO) & pairs["person"]
+    rest = made & (pairs["difference_cents"] > 0)
+    rows = payment[rest]
+    status[rows[status[rows] == PaymentStatus.MATCHED]] = PaymentStatus.PARTIAL
+
+
+def _links_of(matches: Matches, right_rows: Rows) -> Links:
+    links = matches.links
+    return Links(
+        right_rows[links.payment].astype(np.int32),
+        right_rows[links.other].astype(np.int32),
+        links.kind,
+        links.status,
+        links.days_apart,
+    )

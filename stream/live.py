@@ -1,0 +1,202 @@
+"""The part of a tenant's state that one step works on, as columns: items, pairs, vetoes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from reassoc.core.matching.ordering import mix
+from reassoc.core.pool import PaymentColumns, RemittanceColumns
+from reassoc.stream.items import (
+    PAIR,
+    PAYMENT,
+    REMITTANCE,
+    VETO,
+    ItemFlag,
+    RecordKind,
+    id_bytes,
+    payment_pool,
+    remittance_pool,
+)
+from reassoc.stream.records import take
+from reassoc.stream.state import Ids, Keys, Records
+
+Rows = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+Columns = dict[str, Any]
+
+OUT_OF_MATCHING = ItemFlag.KNOWN_BEFORE | ItemFlag.CLOSED | ItemFlag.MOVED
+"""Items with one of these flags take no part in matching."""
+_ID_KEY, _MATCH_KEY = 0x1D, 0x3A7C
+
+
+def lookup(ids: Ids, wanted: Ids) -> Rows:
+    """int64[k]: the row of each wanted id among `ids` (which are distinct), -1 for none.
+    O((n + k) log n)."""
+    if not len(ids) or not len(wanted):
+        return np.full(len(wanted), -1, np.int64)
+    hashes = _hashes(ids)
+    order = np.argsort(hashes)
+    in_order = hashes[order]
+    if (in_order[1:] == in_order[:-1]).any():
+        return _lookup_exactly(ids, wanted)
+    places = np.minimum(np.searchsorted(in_order, _hashes(wanted)), len(order) - 1)
+    rows = order[places]
+    found = (ids[rows] == wanted).all(axis=1)
+    return np.where(found, rows, -1)
+
+
+def _hashes(ids: Ids) -> Keys:
+    halves = np.ascontiguousarray(ids).view(np.int64).reshape(-1, 2)
+    return mix(halves[:, 0], halves[:, 1])
+
+
+def _lookup_exactly(ids: Ids, wanted: Ids) -> Rows:
+    """As `lookup`, where hashes of different ids are equal, or ids stand twice."""
+    rows = {row.tobytes(): number for number, row in enumerate(ids)}
+    return np.array([rows.get(row.tobytes(), -1) for row in wanted], np.int64)
+
+
+def id_keys_of(digest: npt.NDArray[np.uint64], offset: npt.NDArray[np.int64]) -> Keys:
+    """uint64[n]: the key under which pairs and vetoes of an item are found."""
+    return _tagged(_ID_KEY, digest.view(np.int64), offset)
+
+
+def match_keys_of(match_ids: npt.NDArray[np.uint64]) -> Keys:
+    """uint64[n]: the key under which the pairs of a match are found."""
+    return _tagged(_MATCH_KEY, match_ids.view(np.int64))
+
+
+def _tagged(tag: int, *columns: npt.NDArray[np.int64]) -> Keys:
+    return mix(np.full(len(columns[0]), tag, np.int64), *columns)
+
+
+def pair_ids(pairs: Columns) -> Ids:
+    """uint8[k, 16]: ids of pair records. A pair of items may stand in two sums, so its match counts
+    as well."""
+    parts = [pairs[name].view(np.int64) for name in PAIR_PARTS]
+    match_id = pairs["match_id"].view(np.int64) if "match_id" in pairs else parts[0] * 0
+    first = _tagged(1, *parts, match_id)
+    second = _tagged(2, match_id, *parts[::-1])
+    return id_bytes(first, second.view(np.int64))
+
+
+PAIR_PARTS = ("remittance_digest", "remittance_offset", "payment_digest", "payment_offset")
+
+
+@dataclass(slots=True)
+class Side:
+    """Items of one side: rows of items.REMITTANCE or PAYMENT.
+
+    ids : uint8[n, 16]    fresh : bool[n]    not in the state yet
+    keys, key_stops       of the fresh ones, see state.Records; None where keys stay as they are
+    late : bool[n]        their surroundings are not all in the pool: they wait for the clock
+    """
+
+    rows: Columns
+    ids: Ids
+    fresh: Mask
+    late: Mask
+    before: Columns
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def active(self) -> Rows:
+        """Rows that take part in matching."""
+        return np.flatnonzero(self.rows["flags"] & int(OUT_OF_MATCHING) == 0)
+
+    def has(self, flag: ItemFlag) -> Mask:
+        """bool[n]: whether a flag is set."""
+        mask: Mask = self.rows["flags"] & int(flag) != 0
+        return mask
+
+
+STATE_COLUMNS = (
+    "closed_day",
+    "status",
+    "reason",
+    "flags",
+    "generation",
+    "release_kind",
+    "sendings",
+    "funding",
+)
+"""Columns of an item that steps change."""
+
+
+@dataclass(slots=True)
+class Live:
+    """Items, pairs and vetoes of one step.
+
+    pairs : rows of items.PAIR, as the state has them
+    basis : the same less what a person undoes in this step, and with what a person makes
+    vetoes : rows of items.VETO, those of this step among them
+    whole : these are all items of the tenant
+    """
+
+    remittances: Side
+    payments: Side
+    pairs: Columns
+    basis: Columns
+    vetoes: Columns
+    whole: bool
+
+    @classmethod
+    def of(
+        cls,
+        records: Records,
+        fresh_remittances: Columns,
+        fresh_payments: Columns,
+        *,
+        whole: bool,
+        late_ids: Ids | None = None,
+    ) -> Live:
+        """Records of the state, and items that are new."""
+        pairs = PAIR.unpack(records.of_kind(RecordKind.PAIR).bodies)
+        return cls(
+            _side(REMITTANCE, records.of_kind(RecordKind.REMITTANCE), fresh_remittances, late_ids),
+            _side(PAYMENT, records.of_kind(RecordKind.PAYMENT), fresh_payments, late_ids),
+            pairs,
+            pairs,
+            VETO.unpack(records.of_kind(RecordKind.VETO).bodies),
+            whole,
+        )
+
+    def pools(self) -> tuple[RemittanceColumns, PaymentColumns, Rows, Rows]:
+        """The matcher's columns of the items that take part, and their rows."""
+        left, right = self.remittances.active, self.payments.active
+        rows = take(self.remittances.rows, left)
+        carried = np.flatnonzero(rows["carrier_offset"] >= 0)
+        payment_row = np.full(len(left), -1, np.int32)
+        if len(carried):
+            carriers = id_bytes(rows["id_digest"][carried], rows["carrier_offset"][carried])
+            payment_row[carried] = lookup(self.payments.ids[right], carriers)
+        return (
+            remittance_pool(rows, payment_row),
+            payment_pool(take(self.payments.rows, right)),
+            left,
+            right,
+        )
+
+
+def _side(schema: Any, records: Records, fresh: Columns, late_ids: Ids | None) -> Side:
+    known = schema.unpack(records.bodies)
+    rows = schema.concat([known, fresh]) if len(fresh["status"]) else known
+    ids = id_bytes(rows["id_digest"], rows["id_offset"])
+    is_fresh = np.arange(len(ids)) >= len(records)
+    late = np.zeros(len(ids), np.bool_)
+    if late_ids is not None and len(late_ids):
+        late = lookup(_distinct(late_ids), ids) >= 0
+    before = {name: rows[name].copy() for name in STATE_COLUMNS if name in rows}
+    return Side(rows, ids, is_fresh, late, before)
+
+
+def _distinct(ids: Ids) -> Ids:
+    kept: Iterable[bytes] = dict.fromkeys(row.tobytes() for row in ids)
+    return np.frombuffer(b"".join(kept), np.uint8).reshape(-1, 16)

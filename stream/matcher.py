@@ -1,0 +1,511 @@
+"""The matcher of one tenant: entries of its log, one after the other, into steps of its state.
+
+See docs/ENGINE.md. It is the tenant's only writer: its claim fences older ones off, and the state
+refuses a step that was made from another mark. It reads no clock: all times come from the log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from reassoc.core.calendar import BankingCalendar
+from reassoc.core.columns import DATE_NONE
+from reassoc.core.directory import Directory
+from reassoc.core.errors import ReassocError
+from reassoc.core.matching.neighbours import payment_keys, remittance_keys
+from reassoc.core.policy import Policy
+from reassoc.core.statuses import PaymentStatus, Reason, RemittanceStatus
+from reassoc.stream import decisions
+from reassoc.stream.changes import KeyedRows, Making, business_keys, make_step
+from reassoc.stream.deciding import Decided, Setting, decide
+from reassoc.stream.decisions import Decision, RefusedError
+from reassoc.stream.item_log import (
+    ClockEntry,
+    DecisionEntry,
+    ItemLog,
+    ItemsEntry,
+    Logged,
+    SettingsEntry,
+)
+from reassoc.stream.items import (
+    PAYMENT,
+    PAYMENT_ITEM,
+    REMITTANCE,
+    REMITTANCE_ITEM,
+    ItemFlag,
+    RecordKind,
+    id_bytes,
+    id_parts,
+    payment_pool,
+    remittance_pool,
+)
+from reassoc.stream.ledger_rows import DecisionAnswer, DecisionRow, ItemSide
+from reassoc.stream.live import Columns, Live, Mask, Rows, lookup, match_keys_of
+from reassoc.stream.neighbours import surround
+from reassoc.stream.profiles import decode_profile, profile_key
+from reassoc.stream.records import Block, take
+from reassoc.stream.release_choice import Rules, choose
+from reassoc.stream.rules import WarehouseRules
+from reassoc.stream.state import Claim, Ids, Records, State, Step
+from reassoc.stream.tenant_record import (
+    ALIASES_MAX,
+    TENANT_ID,
+    TenantRecord,
+    decode_tenant,
+    encode_tenant,
+)
+
+READ_ENTRIES_MAX = 64
+"""Entries of the log that are read at a time."""
+
+LoadDirectory = Callable[[bytes], Directory]
+"""The directory of a digest, out of the vault."""
+
+
+class LogError(ReassocError):
+    """An entry of the log that cannot be what a log holds: the tenant stops here."""
+
+
+class History(Protocol):
+    """Items that left the state, by the ledger: only what was logged below a position counts."""
+
+    def known(
+        self,
+        tenant: str,
+        digests: npt.NDArray[np.uint64],
+        offsets: npt.NDArray[np.int64],
+        below_position: int,
+    ) -> Mask: ...
+
+    def known_business(
+        self, tenant: str, keys: npt.NDArray[np.uint64], below_position: int
+    ) -> Mask: ...
+
+
+@dataclass(frozen=True)
+class _Knowledge:
+    """What a tenant's record says, worked out once for all steps until it changes."""
+
+    record: TenantRecord
+    directory: Directory | None
+
+    @cached_property
+    def policy(self) -> Policy:
+        return self.record.policy()
+
+    @cached_property
+    def rules(self) -> Rules:
+        return Rules(self.record.rules(), self.calendar)
+
+    @cached_property
+    def calendar(self) -> BankingCalendar:
+        return self.record.calendar()
+
+
+class Matcher:
+    """The writer of one tenant.
+
+    Not to be shared between threads. Raises what the state raises: after FencedError or MarkError
+    it is of no use any more; StatusError and LogError mean that the tenant must stop.
+    """
+
+    def __init__(
+        self,
+        tenant: str,
+        *,
+        log: ItemLog,
+        state: State,
+        history: History,
+        load_directory: LoadDirectory,
+    ) -> None:
+        self.tenant = tenant
+        self._log = log
+        self._state = state
+        self._history = history
+        self._load_directory = load_directory
+        self._claim: Claim = state.claim(tenant)
+        self._mark = self._claim.mark
+        self._waiting: list[Logged] = []
+        found = state.fetch(tenant, np.frombuffer(TENANT_ID, np.uint8).reshape(1, 16))
+        record = decode_tenant(found.bodies.row(0)) if len(found) else TenantRecord()
+        self._know(record)
+
+    @property
+    def mark(self) -> int:
+        """Position of the last entry that is applied."""
+        return self._mark
+
+    @property
+    def record(self) -> TenantRecord:
+        """Settings and clock as they are now."""
+        return self._knowledge.record
+
+    @property
+    def rules(self) -> WarehouseRules:
+        """The rules that hold now."""
+        return self._knowledge.rules.rules
+
+    def step(self) -> bool:
+        """Apply the next entry of the log. False where there is none, or where it must wait: a
+        close forgets what is old, and does so only when the outbox is empty."""
+        if not self._waiting:
+            self._waiting = self._log.read(self.tenant, self._mark, READ_ENTRIES_MAX)
+        if not self._waiting:
+            return False
+        logged = self._waiting[0]
+        if logged.position != self._mark + 1:
+            raise LogError(
+                f"the log goes on at position {logged.position}, not {self._mark + 1}: "
+                "it is damaged"
+            )
+        if _is_close(logged.entry) and self._state.outbox(self.tenant, 1):
+            return False
+        step, record = self._step_of(logged)
+        self._state.apply(self._claim, step)
+        self._mark = logged.position
+        self._waiting.pop(0)
+        self._know(record)
+        return True
+
+    def _know(self, record: TenantRecord) -> None:
+        known = getattr(self, "_knowledge", None)
+        if known is not None and known.record == record:
+            return
+        digest = record.settings.directory if record.settings is not None else b""
+        if known is not None and _directory_of(known.record) == digest:
+            directory = known.directory
+        else:
+            directory = self._load_directory(digest) if digest else None
+        self._knowledge = _Knowledge(record, directory)
+
+    def _step_of(self, logged: Logged) -> tuple[Step, TenantRecord]:
+        entry, position, record = logged.entry, logged.position, self.record
+        if isinstance(entry, ItemsEntry):
+            return self._take_items(entry, position), record
+        if isinstance(entry, ClockEntry):
+            record = msgspec.structs.replace(record, clock=entry)
+            return self._tick(entry, record, position), record
+        if isinstance(entry, SettingsEntry):
+            record = msgspec.structs.replace(record, settings=entry)
+            return self._match_anew(record, position, "settings"), record
+        if entry.kind == "alias":
+            return self._take_alias(entry, position)
+        return self._take_decision(entry, position), record
+
+    # ---- items ----
+
+    def _take_items(self, entry: ItemsEntry, position: int) -> Step:
+        left, right = _fresh(entry, position, self.record.day)
+        known = self._known(left, position), self._known(right, position)
+        left, right = take(left, ~known[0]), take(right, ~known[1])
+        keys = self._keys(left, right)
+        ids = np.concatenate([_ids(left), _ids(right)])
+        both = _joined(*keys)
+        around = surround(self._state, self.tenant, ids, both.keys, both.stops)
+        self._mark_known_before(around.records, left, right, position)
+        live = Live.of(around.records, left, right, whole=False, late_ids=around.late)
+        making = self._making(live, position, "items")
+        making.remittance_keys, making.payment_keys = keys
+        making.sources = tuple(
+            (note.digest, note.name, note.kind, note.byte_count) for note in entry.sources
+        )
+        making.records += [
+            (_profile_id(profile_key(decode_profile(data))), RecordKind.PROFILE, data)
+            for data in entry.profiles
+        ]
+        profiles = {profile_key(decode_profile(data)): data for data in entry.profiles}
+        return self._finish(live, making, self._setting(position), profiles)
+
+    def _known(self, rows: Columns, position: int) -> Mask:
+        """bool[n]: items that came before, by their ids."""
+        ids = _ids(rows)
+        if not len(ids):
+            return np.zeros(0, np.bool_)
+        known = lookup(self._state.fetch(self.tenant, ids).ids, ids) >= 0
+        known |= self._history.known(self.tenant, rows["id_digest"], rows["id_offset"], position)
+        _, first = np.unique(np.ascontiguousarray(ids).view("S16").ravel(), return_index=True)
+        again = np.ones(len(ids), np.bool_)
+        again[first] = False
+        mask: Mask = known | again
+        return mask
+
+    def _mark_known_before(
+        self, records: Records, left: Columns, right: Columns, position: int
+    ) -> None:
+        """Suspected duplicates of what left the state long ago: held and shown. Copies of what is
+        still there are the matcher's matter, which knows which of them is sound."""
+        for rows, side, kind, schema, status in (
+            (left, ItemSide.REMITTANCE, RecordKind.REMITTANCE, REMITTANCE,
+             RemittanceStatus.DUPLICATE),
+            (right, ItemSide.PAYMENT, RecordKind.PAYMENT, PAYMENT, PaymentStatus.DUPLICATE),
+        ):  # fmt: skip
+            keys = business_keys(rows, side)
+            if not keys.any():
+                continue
+            known = (keys != 0) & self._history.known_business(self.tenant, keys, position)
+            here = schema.unpack(records.of_kind(kind).bodies)
+            known &= ~np.isin(keys, business_keys(here, side))
+            rows["flags"][known] |= np.uint16(ItemFlag.KNOWN_BEFORE)
+            rows["status"][known] = status
+            rows["reason"][known] |= np.int64(Reason.DUPLICATE)
+
+    def _keys(self, left: Columns, right: Columns) -> tuple[KeyedRows, KeyedRows]:
+        """The keys by which items find each other."""
+        knowledge = self._knowledge
+        no_rows = np.full(len(left["status"]), -1, np.int32)
+        return (
+            _keyed(
+                remittance_keys(
+                    remittance_pool(left, no_rows),
+                    knowledge.policy,
+                    knowledge.directory,
+                    carrier_offset=left["carrier_offset"],
+                ),
+                len(left["status"]),
+            ),
+            _keyed(
+                payment_keys(payment_pool(right), knowledge.policy, knowledge.directory),
+                len(right["status"]),
+            ),
+        )
+
+    # ---- the clock, and settings ----
+
+    def _tick(self, entry: ClockEntry, record: TenantRecord, position: int) -> Step:
+        self._know(record)
+        live = self._whole()
+        making = self._making(live, position, "clock")
+        making.records.append(_tenant_row(record))
+        if entry.kind == "close":
+            making.forget = _old(live, self.rules, self._knowledge.calendar, entry.day)
+        setting = self._setting(position, at_clock=True, at_close=entry.kind == "close")
+        return self._finish(live, making, setting)
+
+    def _match_anew(
+        self,
+        record: TenantRecord,
+        position: int,
+        cause: str,
+        answers: tuple[DecisionRow, ...] = (),
+    ) -> Step:
+        """All items under new settings: keys and all."""
+        self._know(record)
+        live = self._whole()
+        making = self._making(live, position, cause)
+        making.records.append(_tenant_row(record))
+        making.decisions = answers
+        making.settings_changed = making.rekeyed = True
+        making.remittance_keys, making.payment_keys = self._keys(
+            live.remittances.rows, live.payments.rows
+        )
+        return self._finish(live, making, self._setting(position))
+
+    def _whole(self) -> Live:
+        parts = list(self._state.scan(self.tenant))
+        return Live.of(Records.concat(parts), REMITTANCE.empty(), PAYMENT.empty(), whole=True)
+
+    # ---- decisions ----
+
+    def _take_decision(self, entry: DecisionEntry, position: int) -> Step:
+        try:
+            live = self._around(entry)
+            decision = decisions.apply(live, entry, position, self.record.day)
+        except RefusedError as error:
+            return self._answer(entry, position, str(error))
+        making = self._making(live, position, "decision")
+        making.kinds, making.resend = decision.kinds, decision.resend
+        making.vetoes = decision.vetoes
+        making.decisions = (_row(entry, position, decision),)
+        return self._finish(live, making, self._setting(position))
+
+    def _around(self, entry: DecisionEntry) -> Live:
+        """The items that a decision is about, and their surroundings."""
+        ids = decisions.ids_of(entry.remittances + entry.payments)
+        if len(ids) > decisions.DECISION_ITEMS_MAX:
+            raise RefusedError(
+                f"more than DECISION_ITEMS_MAX ({decisions.DECISION_ITEMS_MAX}) items"
+            )
+        found = self._state.fetch(self.tenant, ids)
+        keys = found.keys
+        if entry.match_id:
+            of_match = match_keys_of(np.array([entry.match_id], np.uint64))
+            keys = np.concatenate([keys, of_match])
+        around = surround(self._state, self.tenant, ids, keys, np.array([len(keys)]))
+        return Live.of(
+            around.records,
+            REMITTANCE.empty(),
+            PAYMENT.empty(),
+            whole=False,
+            late_ids=around.late,
+        )
+
+    def _take_alias(self, entry: DecisionEntry, position: int) -> tuple[Step, TenantRecord]:
+        record = self.record
+        try:
+            if len(entry.payers) != 2:
+                raise RefusedError("an alias ties two identifiers together")
+            if len(record.aliases) >= ALIASES_MAX:
+                raise RefusedError(
+                    f"more than ALIASES_MAX ({ALIASES_MAX}) aliases: use the directory"
+                )
+            pair = (entry.payers[0], entry.payers[1])
+            changed = msgspec.structs.replace(record, aliases=(*record.aliases, pair))
+            changed.policy()
+        except ReassocError as error:
+            return self._answer(entry, position, str(error)), record
+        answer = _row(entry, position, Decision(np.zeros(0, np.uint8)))
+        return self._match_anew(changed, position, "decision", (answer,)), changed
+
+    def _answer(self, entry: DecisionEntry, position: int, refusal: str) -> Step:
+        """A step that only says no."""
+        live = Live.of(Records.none(), REMITTANCE.empty(), PAYMENT.empty(), whole=False)
+        making = self._making(live, position, "decision")
+        making.decisions = (_row(entry, position, None, refusal),)
+        return self._finish(live, making, self._setting(position))
+
+    # ---- putting a step together ----
+
+    def _making(self, live: Live, position: int, cause: str) -> Making:
+        record = self._knowledge.record
+        none = np.zeros(len(live.remittances), np.uint8)
+        return Making(
+            self.tenant, self._mark, position, record.day, record.as_of, cause, kinds=none
+        )
+
+    def _setting(self, position: int, *, at_clock: bool = False, at_close: bool = False) -> Setting:
+        knowledge = self._knowledge
+        return Setting(
+            knowledge.policy,
+            knowledge.directory,
+            knowledge.calendar,
+            knowledge.record.day,
+            at_close,
+            at_clock,
+            position,
+        )
+
+    def _finish(
+        self,
+        live: Live,
+        making: Making,
+        setting: Setting,
+        profiles: Mapping[int, bytes] | None = None,
+    ) -> Step:
+        decided = decide(live, setting)
+        kinds = choose(live, decided, self._knowledge.rules, setting.day, at_clock=setting.at_clock)
+        making.kinds = np.where(making.kinds != 0, making.kinds, kinds)
+        if making.forget is not None:
+            making.forget = _unpaired(live, decided, *making.forget)
+        here = profiles or {}
+
+        def find(wanted: list[int]) -> Mapping[int, bytes]:
+            missing = [key for key in wanted if key not in here]
+            return {**here, **self._stored_profiles(missing)}
+
+        return make_step(live, decided, making, find)
+
+    def _stored_profiles(self, keys: list[int]) -> dict[int, bytes]:
+        ids = np.frombuffer(b"".join(map(_profile_id, keys)), np.uint8).reshape(-1, 16)
+        found = self._state.fetch(self.tenant, ids) if len(ids) else Records.none()
+        digest, _ = id_parts(found.ids) if len(found) else (np.zeros(0, np.uint64), None)
+        return dict(zip(digest.tolist(), found.bodies.rows(), strict=True))
+
+
+def _is_close(entry: object) -> bool:
+    return isinstance(entry, ClockEntry) and entry.kind == "close"
+
+
+def _directory_of(record: TenantRecord) -> bytes:
+    return record.settings.directory if record.settings is not None else b""
+
+
+def _fresh(entry: ItemsEntry, position: int, day: int) -> tuple[Columns, Columns]:
+    """Rows of the state for the items of an entry."""
+    sides = []
+    for item_schema, schema, data, stops in (
+        (REMITTANCE_ITEM, REMITTANCE, entry.remittances, entry.remittance_stops),
+        (PAYMENT_ITEM, PAYMENT, entry.payments, entry.payment_stops),
+    ):
+        rows = item_schema.unpack(Block(data, np.frombuffer(stops, "<i8").astype(np.int64)))
+        count = len(rows["id_digest"])
+        state = {
+            name: np.zeros(count, kind) for name, kind in schema.types.items() if name not in rows
+        }
+        state["position"][:], state["seen_day"][:] = position, day
+        state["closed_day"][:] = DATE_NONE
+        both = {**state, **rows}
+        sides.append({name: both[name] for name in schema.types})
+    return sides[0], sides[1]
+
+
+def _ids(rows: Columns) -> Ids:
+    return id_bytes(rows["id_digest"], rows["id_offset"])
+
+
+def _keyed(columns: list[npt.NDArray[np.uint64]], count: int) -> KeyedRows:
+    """Keys by row: those that are not 0, each once."""
+    if not columns or not count:
+        return KeyedRows(np.zeros(0, np.uint64), np.zeros(count, np.int64))
+    table = np.sort(np.stack(columns, axis=1), axis=1)
+    kept = table != 0
+    kept[:, 1:] &= table[:, 1:] != table[:, :-1]
+    return KeyedRows(table[kept], np.cumsum(kept.sum(axis=1), dtype=np.int64))
+
+
+def _joined(left: KeyedRows, right: KeyedRows) -> KeyedRows:
+    return KeyedRows(
+        np.concatenate([left.keys, right.keys]),
+        np.concatenate([left.stops, right.stops + len(left.keys)]),
+    )
+
+
+def _profile_id(key: int) -> bytes:
+    """Ids of items end in an offset; this one ends in what no offset is."""
+    return key.to_bytes(8, "little") + b"\xff" * 8
+
+
+def _tenant_row(record: TenantRecord) -> tuple[bytes, int, bytes]:
+    return TENANT_ID, RecordKind.TENANT, encode_tenant(record)
+
+
+def _row(
+    entry: DecisionEntry, position: int, decision: Decision | None, refusal: str = ""
+) -> DecisionRow:
+    answer = DecisionAnswer.REFUSED if decision is None else DecisionAnswer.DONE
+    count = decision.item_count if decision is not None else 0
+    cents = decision.cents if decision is not None else 0
+    return DecisionRow(
+        position, entry.number, entry.kind, entry.who, entry.why, answer, refusal, count, cents
+    )
+
+
+def _old(
+    live: Live, rules: WarehouseRules, calendar: BankingCalendar, day: int
+) -> tuple[Rows, Rows]:
+    """Rows of items that have been closed for as long as the state remembers them."""
+    limit = int(calendar.add(day, -rules.keep_closed_banking_days))
+    rows = []
+    for side in (live.remittances, live.payments):
+        closed = side.rows["closed_day"]
+        rows.append(np.flatnonzero((closed != DATE_NONE) & (closed <= limit)))
+    return rows[0], rows[1]
+
+
+def _unpaired(live: Live, decided: Decided, left: Rows, right: Rows) -> tuple[Rows, Rows]:
+    """Those of some items of which no pair goes to an item that stays. O(rounds * pairs)."""
+    going_left = np.zeros(len(live.remittances), np.bool_)
+    going_right = np.zeros(len(live.payments), np.bool_)
+    going_left[left] = going_right[right] = True
+    a, b = decided.pair_remittance, decided.pair_payment
+    while True:
+        torn = going_left[a] != going_right[b]
+        if not torn.any():
+            return np.flatnonzero(going_left), np.flatnonzero(going_right)
+        going_left[a[torn]] = going_right[b[torn]] = False

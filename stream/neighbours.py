@@ -1,0 +1,139 @@
+"""The surroundings of new items: all that could change what the surest tiers make of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from reassoc.stream.items import RecordKind, id_bytes, id_parts
+from reassoc.stream.live import PAIR_PARTS, id_keys_of
+from reassoc.stream.records import Schema
+from reassoc.stream.state import PROBE_KEYS_MAX, Ids, Keys, Records, State, no_ids
+
+POOL_RECORDS_MAX = 200_000
+"""Records that one step brings in beside its own items: what is left out waits for the clock."""
+ROUNDS_MAX = 1_000
+"""Rounds of probes in one step."""
+_ITEM_KINDS = (RecordKind.REMITTANCE, RecordKind.PAYMENT)
+_PAIR_HEAD = Schema({name: "u8" if name.endswith("digest") else "i8" for name in PAIR_PARTS}).fixed
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """records : items, pairs and vetoes, each once
+    late : uint8[k, 16]    ids of items, new ones included, of which something may be missing
+    crowded : uint64[c]    keys that too many records have
+    """
+
+    records: Records
+    late: Ids
+    crowded: Keys
+
+
+def surround(state: State, tenant: str, ids: Ids, keys: Keys, key_stops: Keys) -> Surroundings:
+    """Records that share a key with some items, with those, and so on to a fixed point.
+
+    ids : uint8[n, 16], keys, key_stops    the items and their keys, see state.Records; they may be
+                                           in the state or not
+
+    A pair brings both its items, an item its pairs and vetoes. Bounded by POOL_RECORDS_MAX: items
+    with keys that were not followed are late. One probe and one fetch a round; most items need two.
+    """
+    return _Search(state, tenant).run(ids, keys, key_stops)
+
+
+class _Search:
+    def __init__(self, state: State, tenant: str) -> None:
+        self._state = state
+        self._tenant = tenant
+        self._parts: list[Records] = []
+        self._seen: set[bytes] = set()
+        self._probed: set[int] = set()
+        self._crowded: set[int] = set()
+        self._count = 0
+
+    def run(self, ids: Ids, keys: Keys, key_stops: Keys) -> Surroundings:
+        digest, offset = id_parts(ids)
+        frontier = set(keys.tolist()) | set(id_keys_of(digest, offset).tolist())
+        missing = no_ids()
+        for _ in range(ROUNDS_MAX):
+            if self._count > POOL_RECORDS_MAX or not (frontier or len(missing)):
+                break
+            found = self._round(frontier, missing)
+            frontier, missing = self._onward(found)
+        records = Records.concat(self._parts)
+        unknown = self._crowded | frontier
+        late = _having(records, unknown, ids, keys, key_stops) if unknown else no_ids()
+        return Surroundings(records, late, np.array(sorted(self._crowded), np.uint64))
+
+    def _round(self, frontier: set[int], missing: Ids) -> Records:
+        """Records that are new to the search."""
+        parts = []
+        keys = np.fromiter(frontier, np.uint64, len(frontier))
+        self._probed |= frontier
+        for start in range(0, len(keys), PROBE_KEYS_MAX):
+            probe = self._state.probe(self._tenant, keys[start : start + PROBE_KEYS_MAX])
+            self._crowded.update(probe.crowded.tolist())
+            parts.append(probe.records)
+        if len(missing):
+            parts.append(self._state.fetch(self._tenant, missing))
+        return self._new(Records.concat(parts))
+
+    def _new(self, records: Records) -> Records:
+        rows = []
+        for row, value in enumerate(_as_bytes(records.ids)):
+            if value not in self._seen:
+                self._seen.add(value)
+                rows.append(row)
+        if len(rows) < len(records):
+            records = records.take(np.array(rows, np.int64))
+        self._parts.append(records)
+        self._count += len(records)
+        return records
+
+    def _onward(self, records: Records) -> tuple[set[int], Ids]:
+        """Keys to probe next, and ids of items that pairs name."""
+        items = records.take(np.flatnonzero(np.isin(records.kinds, _ITEM_KINDS)))
+        digest, offset = id_parts(items.ids)
+        keys = set(items.keys.tolist()) | set(id_keys_of(digest, offset).tolist())
+        named = _items_of_pairs(records.of_kind(RecordKind.PAIR))
+        missing = [value for value in dict.fromkeys(_as_bytes(named)) if value not in self._seen]
+        return keys - self._probed, np.frombuffer(b"".join(missing), np.uint8).reshape(-1, 16)
+
+
+def _items_of_pairs(pairs: Records) -> Ids:
+    """Ids of both items of each pair: the body begins with them."""
+    if not len(pairs):
+        return no_ids()
+    bodies = np.frombuffer(pairs.bodies.data, np.uint8)
+    size = _PAIR_HEAD.itemsize
+    places = pairs.bodies.starts[:, None] + np.arange(size)
+    heads = np.ascontiguousarray(bodies[places]).view(_PAIR_HEAD).reshape(-1)
+    return np.concatenate(
+        [
+            id_bytes(heads[f"{side}_digest"], np.ascontiguousarray(heads[f"{side}_offset"]))
+            for side in ("remittance", "payment")
+        ]
+    )
+
+
+def _having(records: Records, wanted: set[int], ids: Ids, keys: Keys, key_stops: Keys) -> Ids:
+    """Ids of items that have one of some keys."""
+    values = np.fromiter(wanted, np.uint64, len(wanted))
+    found = []
+    for some_ids, some_keys, stops in (
+        (records.ids, records.keys, records.key_stops),
+        (ids, keys, key_stops),
+    ):
+        counts = np.diff(stops, prepend=0)
+        owner = np.repeat(np.arange(len(some_ids)), counts)
+        found.append(some_ids[np.unique(owner[np.isin(some_keys, values)])])
+    digest, offset = id_parts(records.ids)
+    found.append(records.ids[np.isin(id_keys_of(digest, offset), values)])
+    return np.concatenate(found)
+
+
+def _as_bytes(ids: Ids) -> list[bytes]:
+    data = ids.tobytes()
+    return [data[start : start + 16] for start in range(0, len(data), 16)]
