@@ -187,7 +187,8 @@ _CLOSED_REMITTANCES = (
 
 
 def _closed_remittances(rows: Columns) -> Mask:
-    return np.isin(rows["status"], _CLOSED_REMITTANCES)
+    closed: Mask = np.isin(rows["status"], _CLOSED_REMITTANCES)
+    return closed
 
 
 def _closed_payments(rows: Columns) -> Mask:
@@ -446,8 +447,9 @@ def _values(column: TextColumn) -> list[bytes]:
 
 def payment_day(rows: Columns) -> npt.NDArray[np.int32]:
     """int32[m]: settlement, else effective date."""
-    settlement = rows["settlement_date"]
-    return np.where(settlement == DATE_NONE, rows["effective_date"], settlement).astype(np.int32)
+    settlement: npt.NDArray[np.int32] = rows["settlement_date"]
+    effective: npt.NDArray[np.int32] = rows["effective_date"]
+    return np.where(settlement == DATE_NONE, effective, settlement)
 
 
 def business_keys(rows: Columns, side: ItemSide) -> Keys:

@@ -57,7 +57,10 @@ def ids_of(data: bytes) -> Ids:
 
 
 def apply(live: Live, entry: DecisionEntry, position: int, day: int) -> Decision:
-    """Change the live items as a person decided. Raises RefusedError; then nothing may be applied."""
+    """Change the live items as a person decided.
+
+    Raises RefusedError; then nothing may be applied.
+    """
     left = _rows(live.remittances.ids, entry.remittances, "remittances")
     right = _rows(live.payments.ids, entry.payments, "payments")
     decision = Decision(np.zeros(len(live.remittances), np.uint8))

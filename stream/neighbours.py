@@ -9,7 +9,7 @@ import numpy as np
 from reassoc.stream.items import RecordKind, id_bytes, id_parts
 from reassoc.stream.live import PAIR_PARTS, id_keys_of
 from reassoc.stream.records import Schema
-from reassoc.stream.state import PROBE_KEYS_MAX, Ids, Keys, Records, State, no_ids
+from reassoc.stream.state import PROBE_KEYS_MAX, Ids, Keys, Records, State, Stops, no_ids
 
 POOL_RECORDS_MAX = 200_000
 """Records that one step brings in beside its own items: what is left out waits for the clock."""
@@ -31,7 +31,7 @@ class Surroundings:
     crowded: Keys
 
 
-def surround(state: State, tenant: str, ids: Ids, keys: Keys, key_stops: Keys) -> Surroundings:
+def surround(state: State, tenant: str, ids: Ids, keys: Keys, key_stops: Stops) -> Surroundings:
     """Records that share a key with some items, with those, and so on to a fixed point.
 
     ids : uint8[n, 16], keys, key_stops    the items and their keys, see state.Records; they may be
@@ -53,7 +53,7 @@ class _Search:
         self._crowded: set[int] = set()
         self._count = 0
 
-    def run(self, ids: Ids, keys: Keys, key_stops: Keys) -> Surroundings:
+    def run(self, ids: Ids, keys: Keys, key_stops: Stops) -> Surroundings:
         digest, offset = id_parts(ids)
         frontier = set(keys.tolist()) | set(id_keys_of(digest, offset).tolist())
         missing = no_ids()
@@ -118,7 +118,7 @@ def _items_of_pairs(pairs: Records) -> Ids:
     )
 
 
-def _having(records: Records, wanted: set[int], ids: Ids, keys: Keys, key_stops: Keys) -> Ids:
+def _having(records: Records, wanted: set[int], ids: Ids, keys: Keys, key_stops: Stops) -> Ids:
     """Ids of items that have one of some keys."""
     values = np.fromiter(wanted, np.uint64, len(wanted))
     found = []
