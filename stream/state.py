@@ -16,14 +16,14 @@ implementation must pass.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from reassoc.core.errors import ReassocError
+from reassoc.core.errors import LimitError, ReassocError
 from reassoc.stream.records import Block
 
 ID_BYTES = 16
@@ -34,6 +34,14 @@ PROBE_KEYS_MAX = 1 << 20
 """Keys of one probe."""
 SCAN_RECORDS_MAX = 1 << 17
 """Records of one piece of a scan."""
+RECORD_KEYS_MAX = 1024
+"""Keys of one record."""
+BODY_BYTES_MAX = 16 << 20
+"""Bytes of one record's body."""
+OUTBOX_BYTES_MAX = 256 << 20
+"""Bytes of one outbox entry."""
+
+_DUMP_HEAD = np.dtype([("id", "u1", ID_BYTES), ("kind", "u1"), ("keys", "<u4"), ("bytes", "<u4")])
 
 Ids = npt.NDArray[np.uint8]
 Keys = npt.NDArray[np.uint64]
@@ -146,6 +154,8 @@ class Step:
                               ids that the state does not have are an error
     removes                   ids (uint8[r, 16]) of records that leave, with their keys
     outbox                    bodies of entries for the outbox, in order
+
+    An id stands in a step once: puts, updates and removes have none in common, and none twice.
     """
 
     mark_before: int
@@ -155,6 +165,56 @@ class Step:
     update_bodies: Block = field(default_factory=lambda: Block(b"", np.zeros(0, np.int64)))
     removes: Ids = field(default_factory=no_ids)
     outbox: Sequence[bytes] = ()
+
+
+def check_step(step: Step) -> None:
+    """What every implementation demands of a step before it looks at its state.
+
+    Raises ValueError for a step that contradicts itself (lengths, marks, an id that stands in it
+    twice), LimitError above RECORD_KEYS_MAX, BODY_BYTES_MAX and OUTBOX_BYTES_MAX. O(n log n).
+    """
+    puts = step.puts
+    if step.mark_after < step.mark_before:
+        raise ValueError("mark_after is below mark_before")
+    if not len(puts) == len(puts.kinds) == len(puts.key_stops) == len(puts.bodies):
+        raise ValueError("ids, kinds, keys and bodies of the puts are not of one length")
+    if len(puts.keys) != (int(puts.key_stops[-1]) if len(puts) else 0):
+        raise ValueError("the keys of the puts do not end at the last of key_stops")
+    if len(step.updates) != len(step.update_bodies):
+        raise ValueError("updates and update_bodies are not of one length")
+    ids = np.concatenate([puts.ids, step.updates, step.removes])
+    if len(np.unique(ids.view(f"S{ID_BYTES}"))) != len(ids):
+        raise ValueError("an id stands in the step twice")
+    if len(puts) and int(puts.key_counts.max()) > RECORD_KEYS_MAX:
+        raise LimitError(f"a record has more than RECORD_KEYS_MAX ({RECORD_KEYS_MAX}) keys")
+    for block in (puts.bodies, step.update_bodies):
+        if len(block) and int(np.diff(block.stops, prepend=0).max()) > BODY_BYTES_MAX:
+            raise LimitError(f"a record's body is above BODY_BYTES_MAX ({BODY_BYTES_MAX} bytes)")
+    if any(len(body) > OUTBOX_BYTES_MAX for body in step.outbox):
+        raise LimitError(
+            f"an outbox entry is above OUTBOX_BYTES_MAX ({OUTBOX_BYTES_MAX} bytes): make smaller "
+            "steps"
+        )
+
+
+def dump_records(mark: int, pieces: Iterable[Records]) -> bytes:
+    """A tenant's mark and records as bytes: two states that a log made are equal in them, however
+    the log was cut into steps. Epochs and outbox are not in it.
+
+    pieces : all records in the order of ids, in any pieces
+    """
+    lines = [mark.to_bytes(8, "little")]
+    for piece in pieces:
+        heads = np.empty(len(piece), _DUMP_HEAD)
+        heads["id"] = piece.ids
+        heads["kind"] = piece.kinds
+        heads["keys"] = piece.key_counts
+        heads["bytes"] = np.diff(piece.bodies.stops, prepend=0)
+        keys, stops = piece.keys.astype("<u8"), piece.key_stops.tolist()
+        starts = [0, *stops]
+        for head, start, stop, body in zip(heads, starts, stops, piece.bodies.rows(), strict=False):
+            lines += [head.tobytes(), keys[start:stop].tobytes(), body]
+    return b"".join(lines)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +237,9 @@ class OutboxEntry:
 class State(Protocol):
     """Records of tenants. Every method may be called from any thread.
 
-    Raises StateError and its kinds where a call is refused, OSError where the store fails.
+    Raises StateError and its kinds where a call is refused, StoreError (or another ReassocError)
+    where the store itself fails; nothing was changed then either. A tenant that nobody claimed has
+    mark 0, no records and no outbox.
     """
 
     def tenants(self) -> list[str]:
@@ -210,8 +272,11 @@ class State(Protocol):
 
         A step whose mark_after is not above the state's mark is a replay: nothing is changed,
         except that a step with mark_before == mark_after == the mark is made (it is about no log
-        entry). Raises FencedError for a claim that is void, MarkError where mark_before is not the
-        mark, StateError where an update's id is not there.
+        entry). Removes of ids that are not there do nothing.
+
+        Raises UnclaimedError for a tenant without an epoch, FencedError for a claim that is void,
+        MarkError where mark_before is not the mark, StateError where an update's id is not there,
+        and what `check_step` raises.
         """
         ...
 

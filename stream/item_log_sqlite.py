@@ -1,0 +1,132 @@
+"""The item log in the engine's SQLite file.
+
+Positions are given inside of the transaction that writes them, so they have no gaps and no doubles
+however many processes append.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from reassoc.core.errors import LimitError
+from reassoc.stream.item_log import (
+    ENTRY_BYTES_MAX,
+    Entry,
+    Logged,
+    Routing,
+    decode_entry,
+    encode_entry,
+)
+from reassoc.stream.sqlite_file import SqliteFile, StoreError
+
+READ_BYTES_MAX = 64 << 20
+"""Bytes of entries that one read brings at most, beyond the first of them."""
+
+_TABLES = (
+    """CREATE TABLE IF NOT EXISTS log (
+        tenant TEXT NOT NULL, position INTEGER NOT NULL, at TEXT NOT NULL, body BLOB NOT NULL,
+        PRIMARY KEY (tenant, position))""",
+    """CREATE TABLE IF NOT EXISTS routing (
+        digest BLOB PRIMARY KEY, body BLOB NOT NULL, logged INTEGER NOT NULL) WITHOUT ROWID""",
+)
+
+
+class SqliteItemLog:
+    """The logs of all tenants in one file, which `close` closes.
+
+    now : the time of logging as text, ISO 8601 in UTC
+    """
+
+    def __init__(self, file: SqliteFile, now: Callable[[], str]) -> None:
+        self._file = file
+        self._now = now
+        file.make_tables(_TABLES)
+
+    def append(self, entries: Sequence[tuple[str, Entry]]) -> list[int]:
+        """Append (tenant, entry) pairs, durably, all or none; their positions.
+
+        Raises LimitError above ENTRY_BYTES_MAX, StoreError where the file fails. One transaction.
+        """
+        bodies = [encode_entry(entry) for _, entry in entries]
+        for number, body in enumerate(bodies, 1):
+            if len(body) > ENTRY_BYTES_MAX:
+                raise LimitError(
+                    f"entry {number} of {len(bodies)} has {len(body)} bytes, above "
+                    f"ENTRY_BYTES_MAX ({ENTRY_BYTES_MAX}): log its items in several entries"
+                )
+        if not entries:
+            return []
+        at = self._now()
+        positions = []
+        with self._file.write() as connection:
+            last: dict[str, int] = {}
+            for (tenant, _), body in zip(entries, bodies, strict=True):
+                position = last.get(tenant, 0) or _last_position(connection, tenant)
+                last[tenant] = position + 1
+                connection.execute(
+                    "INSERT INTO log VALUES (?, ?, ?, ?)", (tenant, position + 1, at, body)
+                )
+                positions.append(position + 1)
+        return positions
+
+    def read(self, tenant: str, after: int, limit: int) -> list[Logged]:
+        """At most `limit` entries behind a position, in order: fewer where READ_BYTES_MAX is
+        reached, none only where there is none. Raises StoreError for an entry that is damaged."""
+        rows, size = [], 0
+        with self._file.read() as connection:
+            for row in connection.execute(
+                "SELECT position, at, body FROM log WHERE tenant = ? AND position > ?"
+                " ORDER BY position LIMIT ?",
+                (tenant, after, max(limit, 0)),
+            ):
+                rows.append(row)
+                size += len(row[2])
+                if size >= READ_BYTES_MAX:
+                    break
+        return [self._logged(*row) for row in rows]
+
+    def _logged(self, position: int, at: str, body: bytes) -> Logged:
+        try:
+            return Logged(position, at, decode_entry(body))
+        except msgspec.MsgspecError:
+            # What msgspec says may quote the entry.
+            raise StoreError(
+                f"{self._file.path}: the log entry at position {position} cannot be read: it is "
+                "damaged, or a newer program wrote it; use that one, or restore the last backup"
+            ) from None
+
+    def tenants(self) -> dict[str, int]:
+        """Every tenant with an entry, and its last position."""
+        with self._file.read() as connection:
+            rows = connection.execute("SELECT tenant, max(position) FROM log GROUP BY tenant")
+            return dict(rows.fetchall())
+
+    def routing(self, digest: bytes) -> Routing | None:
+        """What was remembered of a file by its full digest, None for one that never came."""
+        with self._file.read() as connection:
+            row = connection.execute(
+                "SELECT body, logged FROM routing WHERE digest = ?", (digest,)
+            ).fetchone()
+        return Routing(row[0], bool(row[1])) if row else None
+
+    def remember(self, digest: bytes, routing: Routing) -> None:
+        """Remember durably how a file's items were routed, in the place of what was remembered."""
+        with self._file.write() as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO routing VALUES (?, ?, ?)",
+                (digest, routing.body, routing.logged),
+            )
+
+    def close(self) -> None:
+        """Close the file, for the state that shares it as well."""
+        self._file.close()
+
+
+def _last_position(connection: sqlite3.Connection, tenant: str) -> int:
+    (position,) = connection.execute(
+        "SELECT max(position) FROM log WHERE tenant = ?", (tenant,)
+    ).fetchone()
+    return position or 0
