@@ -35,6 +35,9 @@ ARCHIVES_OPEN_MAX = 8
 each of them.
 """
 
+PIECE_BYTES = 1 << 20
+"""Bytes of one piece of an input that is handed on whole."""
+
 Progress = Callable[[int], None]
 """Told how many more bytes on disk were consumed."""
 
@@ -92,6 +95,20 @@ class Content:
         return self._hasher.digest(), len(self.data)
 
 
+def pieces(content: Content) -> Iterator[memoryview | bytes]:
+    """All bytes of an input, in pieces of at most PIECE_BYTES: views of a mapped one, which hold
+    only until the next piece is asked for. Nothing is hashed on the way but a stream.
+    """
+    if content.stream is not None:
+        while piece := content.stream.read(PIECE_BYTES):
+            yield piece
+        return
+    with memoryview(content.data or b"") as view:
+        for start in range(0, len(view), PIECE_BYTES):
+            with view[start : start + PIECE_BYTES] as part:
+                yield part
+
+
 def read_whole(content: Content, limit: int, name: str) -> bytes:
     """All bytes of an input that is read whole. Raises LimitError beyond the limit."""
     if content.stream is None:
@@ -108,19 +125,13 @@ def read_whole(content: Content, limit: int, name: str) -> bytes:
 
 
 class ContentStream(io.RawIOBase):
-    """Decompressed bytes, read once from front to back: counted, hashed, and held to the limits.
+    """Bytes of a stream, read once from front to back: counted and hashed."""
 
-    Raises SourceError from any read where the compressed data is damaged or a limit would be
-    passed.
-    """
-
-    def __init__(self, raw: io.BufferedIOBase, compressed_bytes: int) -> None:
+    def __init__(self, raw: io.BufferedIOBase) -> None:
         super().__init__()
         self._raw = raw
         self._ahead = b""
-        self._limit = min(DECOMPRESSED_BYTES_MAX, RATIO_FREE_BYTES + RATIO_MAX * compressed_bytes)
         self._hasher = blake3()
-        self._taken = 0
         self.position = 0
 
     def readable(self) -> bool:
@@ -157,6 +168,22 @@ class ContentStream(io.RawIOBase):
         return self._hasher.digest()
 
     def _take(self, size: int) -> bytes:
+        return self._raw.read(size)
+
+
+class LimitedStream(ContentStream):
+    """Decompressed bytes of an input, held to the limits.
+
+    Raises SourceError from any read where it fails, the compressed data is damaged or a limit would
+    be passed.
+    """
+
+    def __init__(self, raw: io.BufferedIOBase, compressed_bytes: int) -> None:
+        super().__init__(raw)
+        self._limit = min(DECOMPRESSED_BYTES_MAX, RATIO_FREE_BYTES + RATIO_MAX * compressed_bytes)
+        self._taken = 0
+
+    def _take(self, size: int) -> bytes:
         try:
             data = self._raw.read(size)
         except _DAMAGED as error:
@@ -164,6 +191,8 @@ class ContentStream(io.RawIOBase):
                 f"compressed data is damaged or cut off after {self._taken} decompressed bytes; "
                 "nothing of it is used: ask the sender for it again"
             ) from error
+        except OSError as error:
+            raise SourceError(f"reading failed: {error.strerror or 'input error'}") from error
         self._taken += len(data)
         if self._taken > self._limit:
             name = (
@@ -220,7 +249,12 @@ def open_content(source: Source, progress: Progress | None = None) -> Iterator[C
     """
     with _opened(source, progress) as content:
         yield content
-        status = os.stat(source.path)
+        try:
+            status = os.stat(source.path)
+        except OSError as error:
+            raise SourceError(
+                f"gone while it was read ({error.strerror}); nothing of it is used"
+            ) from error
         now = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
         if now != source.stamp:
             raise SourceError(
@@ -266,7 +300,7 @@ def _unmap(mapped: mmap.mmap) -> None:
         mapped.close()
 
 
-def _stream(raw: io.RawIOBase, compressed_bytes: int) -> ContentStream:
+def _stream(raw: io.RawIOBase, compressed_bytes: int) -> LimitedStream:
     """Decompress gzip data, be it a file or a zip member; other zip members come decompressed
     already.
     """
@@ -278,7 +312,7 @@ def _stream(raw: io.RawIOBase, compressed_bytes: int) -> ContentStream:
             "compressed data is damaged from the start: ask the sender for it again"
         ) from error
     inner: io.BufferedIOBase = gzip.GzipFile(fileobj=buffered) if is_gzip else buffered
-    return ContentStream(inner, compressed_bytes)
+    return LimitedStream(inner, compressed_bytes)
 
 
 class _Counted(io.RawIOBase):

@@ -11,7 +11,7 @@ import tempfile
 import traceback
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Protocol
 
@@ -22,7 +22,7 @@ from reassoc.core import bank_lines, lockbox
 from reassoc.core.ach import AchFiles, iter_ach
 from reassoc.core.bai2 import BAI2_BYTES_MAX, read_bai2
 from reassoc.core.columns import TextColumn
-from reassoc.core.errors import LimitError, ParseError
+from reassoc.core.errors import LimitError, ParseError, ReassocError
 from reassoc.core.lockbox import LOCKBOX_BYTES_MAX, LockboxLayout, read_lockbox
 from reassoc.core.pool import PaymentColumns, RemittanceColumns
 from reassoc.core.x12_835 import Remittances, iter_835
@@ -38,7 +38,15 @@ from reassoc.stream.findings import (
 from reassoc.stream.kinds import ADVICE, Kind, kind_of
 from reassoc.stream.layouts import layout_of
 from reassoc.stream.sources import Source, SourceError
-from reassoc.stream.verdicts import OWN_VALID, BatchVerdicts, Envelopes
+from reassoc.stream.verdicts import (
+    ALL_VALID,
+    Checks,
+    Profiles,
+    Verdicts,
+    batches_of,
+    closed_checks,
+    enclosing,
+)
 
 FINDINGS_MEMORY_BYTES = 4 << 20
 """Findings of one input that are kept in memory; more go to a file of the run's private folder."""
@@ -63,12 +71,45 @@ class RemittanceRows:
     start: Ints64
     stop: Ints64
     profile: Ints32
-    checks: npt.NDArray[np.uint8]
+    checks: Checks
     claims: Ints32
     control: TextColumn
 
     def __len__(self) -> int:
         return len(self.ordinal)
+
+
+@dataclass(frozen=True, slots=True)
+class WindowRemittances:
+    """835s of one window, n rows; their texts lie in its memory.
+
+    tables : what was scanned
+    columns : payment_row counts in the payments of the same window
+    rows : checks are what is sure in this window, see verdicts.Verdicts
+    carrier_offset : int64[n]    byte of the entry that carries each in the input, -1 for none
+    """
+
+    tables: Remittances
+    columns: RemittanceColumns
+    rows: RemittanceRows
+    carrier_offset: Ints64
+
+
+@dataclass(frozen=True, slots=True)
+class WindowPayments:
+    """Payments of one window, m rows: columns, number in the file, and checks as of remittances."""
+
+    columns: PaymentColumns
+    ordinal: Ints32
+    checks: Checks
+
+
+class Keeper(Protocol):
+    """Who keeps the items of an input while it is read."""
+
+    def keep(self, remittances: WindowRemittances | None, payments: WindowPayments | None) -> None:
+        """Take the items of the next window."""
+        ...
 
 
 @dataclass(slots=True)
@@ -86,7 +127,8 @@ class Items:
     remittance_rows: list[RemittanceRows] = field(default_factory=list)
     payments: list[PaymentColumns] = field(default_factory=list)
     payment_ordinals: list[Ints32] = field(default_factory=list)
-    payment_valid: list[npt.NDArray[np.bool_]] = field(default_factory=list)
+    payment_checks: list[Checks] = field(default_factory=list)
+    payment_count: int = 0
     profiles: list[Profile] = field(default_factory=list)
     findings: IO[bytes] | None = None
     finding_counts: Counter[int] = field(default_factory=Counter)
@@ -94,10 +136,34 @@ class Items:
     service_count: int = 0
     other_transaction_count: int = 0
 
+    def keep(self, remittances: WindowRemittances | None, payments: WindowPayments | None) -> None:
+        """Keep a window's items in memory, free of the window's own."""
+        if remittances is not None:
+            columns, rows = remittances.columns, remittances.rows
+            row = columns.payment_row
+            if self.payment_count and len(row):
+                row = np.where(row >= 0, row + self.payment_count, -1).astype(np.int32)
+            self.remittances.append(replace(columns, payment_row=row).compact())
+            rows.control = rows.control.compact()
+            self.remittance_rows.append(rows)
+        if payments is not None:
+            self.payments.append(payments.columns.compact())
+            self.payment_ordinals.append(payments.ordinal)
+            self.payment_checks.append(payments.checks)
+            self.payment_count += len(payments.columns)
+
+    def settle(self, late: Late) -> None:
+        """Make the checks of all rows final, once the input has ended."""
+        for window, rows in enumerate(self.remittance_rows):
+            rows.checks = late.remittances(window, rows.checks)
+        self.payment_checks = [
+            late.payments(window, checks) for window, checks in enumerate(self.payment_checks)
+        ]
+
     def let_go(self) -> None:
         """Forget the columns; who asks has taken them."""
         self.remittances, self.remittance_rows = [], []
-        self.payments, self.payment_ordinals, self.payment_valid = [], [], []
+        self.payments, self.payment_ordinals, self.payment_checks = [], [], []
 
     @property
     def is_passed_over(self) -> bool:
@@ -123,10 +189,8 @@ def read_source(
     try:
         with open_content(source, progress) as content:
             return _read(source, content, scratch, progress, layouts)
-    except (SourceError, LimitError) as error:
-        return Items(source, Kind.UNKNOWN, reason=str(error))
-    except ParseError as error:
-        return Items(source, Kind.UNKNOWN, reason=f"cannot be read as what it seems to be: {error}")
+    except (SourceError, LimitError, ParseError) as error:
+        return Items(source, Kind.UNKNOWN, reason=reason_of(error))
     except OSError as error:
         return Items(
             source, Kind.UNKNOWN, reason=f"reading failed: {error.strerror or 'input error'}"
@@ -134,9 +198,19 @@ def read_source(
     except Exception:
         # A fault of ours must not take the other inputs with it, and its text may hold a value of
         # the file.
-        return Items(
-            source, Kind.UNKNOWN, reason=f"internal error, please report it: {where_it_failed()}"
-        )
+        return Items(source, Kind.UNKNOWN, reason=internal_error())
+
+
+def reason_of(error: ReassocError) -> str:
+    """Why an input gave nothing, for people."""
+    if isinstance(error, ParseError):
+        return f"cannot be read as what it seems to be: {error}"
+    return str(error)
+
+
+def internal_error() -> str:
+    """The reason where the exception being handled is a fault of ours."""
+    return f"internal error, please report it: {where_it_failed()}"
 
 
 def where_it_failed() -> str:
@@ -149,6 +223,25 @@ def where_it_failed() -> str:
     return f"{type(error).__name__} at {place}"
 
 
+def recognise(
+    source: Source, content: Content, layouts: Sequence[LockboxLayout]
+) -> tuple[Items, LockboxLayout | None]:
+    """The items of an input before it is read: its kind, a reason where it is none that is read
+    here, and its layout where it is a lockbox list.
+    """
+    kind = kind_of(content.head)
+    items = Items(source, kind)
+    if items.is_passed_over:
+        items.reason = kind.value
+        return items, None
+    layout = layout_of(layouts, source.name, content.head)
+    if layout is not None and kind is not Kind.EMPTY:
+        items.kind = Kind.LOCKBOX
+    elif kind not in (Kind.X12, Kind.ACH, Kind.BAI2):
+        items.reason = ADVICE[kind]
+    return items, layout
+
+
 def _read(
     source: Source,
     content: Content,
@@ -156,38 +249,47 @@ def _read(
     progress: Progress | None,
     layouts: Sequence[LockboxLayout],
 ) -> Items:
-    kind = kind_of(content.head)
-    items = Items(source, kind)
-    if items.is_passed_over:
-        items.reason = kind.value
+    items, layout = recognise(source, content, layouts)
+    if items.reason:
         return items
-    layout = layout_of(layouts, source.name, content.head)
-    if layout is not None and kind is not Kind.EMPTY:
-        items.kind = Kind.LOCKBOX
-    elif kind not in (Kind.X12, Kind.ACH, Kind.BAI2):
-        items.reason = ADVICE[kind]
-        return items
-    findings = tempfile.SpooledTemporaryFile(  # noqa: SIM115
-        FINDINGS_MEMORY_BYTES, dir=str(scratch)
-    )
+    findings = findings_file(scratch)
     try:
         items.findings = findings
-        _read_windows(items, content, progress, layout)
+        items.settle(read_windows(items, content, items, layout, progress))
     except BaseException:
         findings.close()
         raise
     return items
 
 
-class _Reader(Protocol):
-    """Reads an input into items."""
+def findings_file(scratch: Path) -> IO[bytes]:
+    """A place for findings: memory, and beyond FINDINGS_MEMORY_BYTES a nameless file."""
+    return tempfile.SpooledTemporaryFile(FINDINGS_MEMORY_BYTES, dir=str(scratch))
 
-    def windows(self, content: Content) -> Iterator[int]:
+
+class Late:
+    """What only an input's end could tell: the checks of its windows' rows, made final."""
+
+    def __init__(self, remittances: Verdicts | None, payments: Verdicts | None) -> None:
+        self._remittances, self._payments = remittances, payments
+
+    def remittances(self, window: int, checks: Checks) -> Checks:
+        """uint8[n]: final checks of the 835s of a window, counted from 0 among those kept."""
+        return self._remittances.settle(window, checks) if self._remittances else checks
+
+    def payments(self, window: int, checks: Checks) -> Checks:
+        """uint8[m]: the same of its payments."""
+        return self._payments.settle(window, checks) if self._payments else checks
+
+
+class _Reader(Protocol):
+    """Reads the windows of an input: gives their items to a keeper and tells `items` the rest."""
+
+    late: Late
+
+    def windows(self, content: Content, keeper: Keeper) -> Iterator[int]:
         """Read all windows; yields the byte up to which the input was read."""
         ...
-
-    def finish(self) -> None:
-        """Settle what only the input's end could tell."""
 
 
 def _reader_of(items: Items, layout: LockboxLayout | None) -> _Reader:
@@ -199,13 +301,21 @@ def _reader_of(items: Items, layout: LockboxLayout | None) -> _Reader:
     return _X12Reader(items) if items.kind is Kind.X12 else _AchReader(items)
 
 
-def _read_windows(
-    items: Items, content: Content, progress: Progress | None, layout: LockboxLayout | None
-) -> None:
-    """Read an input of a known kind to its end."""
+def read_windows(
+    items: Items,
+    content: Content,
+    keeper: Keeper,
+    layout: LockboxLayout | None,
+    progress: Progress | None,
+) -> Late:
+    """Read an input that was recognised to its end. What it holds goes to `keeper`; `items` gets
+    digest, counts, profiles, and findings into its file.
+
+    Memory: one window; raises as iter_835 and its kin do, and SourceError.
+    """
     reader = _reader_of(items, layout)
     seen = 0
-    for window_end in reader.windows(content):
+    for window_end in reader.windows(content, keeper):
         content.hash_to(window_end)
         if progress is not None and content.data is not None:
             progress(window_end - seen)
@@ -213,7 +323,7 @@ def _read_windows(
     items.digest, items.byte_count = content.finish()
     if progress is not None and content.data is not None:
         progress(items.byte_count - seen)
-    reader.finish()
+    return reader.late
 
 
 class _X12Reader:
@@ -221,30 +331,31 @@ class _X12Reader:
 
     def __init__(self, items: Items) -> None:
         self._items = items
-        self._envelopes = Envelopes(items.profiles)
+        self._profiles = Profiles(items.profiles)
+        self._verdicts = Verdicts()
+        self.late = Late(self._verdicts, None)
 
-    def windows(self, content: Content) -> Iterator[int]:
+    def windows(self, content: Content, keeper: Keeper) -> Iterator[int]:
         """Read all windows; yields the byte up to which the input was read."""
         items = self._items
         for window in iter_835(content.input):
             transactions = window.transactions
             base = window.window_offset
-            _keep(
-                items,
+            rows = _rows_of(
                 window,
-                RemittanceColumns.from_tables(window),
-                self._envelopes,
+                self._profiles,
+                self._verdicts.see(transactions.valid, *enclosing(window)),
                 start=transactions.offset.astype(np.int64) + base,
                 stop=transactions.end.astype(np.int64) + base,
                 ordinal=transactions.ordinal.astype(np.int32),
             )
+            carrier_offset = np.full(len(rows), -1, np.int64)
+            columns = RemittanceColumns.from_tables(window)
+            keeper.keep(WindowRemittances(window, columns, rows, carrier_offset), None)
             _count(items, window)
             assert items.findings is not None
             x12_findings(items.findings, items.finding_counts, items.source.name, window)
             yield base + len(window.source)
-
-    def finish(self) -> None:
-        _set_verdicts(self._items, self._envelopes)
 
 
 class _AchReader:
@@ -254,52 +365,48 @@ class _AchReader:
 
     def __init__(self, items: Items) -> None:
         self._items = items
-        self._payload_verdicts: list[npt.NDArray[np.uint8]] = []
-        self._verdicts = BatchVerdicts()
-        self._payment_count = 0
+        self._profiles = Profiles(items.profiles)
+        self._verdicts = Verdicts()
         self._remittance_count = 0
+        self.late = Late(None, self._verdicts)
 
-    def windows(self, content: Content) -> Iterator[int]:
+    def windows(self, content: Content, keeper: Keeper) -> Iterator[int]:
         """Read all windows; yields the byte up to which the input was read."""
         items = self._items
         for window in iter_ach(content.input):
-            items.payments.append(PaymentColumns.from_tables(window).compact())
-            items.payment_ordinals.append(window.entries.ordinal.astype(np.int32))
-            self._verdicts.see(window)
-            self._keep_payloads(window)
+            entries = window.entries
+            payments = WindowPayments(
+                PaymentColumns.from_tables(window),
+                entries.ordinal.astype(np.int32),
+                self._verdicts.see(entries.valid, *batches_of(window)),
+            )
+            keeper.keep(self._payloads(window), payments)
             assert items.findings is not None
+            payload_findings(items.findings, items.finding_counts, items.source.name, window)
             ach_findings(items.findings, items.finding_counts, items.source.name, window)
-            self._payment_count += len(window.entries)
             yield window.window_offset + len(window.source)
 
-    def _keep_payloads(self, window: AchFiles) -> None:
+    def _payloads(self, window: AchFiles) -> WindowRemittances | None:
         remittances = window.remittances
-        count = len(remittances.transactions)
+        _count(self._items, remittances)
+        transactions = remittances.transactions
+        count = len(transactions)
+        if not count:
+            return None
         ordinal = np.arange(self._remittance_count, self._remittance_count + count, dtype=np.int32)
-        # A payload lies whole in its window, so its envelopes end there too: their numbers need not
-        # be file-wide.
-        envelopes = Envelopes(self._items.profiles, ends_in_window=True)
-        _keep(
-            self._items,
+        self._remittance_count += count
+        columns = RemittanceColumns.from_ach(window)
+        rows = _rows_of(
             remittances,
-            RemittanceColumns.from_ach(window, payment_base=self._payment_count),
-            envelopes,
+            self._profiles,
+            # A payload lies whole in its window, so its envelopes end there too.
+            closed_checks(transactions.valid, *enclosing(remittances)),
             start=ordinal.astype(np.int64),
             stop=ordinal.astype(np.int64) + 1,
             ordinal=ordinal,
         )
-        self._payload_verdicts += list(envelopes.verdicts())
-        self._remittance_count += count
-        _count(self._items, remittances)
-        assert self._items.findings is not None
-        payload_findings(
-            self._items.findings, self._items.finding_counts, self._items.source.name, window
-        )
-
-    def finish(self) -> None:
-        for rows, verdicts in zip(self._items.remittance_rows, self._payload_verdicts, strict=True):
-            rows.checks |= verdicts
-        self._items.payment_valid += self._verdicts.valid()
+        carrier = window.entries.offset[columns.payment_row].astype(np.int64)
+        return WindowRemittances(remittances, columns, rows, carrier + window.window_offset)
 
 
 class _BankReader:
@@ -307,20 +414,18 @@ class _BankReader:
 
     def __init__(self, items: Items) -> None:
         self._items = items
+        self.late = Late(None, None)
 
-    def windows(self, content: Content) -> Iterator[int]:
+    def windows(self, content: Content, keeper: Keeper) -> Iterator[int]:
         """Read the report, in one window."""
         items, data = self._items, read_whole(content, BAI2_BYTES_MAX, "BAI2_BYTES_MAX")
         reports = read_bai2(data)
         memos = bank_lines.read_memos(reports)
-        _keep_payments(items, bank_lines.payments(reports, memos=memos))
+        keeper.keep(None, _listed(bank_lines.payments(reports, memos=memos)))
         assert items.findings is not None
         uncertain = bank_lines.uncertain_rows(memos)
         bai2_findings(items.findings, items.finding_counts, items.source.name, reports, uncertain)
         yield len(data)
-
-    def finish(self) -> None:
-        """Nothing is left open: the report was read whole."""
 
 
 class _LockboxReader:
@@ -329,59 +434,44 @@ class _LockboxReader:
     def __init__(self, items: Items, layout: LockboxLayout) -> None:
         self._items = items
         self._layout = layout
+        self.late = Late(None, None)
 
-    def windows(self, content: Content) -> Iterator[int]:
+    def windows(self, content: Content, keeper: Keeper) -> Iterator[int]:
         """Read the list, in one window."""
         items, data = self._items, read_whole(content, LOCKBOX_BYTES_MAX, "LOCKBOX_BYTES_MAX")
         listed = read_lockbox(data, self._layout)
-        _keep_payments(items, lockbox.payments(listed))
+        keeper.keep(None, _listed(lockbox.payments(listed)))
         assert items.findings is not None
         lockbox_findings(items.findings, items.finding_counts, items.source.name, listed)
         yield len(data)
 
-    def finish(self) -> None:
-        """Nothing is left open: the list was read whole."""
+
+def _listed(columns: PaymentColumns) -> WindowPayments:
+    """Payments of a report that was read whole: nothing of it is left open."""
+    checks = np.where(columns.valid, np.uint8(ALL_VALID), np.uint8(0))
+    return WindowPayments(columns, np.arange(len(columns), dtype=np.int32), checks)
 
 
-def _keep_payments(items: Items, columns: PaymentColumns) -> None:
-    columns = columns.compact()
-    items.payments.append(columns)
-    items.payment_ordinals.append(np.arange(len(columns), dtype=np.int32))
-    items.payment_valid.append(columns.valid)
-
-
-def _keep(
-    items: Items,
+def _rows_of(
     window: Remittances,
-    columns: RemittanceColumns,
-    envelopes: Envelopes,
+    profiles: Profiles,
+    checks: Checks,
     *,
     start: Ints64,
     stop: Ints64,
     ordinal: Ints32,
-) -> None:
-    """Keep a window's remittances, free of the window's own memory."""
+) -> RemittanceRows:
     transactions = window.transactions
-    items.remittances.append(columns.compact())
-    checks = np.where(transactions.valid, OWN_VALID, 0)
-    items.remittance_rows.append(
-        RemittanceRows(
-            ordinal=ordinal,
-            start=start,
-            stop=stop,
-            profile=envelopes.see(window),
-            checks=checks.astype(np.uint8),
-            claims=(transactions.claim_stop.astype(np.int64) - transactions.claim_start).astype(
-                np.int32
-            ),
-            control=transactions.control_number.compact(),
-        )
+    claims = transactions.claim_stop.astype(np.int64) - transactions.claim_start
+    return RemittanceRows(
+        ordinal=ordinal,
+        start=start,
+        stop=stop,
+        profile=profiles.rows_of(window),
+        checks=checks,
+        claims=claims.astype(np.int32),
+        control=transactions.control_number,
     )
-
-
-def _set_verdicts(items: Items, envelopes: Envelopes) -> None:
-    for rows, verdicts in zip(items.remittance_rows, envelopes.verdicts(), strict=True):
-        rows.checks |= verdicts
 
 
 def _count(items: Items, window: Remittances) -> None:

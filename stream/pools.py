@@ -84,7 +84,7 @@ def pool(all_items: Sequence[Items]) -> Pools:
             )
         payments += items.payments
         ordinals += items.payment_ordinals
-        valid += items.payment_valid
+        valid += [checks == ALL_VALID for checks in items.payment_checks]
         payment_base += int(payment_counts[number])
         items.let_go()
     all_rows = _concat_rows(rows)

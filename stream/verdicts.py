@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,50 +19,116 @@ ALL_VALID = OWN_VALID | GROUP_VALID | INTERCHANGE_VALID
 PROFILES_REMEMBERED_MAX = 100_000
 """Kinds of envelope whose profile is looked up rather than made again."""
 
+_INNER_OPEN, _OUTER_OPEN = 8, 16
+
 Ints32 = npt.NDArray[np.int32]
-Ints64 = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+Checks = npt.NDArray[np.uint8]
+Enclosed = tuple[Table, Ints32]
+"""Envelopes of a window, and of each row the one it lies in (-1 for none)."""
 
 
-class Envelopes:
-    """Envelopes of one stream of windows: verdicts by file-wide number, and one profile row per
-    kind of envelope.
+class _Level:
+    """Verdicts of one kind of envelope, by its number in the file.
 
-    A verdict is final only in the window in which its envelope closes, so transactions keep the
-    numbers of their group and interchange until the input has ended.
+    Only the last envelope of a window can go on in the next one, so of all the others nothing is
+    remembered: memory is that of one verdict a window.
     """
 
-    def __init__(self, profiles: list[Profile], *, ends_in_window: bool = False) -> None:
-        """`ends_in_window`: no envelope goes on in another window, so rows serve as numbers."""
+    def __init__(self) -> None:
+        self._late: dict[int, bool] = {}
+        self._last: list[int] = []
+        self._highest = -1
+
+    def see(self, table: Table, rows: Ints32) -> Bools:
+        """Take a window's envelopes; which of its rows lie in the last of them."""
+        if not len(table):
+            self._last.append(-1)
+            return np.zeros(len(rows), np.bool_)
+        ordinals, valid = table.ordinal, table.valid
+        for row in np.flatnonzero(ordinals <= self._highest).tolist():
+            ordinal = int(ordinals[row])
+            assert ordinal in self._late, "only the last envelope of a window goes on"
+            self._late[ordinal] = bool(valid[row])
+        last = len(table) - 1
+        assert last == int(np.argmax(ordinals)), "envelopes come in the order of their numbers"
+        self._highest = int(ordinals[last])
+        self._last.append(self._highest)
+        self._late[self._highest] = bool(valid[last])
+        is_last: Bools = rows == last
+        return is_last
+
+    def settled(self, window: int) -> bool:
+        """The verdict of the last envelope of a window, once the input has ended."""
+        last = self._last[window]
+        return last < 0 or self._late[last]
+
+
+class Verdicts:
+    """Verdicts of rows that lie in groups that lie in interchanges, or in batches of files.
+
+    A verdict is final only in the window in which its envelope closes. `see` gives the bits that
+    are sure, and marks rows in what may go on; `settle` makes them final when the input has ended.
+    """
+
+    def __init__(self) -> None:
+        self._inner, self._outer = _Level(), _Level()
+
+    def see(self, own: Bools, inner: Enclosed, outer: Enclosed) -> Checks:
+        """uint8[n]: bits of a window's rows. Windows must come in their order."""
+        checks = closed_checks(own, inner, outer)
+        checks[self._inner.see(*inner)] |= _INNER_OPEN
+        checks[self._outer.see(*outer)] |= _OUTER_OPEN
+        return checks
+
+    def settle(self, window: int, checks: Checks) -> Checks:
+        """uint8[n]: the final bits of the rows of a window, which is counted from 0. O(n)."""
+        levels = (
+            (self._inner, _INNER_OPEN, GROUP_VALID),
+            (self._outer, _OUTER_OPEN, INTERCHANGE_VALID),
+        )
+        for level, mark, bit in levels:
+            is_open = (checks & mark) != 0
+            if is_open.any():
+                verdict = np.uint8(bit if level.settled(window) else 0)
+                checks = np.where(is_open, (checks & ~np.uint8(bit)) | verdict, checks)
+        return (checks & np.uint8(ALL_VALID)).astype(np.uint8)
+
+
+def closed_checks(own: Bools, inner: Enclosed, outer: Enclosed) -> Checks:
+    """uint8[n]: bits of rows none of whose envelopes goes on; one that is not there is valid."""
+    checks = np.where(own, np.uint8(OWN_VALID), np.uint8(0))
+    for (table, rows), bit in ((inner, GROUP_VALID), (outer, INTERCHANGE_VALID)):
+        checks |= np.where(np.append(table.valid, True)[rows], np.uint8(bit), np.uint8(0))
+    return checks
+
+
+def enclosing(remittances: Remittances) -> tuple[Enclosed, Enclosed]:
+    """Groups and interchanges of a window's transactions."""
+    transactions = remittances.transactions
+    return (
+        (remittances.groups, transactions.group),
+        (remittances.interchanges, transactions.interchange),
+    )
+
+
+def batches_of(window: AchFiles) -> tuple[Enclosed, Enclosed]:
+    """Batches and files of a window's entries."""
+    batch = window.entries.batch
+    return (window.batches, batch), (window.files, np.append(window.batches.file, -1)[batch])
+
+
+class Profiles:
+    """One row per kind of envelope of an input."""
+
+    def __init__(self, profiles: list[Profile]) -> None:
+        """`profiles` : the list that is filled."""
         self._profiles = profiles
         self._rows: dict[Profile, int] = {profile: row for row, profile in enumerate(profiles)}
         self._seen: dict[tuple[object, ...], int] = {}
-        self._verdicts: tuple[dict[int, bool], dict[int, bool]] = ({}, {})
-        self._numbers: list[tuple[Ints64, Ints64]] = []
-        self._ends_in_window = ends_in_window
 
-    def see(self, remittances: Remittances) -> Ints32:
-        """Take a window's envelopes; the profile row of each of its transactions."""
-        transactions = remittances.transactions
-        numbers = []
-        for verdicts, table, rows in (
-            (self._verdicts[0], remittances.groups, transactions.group),
-            (self._verdicts[1], remittances.interchanges, transactions.interchange),
-        ):
-            ordinals = np.arange(len(table)) if self._ends_in_window else table.ordinal
-            verdicts.update(zip(ordinals.tolist(), table.valid.tolist(), strict=True))
-            numbers.append(_ordinals(ordinals, rows))
-        self._numbers.append((numbers[0], numbers[1]))
-        return self._profile_rows(remittances)
-
-    def verdicts(self) -> Iterator[npt.NDArray[np.uint8]]:
-        """GROUP_VALID and INTERCHANGE_VALID of each transaction, one array per window seen."""
-        group_valid, interchange_valid = (_as_array(verdicts) for verdicts in self._verdicts)
-        for groups, interchanges in self._numbers:
-            yield np.where(group_valid[groups], GROUP_VALID, 0).astype(np.uint8) | np.where(
-                interchange_valid[interchanges], INTERCHANGE_VALID, 0
-            ).astype(np.uint8)
-
-    def _profile_rows(self, remittances: Remittances) -> Ints32:
+    def rows_of(self, remittances: Remittances) -> Ints32:
+        """int32[n]: the profile row of each of a window's transactions."""
         transactions = remittances.transactions
         rows = np.zeros(len(transactions), np.int32)
         pairs = transactions.interchange.astype(np.int64) << 32 | (
@@ -130,23 +195,6 @@ def _texts(table: Table, name: str) -> Iterator[tuple[bytes, bool]]:
         yield data[offset : offset + length], there
 
 
-def _ordinals(ordinals: npt.NDArray[np.integer[Any]], rows: Ints32) -> Ints64:
-    """File-wide numbers of the envelopes in `rows`; -1 where a transaction has none."""
-    if not len(ordinals):
-        return np.full(len(rows), -1, np.int64)
-    return np.where(rows >= 0, ordinals[np.maximum(rows, 0)].astype(np.int64), -1)
-
-
-def _as_array(verdicts: dict[int, bool]) -> npt.NDArray[np.bool_]:
-    """Verdicts by number, with a true one at the end for -1: a transaction without that
-    envelope.
-    """
-    array = np.ones(max(verdicts, default=-1) + 2, np.bool_)
-    array[list(verdicts.keys())] = list(verdicts.values())
-    array[-1] = True
-    return array
-
-
 def _fallback(remittances: Remittances, row: int) -> Fallback:
     transactions = remittances.transactions
     sender = transactions.payer_id.raw(row) or transactions.originator.raw(row)
@@ -156,30 +204,3 @@ def _fallback(remittances: Remittances, row: int) -> Fallback:
         or transactions.payee_entity_id.raw(row)
     )
     return Fallback(sender.strip(), receiver.strip(), transactions.implementation.raw(row).strip())
-
-
-class BatchVerdicts:
-    """Validity of ACH entries once their batch and file have ended, over the windows of an
-    input.
-    """
-
-    def __init__(self) -> None:
-        self._batches: dict[int, bool] = {}
-        self._files: dict[int, bool] = {}
-        self._seen: list[tuple[npt.NDArray[np.bool_], Ints64, Ints64]] = []
-
-    def see(self, window: AchFiles) -> None:
-        """Take a window's entries, batches and files."""
-        entries, batches, files = window.entries, window.batches, window.files
-        self._batches.update(zip(batches.ordinal.tolist(), batches.valid.tolist(), strict=True))
-        self._files.update(zip(files.ordinal.tolist(), files.valid.tolist(), strict=True))
-        batch = _ordinals(batches.ordinal, entries.batch)
-        file_of_batch = _ordinals(files.ordinal, batches.file)
-        file = np.append(file_of_batch, -1)[entries.batch]
-        self._seen.append((entries.valid.copy(), batch, file))
-
-    def valid(self) -> Iterator[npt.NDArray[np.bool_]]:
-        """Per window: entry, batch and file are all valid."""
-        batches, files = _as_array(self._batches), _as_array(self._files)
-        for valid, batch, file in self._seen:
-            yield valid & batches[batch] & files[file]
