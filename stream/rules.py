@@ -27,6 +27,9 @@ from reassoc.core.policy import payer_id_form
 BANKING_DAYS_MAX = 2520
 KEEP_BANKING_DAYS_MIN = 5
 FILE_TRANSACTIONS_MAX = 999_999
+RULES_MAX = 10_000
+"""Rules in one of the lists, and identifiers in one rule."""
+_PAYEE_ID = re.compile(r"\d{9,10}", re.ASCII)
 _TIME = re.compile(r"([01]\d|2[0-3]):[0-5]\d", re.ASCII)
 
 
@@ -87,6 +90,8 @@ class WarehouseRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     file_transactions_max: int = 50_000
 
     def __post_init__(self) -> None:
+        for key in ("default_release", "hold"):
+            _check_count(key, getattr(self, key))
         _check_word("release_at", self.release_at, ("match", "clock"))
         _check_word("funded_by", self.funded_by, ("settled", "posted"))
         for key in ("opening_time", "close_time"):
@@ -107,7 +112,7 @@ class WarehouseRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
             _check_days(f"{where}.banking_days", default.banking_days)
             if not default.payer_ids and not default.payee_ids:
                 raise PolicyError(f"{where} must name payer_ids or payee_ids")
-            _check_payer_ids(where, default.payer_ids)
+            _check_ids(where, default.payer_ids, default.payee_ids)
         for place, rule in enumerate(self.hold):
             _check_hold(f"hold[{place}]", rule)
 
@@ -127,13 +132,25 @@ def _check_days(key: str, days: int | None) -> None:
         _check_range(key, days, 0, BANKING_DAYS_MAX)
 
 
-def _check_payer_ids(where: str, values: tuple[str, ...]) -> None:
-    for number, value in enumerate(values):
+def _check_count(key: str, values: tuple[object, ...]) -> None:
+    if len(values) > RULES_MAX:
+        raise PolicyError(f"{key} has {len(values)} entries, more than RULES_MAX ({RULES_MAX})")
+
+
+def _check_ids(where: str, payer_ids: tuple[str, ...], payee_ids: tuple[str, ...]) -> None:
+    _check_count(f"{where}.payer_ids", payer_ids)
+    _check_count(f"{where}.payee_ids", payee_ids)
+    for number, value in enumerate(payer_ids):
         payer_id_form(f"{where}.payer_ids[{number}]", value)
+    for number, value in enumerate(payee_ids):
+        if not _PAYEE_ID.fullmatch(value):
+            raise PolicyError(
+                f"{where}.payee_ids[{number}] must be an NPI (ten digits) or a tax number (nine)"
+            )
 
 
 def _check_hold(where: str, rule: HoldRule) -> None:
-    _check_payer_ids(where, rule.payer_ids)
+    _check_ids(where, rule.payer_ids, rule.payee_ids)
     if rule.above_cents is not None and rule.above_cents < 0:
         raise PolicyError(f"{where}.above_cents must not be negative")
     if rule == HoldRule(name=rule.name):

@@ -1,5 +1,7 @@
-"""The files that a user writes, policy, directory and layouts, with errors that name the file and
-the key.
+"""The files that a user writes, policy, warehouse rules, directory and layouts, with errors that
+name the file and the key.
+
+The texts of policy and rules travel on the item log, too, and are decoded from there again.
 """
 
 from __future__ import annotations
@@ -12,9 +14,14 @@ import msgspec
 from reassoc.core.directory import Directory, load_directory
 from reassoc.core.errors import DirectoryError, PolicyError, ReassocError
 from reassoc.core.policy import Policy
+from reassoc.stream.rules import WarehouseRules
 
 POLICY_BYTES_MAX = 16 << 20
+RULES_BYTES_MAX = 16 << 20
 DIRECTORY_BYTES_MAX = 1 << 30
+POLICY_LIMIT = ("POLICY_BYTES_MAX", POLICY_BYTES_MAX)
+RULES_LIMIT = ("RULES_BYTES_MAX", RULES_BYTES_MAX)
+DIRECTORY_LIMIT = ("DIRECTORY_BYTES_MAX", DIRECTORY_BYTES_MAX)
 
 S = TypeVar("S")
 
@@ -25,7 +32,14 @@ def load_policy(path: Path) -> Policy:
     Raises PolicyError that names the file and the line (where it is no TOML) or the key (where a
     key is unknown or its value is of the wrong kind), and says what was expected.
     """
-    return read_settings(path, Policy, ("POLICY_BYTES_MAX", POLICY_BYTES_MAX), PolicyError)
+    return read_settings(path, Policy, POLICY_LIMIT, PolicyError)
+
+
+def load_rules(path: Path) -> WarehouseRules:
+    """Read a file of warehouse rules (TOML, UTF-8, at most RULES_BYTES_MAX). Raises PolicyError as
+    load_policy does.
+    """
+    return read_settings(path, WarehouseRules, RULES_LIMIT, PolicyError)
 
 
 def read_directory(path: Path) -> Directory:
@@ -33,13 +47,7 @@ def read_directory(path: Path) -> Directory:
 
     Raises DirectoryError that names the file and the line or the key, never a value.
     """
-    data = _bytes_of(path, ("DIRECTORY_BYTES_MAX", DIRECTORY_BYTES_MAX), DirectoryError)
-    try:
-        return load_directory(data.decode())
-    except DirectoryError as error:
-        raise DirectoryError(f"{path}: {_plain(str(error))}") from error
-    except UnicodeDecodeError as error:
-        raise DirectoryError(f"{path}: not UTF-8 at byte {error.start}") from None
+    return decode_directory(read_bytes(path, DIRECTORY_LIMIT, DirectoryError), str(path))
 
 
 def read_settings(
@@ -51,22 +59,11 @@ def read_settings(
 
     Raises `fault` that names the file and the line or the key, and says what was expected.
     """
-    data = _bytes_of(path, limit, fault)
-    try:
-        return msgspec.toml.decode(data, type=kind)
-    except fault as error:
-        raise fault(f"{path}: key {error}") from error
-    except msgspec.ValidationError as error:
-        raise fault(f"{path}: {_with_key(str(error))}") from error
-    except msgspec.DecodeError as error:
-        raise fault(f"{path}: not TOML: {error}") from error
-    except UnicodeDecodeError as error:
-        raise fault(f"{path}: not UTF-8 at byte {error.start}") from error
-    except ValueError as error:
-        raise fault(f"{path}: {error}") from error
+    return _decode(read_bytes(path, limit, fault), str(path), kind, fault)
 
 
-def _bytes_of(path: Path, limit: tuple[str, int], fault: type[ReassocError]) -> bytes:
+def read_bytes(path: Path, limit: tuple[str, int], fault: type[ReassocError]) -> bytes:
+    """A file of settings as it is. Raises `fault` where it cannot be read or is too large."""
     name, bytes_max = limit
     try:
         if path.stat().st_size > bytes_max:
@@ -74,6 +71,45 @@ def _bytes_of(path: Path, limit: tuple[str, int], fault: type[ReassocError]) -> 
         return path.read_bytes()
     except OSError as error:
         raise fault(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def decode_policy(data: bytes | str, where: str) -> Policy:
+    """A policy out of its text, empty for the defaults. Raises PolicyError that begins with
+    `where`.
+    """
+    return _decode(data, where, Policy, PolicyError)
+
+
+def decode_rules(data: bytes | str, where: str) -> WarehouseRules:
+    """Warehouse rules out of their text, empty for the defaults. Raises PolicyError that begins
+    with `where`.
+    """
+    return _decode(data, where, WarehouseRules, PolicyError)
+
+
+def decode_directory(data: bytes, where: str) -> Directory:
+    """A directory out of its file. Raises DirectoryError that begins with `where`."""
+    try:
+        return load_directory(data.decode())
+    except DirectoryError as error:
+        raise DirectoryError(f"{where}: {_plain(str(error))}") from error
+    except UnicodeDecodeError as error:
+        raise DirectoryError(f"{where}: not UTF-8 at byte {error.start}") from None
+
+
+def _decode(data: bytes | str, where: str, kind: type[S], fault: type[ReassocError]) -> S:
+    try:
+        return msgspec.toml.decode(data, type=kind)
+    except fault as error:
+        raise fault(f"{where}: key {error}") from error
+    except msgspec.ValidationError as error:
+        raise fault(f"{where}: {_with_key(str(error))}") from error
+    except msgspec.DecodeError as error:
+        raise fault(f"{where}: not TOML: {error}") from error
+    except UnicodeDecodeError as error:
+        raise fault(f"{where}: not UTF-8 at byte {error.start}") from error
+    except ValueError as error:
+        raise fault(f"{where}: {error}") from error
 
 
 _PLAIN = {
