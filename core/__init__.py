@@ -33,7 +33,7 @@ from reassoc.core.errors import (
 )
 from reassoc.core.lockbox import LockboxLayout, LockboxList, read_lockbox
 from reassoc.core.lockbox import payments as lockbox_payments
-from reassoc.core.match import Links, Matches, match, reason_text
+from reassoc.core.match import Links, Matches, Pairs, match, reason_text
 from reassoc.core.policy import PayerRule, Policy
 from reassoc.core.pool import PaymentColumns, RemittanceColumns
 from reassoc.core.statuses import (
@@ -71,6 +71,7 @@ __all__ = [
     "LockboxList",
     "MatchStatus",
     "Matches",
+    "Pairs",
     "ParseError",
     "Payee",
     "Payer",

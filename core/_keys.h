@@ -478,6 +478,22 @@ static inline keys_status fill_items(item_set *set, const item_columns *in, paye
     return status;
 }
 
+/* Keys that mean the same in every pool: N4 and the form of the first payer of the group (P2), by
+ * their bytes; 0 where one of both is unusable, and never else. They are kept for years: what they
+ * are made of must not change. */
+static inline void stable_keys(const item_set *set, const payer_table *payers, uint64_t *out) {
+    for (size_t i = 0; i < set->rows; i++) {
+        const match_item *item = &set->items[i];
+        out[i] = 0;
+        if (!(item->flags & ITEM_TRACE) || !(item->flags & ITEM_PAYER)) continue;
+        uint64_t payer = hash_bytes(payers->names[item->payer_group],
+                                    payers->lengths[item->payer_group], 0);
+        uint64_t key =
+            hash_bytes(item_text(set, item) + item->at.n4_at, item->at.n4_length, payer);
+        out[i] = key ? key : 1;
+    }
+}
+
 static inline int same_words(const uint8_t *a, const uint8_t *b) {
     return ((load64(a) ^ load64(b)) | (load64(a + 8) ^ load64(b + 8)) |
             (load64(a + 16) ^ load64(b + 16))) == 0;

@@ -11,6 +11,7 @@ cdef extern from "_keys.h" nogil:
     int KEYS_TOO_MUCH_TEXT
     int ITEM_TRACE
     int ITEM_PAYER
+    int ITEM_HELD
     size_t TRACE_BYTES_MAX_C "TRACE_BYTES_MAX"
     size_t PAYER_BYTES_MAX_C "PAYER_BYTES_MAX"
     size_t PAYER_FORM_BYTES_MAX
@@ -104,6 +105,7 @@ cdef extern from "_keys.h" nogil:
     const uint8_t *payer_name(const payer_table *payers, uint32_t number) noexcept
     int fill_items(item_set *items, const item_columns *columns, payer_table *payers) noexcept
     const uint8_t *item_text(const item_set *items, const match_item *item) noexcept
+    void stable_keys(const item_set *items, const payer_table *payers, uint64_t *out) noexcept
     int same_n1(const item_set *a, const match_item *x, const item_set *b,
                 const match_item *y) noexcept
     uint64_t hash_bytes(const uint8_t *p, size_t length, uint64_t seed) noexcept

@@ -347,6 +347,28 @@ cdef class Items:
             out_view[i] = self.c.items[rows[i]].payer
         return out
 
+    def stable_keys(self):
+        """uint64[n]: a hash of the bytes of N4 and of the first form of the payer's group (P2): equal
+        for equal ones under the same policy and directory, in every call and process; 0 where trace
+        or payer is unusable, and never else. O(bytes of traces and payers); releases the GIL.
+        """
+        cdef PayerTable payers = self.payer_table
+        cdef uint64_t[::1] out_view
+        out = np.zeros(self.c.rows, np.uint64)
+        if self.c.rows:
+            out_view = out
+            with nogil:
+                stable_keys(&self.c, &payers.c, &out_view[0])
+        return out
+
+    def hold(self, const int32_t[::1] rows not None):
+        """Keep some rows out of automatic matching from now on. O(k)."""
+        cdef Py_ssize_t i
+        for i in range(rows.shape[0]):
+            if not 0 <= rows[i] < <int32_t>self.c.rows:
+                raise IndexError("a row that is not there")
+            self.c.items[rows[i]].flags |= <uint8_t>ITEM_HELD
+
     def same_trace(self, const int32_t[::1] rows not None, const int32_t[::1] others not None):
         """bool[k]: whether N1 of row and other are the same bytes."""
         out = np.empty(rows.shape[0], np.bool_)

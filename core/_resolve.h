@@ -86,6 +86,8 @@ typedef struct {
     int32_t window_days;
     int32_t sums_only;                   /* only T8 and T9: the traces are roots */
     int64_t to_review[TIERS];            /* why a tier may not match by itself, 0 where it may */
+    const uint64_t *vetoed; /* pairs that no tier matches by itself: left row << 32 | right row, */
+    size_t vetoed_count;    /* ascending */
     int64_t *left_reason, *right_reason; /* out: added to what stands there */
     edge_table *edges;                   /* out */
 } matching;
@@ -120,6 +122,23 @@ static inline int is_held(const matching *m, int32_t left_row, int32_t right_row
     return ((m->left->items[left_row].flags | m->right->items[right_row].flags) & ITEM_HELD) != 0;
 }
 
+static inline int is_vetoed(const matching *m, int32_t left_row, int32_t right_row) {
+    uint64_t pair = (uint64_t)(uint32_t)left_row << 32 | (uint32_t)right_row;
+    size_t low = 0, count = m->vetoed_count;
+    while (count > 0) {
+        size_t half = count / 2, middle = low + half;
+        if (m->vetoed[middle] == pair) return 1;
+        low = m->vetoed[middle] < pair ? middle + 1 : low;
+        count = m->vetoed[middle] < pair ? count - half - 1 : half;
+    }
+    return 0;
+}
+
+/* Whether something stands against matching these two by themselves, though they fit. */
+static inline int is_barred(const matching *m, int32_t left_row, int32_t right_row) {
+    return is_held(m, left_row, right_row) || is_vetoed(m, left_row, right_row);
+}
+
 static inline int reserve_edges(const matching *m, size_t more) {
     return table_reserve(m->edges, EDGE_SPECS, EDGE_SPEC_COUNT, m->edges->rows + more);
 }
@@ -138,6 +157,12 @@ static inline void put_edge(const matching *m, int32_t left_row, int32_t right_r
     out->group[at] = group;
 }
 
+/* The tier of every given pair, with PAYEES_DIFFER, by the fields alone. */
+static inline void tiers_of(const matching *m, const int32_t *left, const int32_t *right,
+                            size_t count, uint8_t *out) {
+    for (size_t i = 0; i < count; i++) out[i] = (uint8_t)edge_tier(m, left[i], right[i]);
+}
+
 /* Two items that have nobody else in their block: most of every pool. */
 static inline void settle_couple(const matching *m, int32_t left_row, int32_t right_row) {
     int tier = edge_tier(m, left_row, right_row);
@@ -152,7 +177,7 @@ static inline void settle_couple(const matching *m, int32_t left_row, int32_t ri
         put_edge(m, left_row, right_row, STATUS_REVIEW, TIER_5, REASON_AMOUNT_DIFFERS, 0, 0);
     } else {
         int64_t reason = m->to_review[tier];
-        int status = reason || is_held(m, left_row, right_row) ? STATUS_REVIEW : STATUS_AUTO;
+        int status = reason || is_barred(m, left_row, right_row) ? STATUS_REVIEW : STATUS_AUTO;
         put_edge(m, left_row, right_row, status, tier, reason, 0, 0);
     }
 }
@@ -272,7 +297,7 @@ static inline void settle_tier(block *b, int tier) {
         for (size_t j = 0; j < b->right_count; j++) {
             int edge = *block_edge(b, i, j);
             if (edge < TIER_1 || edge > tier || b->right_used[j]) continue;
-            if (b->right_degree[j] != 1 || is_held(m, b->left[i], b->right[j]) ||
+            if (b->right_degree[j] != 1 || is_barred(m, b->left[i], b->right[j]) ||
                 m->to_review[edge] || is_written_elsewhere(b, i, j))
                 break;
             put_edge(m, b->left[i], b->right[j], STATUS_AUTO, edge, 0, 0, 0);
@@ -328,7 +353,7 @@ static inline void settle_bulk_payment(block *b) {
         if (edge >= TIER_1 && edge <= TIER_3) return; /* it alone is the whole amount, too */
         if (!is_part[i]) continue;
         parts++;
-        held |= is_held(m, b->left[i], b->right[single]);
+        held |= is_barred(m, b->left[i], b->right[single]);
         if (__builtin_add_overflow(sum, m->left->items[b->left[i]].cents, &sum)) return;
     }
     if (parts >= 2 && m->right->items[b->right[single]].cents == sum)
@@ -354,7 +379,7 @@ static inline void settle_split_remittance(block *b) {
         if (edge >= TIER_1 && edge <= TIER_3) return;
         if (!is_part[j]) continue;
         parts++;
-        held |= is_held(m, b->left[single], b->right[j]);
+        held |= is_barred(m, b->left[single], b->right[j]);
         if (__builtin_add_overflow(sum, m->right->items[b->right[j]].cents, &sum)) return;
     }
     if (parts >= 2 && m->left->items[b->left[single]].cents == sum)

@@ -7,7 +7,9 @@ from reassoc.core._keys import Items
 from reassoc.core.columns import TakenColumn
 
 TIERS: int
+PAYEES_DIFFER: int
 
+_U8 = npt.NDArray[np.uint8]
 _U16 = npt.NDArray[np.uint16]
 _U32 = npt.NDArray[np.uint32]
 _U64 = npt.NDArray[np.uint64]
@@ -38,7 +40,9 @@ class Matching:
         sums_only: bool,
         left_reason: _I64,
         right_reason: _I64,
+        vetoed: _U64,
     ) -> list[TakenColumn]: ...
+    def tiers(self, left: _I32, right: _I32, window_days: int) -> _U8: ...
     def describe(
         self, left: _I32, right: _I32, match_ids: _U64
     ) -> tuple[_U16, _U16, _U16, _I32]: ...

@@ -15,6 +15,8 @@ from reassoc.core._keys cimport Items, check_rows, item_set
 
 TIERS = TIERS_C
 """Length of `to_review`: one number for each tier."""
+PAYEES_DIFFER = PAYEES_DIFFER_C
+"""Added to the tier of a pair whose payees contradict each other."""
 
 
 cdef extern from "_resolve.h" nogil:
@@ -41,10 +43,15 @@ cdef extern from "_resolve.h" nogil:
         int32_t window_days
         int32_t sums_only
         int64_t to_review[16]
+        const uint64_t *vetoed
+        size_t vetoed_count
         int64_t *left_reason
         int64_t *right_reason
         edge_table *edges
 
+    int PAYEES_DIFFER_C "PAYEES_DIFFER"
+    void tiers_of(const matching *m, const int32_t *left, const int32_t *right, size_t count,
+                  uint8_t *out) noexcept
     int settle_couples(const matching *m, const int32_t *partner, size_t more) noexcept
     int settle_blocks(const matching *m, const int32_t *blocks, size_t size) noexcept
 
@@ -131,7 +138,8 @@ cdef class Matching:
     def settle(self, const int32_t[::1] partner not None, const int32_t[::1] blocks not None,
                const uint64_t[::1] payee_tin not None, const uint64_t[::1] payee_entity not None,
                int32_t window_days, const int64_t[::1] to_review not None, bint sums_only,
-               int64_t[::1] left_reason not None, int64_t[::1] right_reason not None):
+               int64_t[::1] left_reason not None, int64_t[::1] right_reason not None,
+               const uint64_t[::1] vetoed not None):
         """Settle what `join(left.keys, right.keys)` found.
 
         payee_tin, payee_entity : uint64[n]   hashes, wanted for the remittances in `blocks` only;
@@ -140,6 +148,8 @@ cdef class Matching:
         to_review : int64[TIERS]   why a tier may not match by itself, 0 where it may
         sums_only : look only for sums (T8, T9): the traces are roots of the items' own
         left_reason, right_reason : statuses.Reason of items; written into
+        vetoed : uint64[v]   pairs that are not matched by themselves, left row << 32 | right row,
+                             ascending
         -> columns for build_table (EDGE_COLUMNS of _resolve.h), in any order
 
         O(n + edges); a block is looked at pair by pair up to BLOCK_EDGES_MAX. Releases the GIL.
@@ -153,6 +163,9 @@ cdef class Matching:
         for i in range(TIERS_C):
             self.m.to_review[i] = to_review[i]
         self.m.window_days, self.m.sums_only = window_days, sums_only
+        self.m.vetoed, self.m.vetoed_count = NULL, vetoed.shape[0]
+        if vetoed.shape[0]:
+            self.m.vetoed = &vetoed[0]
         if self.left.c.rows and self.right.c.rows:
             self.m.payee_tin, self.m.payee_entity = &payee_tin[0], &payee_entity[0]
             self.m.left_reason, self.m.right_reason = &left_reason[0], &right_reason[0]
@@ -163,6 +176,24 @@ cdef class Matching:
         if failed:
             raise MemoryError
         return take_columns(&self.edges, EDGE_SPECS, EDGE_SPEC_COUNT)
+
+    def tiers(self, const int32_t[::1] left not None, const int32_t[::1] right not None,
+              int32_t window_days):
+        """uint8[k]: the tier that the fields of each pair allow, among T1, T2, T3 and T5; 0 or
+        another number where they are no pair. PAYEES_DIFFER is added where payees contradict.
+
+        O(k); releases the GIL.
+        """
+        cdef size_t count = left.shape[0]
+        cdef uint8_t[::1] out_view
+        check_rows(right.shape[0], count)
+        out = np.zeros(count, np.uint8)
+        out_view = out
+        self.m.window_days = window_days
+        if count:
+            with nogil:
+                tiers_of(&self.m, &left[0], &right[0], count, &out_view[0])
+        return out
 
     def describe(self, const int32_t[::1] left not None, const int32_t[::1] right not None,
                  uint64_t[::1] match_ids not None):

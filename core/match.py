@@ -7,11 +7,13 @@ order of ids.
     screening    what no money pays, and what is no money, is set aside; duplicates are held
     payees       whose items these are: payee and tenant; unknown ones are quarantined
     links        returns, reversals and bank reports: which payments stand
+    pins         pairs that stand already, and what fits them as well
     traces       T0 to T3, and sums of one trace root (T8, T9): what shares a trace
     candidates   T4, T6, T7, T10: what shares less
     bulk         sums without a shared trace (T8, T9)
     reissues     money sent again under a new trace
     ranking      what no tier decided goes to review, the likeliest first
+    standing     what stood at the last close, and what may be decided before the next one
     outcome      what the pairs mean for their items
 
 What a tier takes is gone for the next one. docs/ARCHITECTURE.md tells more.
@@ -30,6 +32,7 @@ from reassoc.core import _keys
 from reassoc.core.calendar import BankingCalendar
 from reassoc.core.columns import DATE_NONE
 from reassoc.core.matching import payees
+from reassoc.core.matching.again import Again, Pairs
 from reassoc.core.matching.keys import (
     KeyRules,
     payment_days,
@@ -39,6 +42,7 @@ from reassoc.core.matching.keys import (
 from reassoc.core.matching.links import Links, link
 from reassoc.core.matching.ordering import id_keys
 from reassoc.core.matching.outcome import conclude, describe
+from reassoc.core.matching.pairing import rows_mask
 from reassoc.core.matching.payers import company_groups
 from reassoc.core.matching.screening import (
     Flags,
@@ -62,7 +66,7 @@ if TYPE_CHECKING:
     from reassoc.core.directory import Directory
     from reassoc.core.x12_835 import Remittances
 
-__all__ = ["Links", "Matches", "match", "reason_text"]
+__all__ = ["Links", "Matches", "Pairs", "match", "reason_text"]
 
 DAYS_SPAN_MAX = 100_000
 """Days between the first and the last date of a pool up to which each day is counted once."""
@@ -75,7 +79,9 @@ class Matches:
     of their pool.
 
     remittance, payment : int32[k]   rows in `remittances` and `payments`
-    match_id : uint64[k]             made of both ids; pairs of one bulk match share it
+    match_id : uint64[k]             made of the ids of both items, of a sum of those of all its
+                                     items: the same in every call, whatever else a pool holds;
+                                     pairs of one sum share it
     status, tier : uint8[k]          MatchStatus, Tier
     reason : int64[k]               Reason flags, see reason_text
     agreed, differed : uint16[k]     Field flags; a field that one side lacks is in neither
@@ -149,6 +155,11 @@ def match(
     directory: Directory | None = None,
     released: Mask | None = None,
     at_close: bool = True,
+    pins: Pairs | None = None,
+    vetoes: Pairs | None = None,
+    standing: Pairs | None = None,
+    late: tuple[Mask, Mask] | None = None,
+    surest_only: bool = False,
     on_stage: OnStage = lambda name: None,
 ) -> Matches:
     """Pair remittances with payments.
@@ -164,29 +175,49 @@ def match(
     released : bool[n] remittances that were handed on earlier; not released again, and flagged
         where their money went back; None for none
     at_close : the banking day is at its close; False: the policy's close_tiers only show what they
-        find
+        find, and with `standing` keep of it what they would still make
+    pins : pairs that stand whatever the tiers would say: a person made them, or the remittance was
+        released. They come out as AUTO with the given ids and tiers, reason PINNED, and their items
+        are in no other pair. What fits them as well is held (RIVAL). Where money of a match went
+        back, all of it comes out as UNMATCHED, and its other items wait again
+    vetoes : pairs that a person undid: never made automatically (VETOED), but candidates as before
+    standing : pairs that were automatic at the last close. Where money of one went back, all of the
+        match comes out as UNMATCHED
+    late : bool[n], bool[m] items whose surroundings are not fully known: their matches wait
+        (WAITS_FOR_HORIZON), unless pinned
+    surest_only : the pools are a neighbourhood, closed under `matching.neighbours`: only T0 to T3,
+        T5 and what went back are looked for, and of other tiers `standing` is kept where nothing
+        found speaks against it. Which checks a deposit holds is not looked for, so that matches of
+        checks wait unless they stood
     on_stage : told the name of each stage as it begins
 
-    Raises ValueError for `as_of` without a calendar, for a payment_row that is none and for a
-    `released` of another length, DirectoryError where the directory lists an identifier that the
-    policy ignores. O(n + m) on average, for blocks of equal trace and payer see
-    _resolve.h, for sums _bulk.h; about 200 bytes a row beside the pools.
+    Raises ValueError for `as_of` without a calendar, for a payment_row that is none, for masks of
+    another length and for pairs that name rows that are not there, DirectoryError where the
+    directory lists an identifier that the policy ignores. O(n + m) on average, for blocks of equal
+    trace and payer see _resolve.h, for sums _bulk.h; about 200 bytes a row beside the pools.
     """
     as_of_day = (as_of - EPOCH).days if isinstance(as_of, datetime.date) else as_of
     if as_of_day is not None and calendar is None:
         raise ValueError("as_of needs a calendar: banking days decide what has settled")
     left, right = _pools(remittances, payments)
-    if released is not None and len(released) != len(left):
-        raise ValueError(f"released has {len(released)} rows, the remittances have {len(left)}")
+    again = Again(pins or Pairs.none(), vetoes or Pairs.none(), standing, late, released)
+    again.check(len(left), len(right))
     rules = KeyRules.of(policy or Policy(), directory)
-    state, tenants, links = _prepare(
-        left, right, policy or Policy(), rules, calendar, as_of_day, directory, released, on_stage
-    )
-    state.at_close = at_close
-    columns = describe(state, *decide(state, rules, on_stage))
+    state, tenants = _prepare(
+        left, right, policy or Policy(), rules, calendar, as_of_day, directory, again, on_stage,
+        with_deposits=not surest_only,
+    )  # fmt: skip
+    state.at_close = at_close or standing is not None
+    pairs, kernel = decide(state, rules, on_stage, at_close=at_close, surest_only=surest_only)
+    columns = describe(state, pairs, kernel)
     columns["cause"] = _causes(state, columns)
     on_stage("statuses")
     conclude(state, columns, released)
+    return _matches(state, columns, tenants)
+
+
+def _matches(state: State, columns: dict[str, Any], tenants: tuple[str, ...]) -> Matches:
+    assert state.links is not None
     return Matches(
         **columns,
         remittance_status=state.seen.status,
@@ -198,9 +229,9 @@ def match(
         remittance_tenant=state.remittances.tenant,
         payment_tenant=state.payments.tenant,
         tenants=tenants,
-        links=links,
-        remittances=left,
-        payments=right,
+        links=state.links,
+        remittances=state.left,
+        payments=state.right,
     )
 
 
@@ -230,9 +261,11 @@ def _prepare(
     calendar: BankingCalendar | None,
     as_of_day: int | None,
     directory: Directory | None,
-    released: Mask | None,
+    again: Again,
     on_stage: OnStage,
-) -> tuple[State, tuple[str, ...], Links]:
+    *,
+    with_deposits: bool,
+) -> tuple[State, tuple[str, ...]]:
     """Everything that is known of items before the tiers run, and the names of tenants."""
     on_stage("screening")
     seen, paid = screen_remittances(left, policy), screen_payments(right, as_of_day, calendar)
@@ -242,11 +275,15 @@ def _prepare(
     _quarantine(seen, paid, identities)
     on_stage("normal forms")
     left_items = remittance_items(left, rules, seen.hold)
-    hold_duplicate_remittances(left, left_items, seen, released)
-    hold_duplicate_payments(right, paid)
+    pinned_left = pinned_right = None
+    if len(again.pins):
+        pinned_left = rows_mask(len(left), again.pins.remittance)
+        pinned_right = rows_mask(len(right), again.pins.payment)
+    hold_duplicate_remittances(left, left_items, seen, again.released, pinned_left)
+    hold_duplicate_payments(right, paid, pinned_right)
     on_stage("returns and reports")
     calendar = calendar or BankingCalendar(np.zeros(0, np.int32))
-    links = link(right, paid, calendar, policy)
+    links = link(right, paid, calendar, policy, pinned=pinned_right, with_deposits=with_deposits)
     right_items = payment_items(right, rules, paid.hold)
     state = State(
         left, right, policy, calendar, seen, paid,
@@ -254,8 +291,10 @@ def _prepare(
         _payment_side(right, right_items, paid, identities, calendar),
         company_group=company_groups(right, rules.payers, right_day),
         payers=rules.payers,
+        again=again,
+        links=links,
     )  # fmt: skip
-    return state, identities.tenants, links
+    return state, identities.tenants
 
 
 def _quarantine(

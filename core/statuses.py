@@ -187,6 +187,10 @@ class Reason(IntFlag):
     DEPOSIT_DIFFERS = 1 << 48
     PAYEE_DIFFERS = 1 << 49
     REISSUE = 1 << 50
+    PINNED = 1 << 51
+    RIVAL = 1 << 52
+    RIVAL_AFTER_RELEASE = 1 << 53
+    VETOED = 1 << 54
 
 
 _REASON_TEXTS: dict[Reason, str] = {
@@ -240,6 +244,10 @@ _REASON_TEXTS: dict[Reason, str] = {
     Reason.REISSUE: "payer, payee and amount agree, the trace is new: it may be paid again",
     Reason.PAYEE_DIFFERS: "the payees are not the same",
     Reason.DEPOSIT_DIFFERS: "the deposit is not the sum of its checks",
+    Reason.PINNED: "a person made this match, or it was released",
+    Reason.RIVAL: "fits a match that stands already",
+    Reason.RIVAL_AFTER_RELEASE: "fits a remittance that was released already, or its payment",
+    Reason.VETOED: "a person undid this match",
 }
 
 

@@ -83,6 +83,7 @@ def take_unique(state: State, found: Candidates, tier: int, may: bool) -> Candid
     clear = (found.tier == tier) & (found.group != 0) & (found.reason & _CONTESTED == 0)
     clear &= state.remittances.open[found.left] & state.payments.open[found.right]
     clear &= ~state.remittances.held[found.left] & ~state.payments.held[found.right]
+    clear &= ~state.vetoed(found)
     clear &= _of_one_group(found.left, group) & _of_one_group(found.right, group)
     clear &= _adds_up(state, found, group)
     clear &= ~_has_undated_rival(state, found, tier)

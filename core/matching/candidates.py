@@ -184,6 +184,7 @@ def take_unique(state: State, found: Candidates, may: Mask) -> Candidates:
     left, right = state.remittances, state.payments
     sure = (found.rivals == 0) & ~(left.held[found.left] | right.held[found.right])
     sure &= left.open[found.left] & right.open[found.right]
+    sure &= ~state.vetoed(found)
     state.take(found.where(sure & may))
     tier = Tier(int(found.tier[0]))
     opted = _opted(state, found, tier)

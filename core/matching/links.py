@@ -19,7 +19,7 @@ from reassoc.core.calendar import BankingCalendar
 from reassoc.core.columns import DATE_NONE
 from reassoc.core.matching.deposits import link_deposits
 from reassoc.core.matching.ordering import id_keys
-from reassoc.core.matching.pairing import Found, Rows, first_date
+from reassoc.core.matching.pairing import Found, Mask, Rows, first_date
 from reassoc.core.matching.reports import (
     hold_lines_of_returned,
     hold_repeated_lines,
@@ -86,15 +86,21 @@ def link(
     paid: ScreenedPayments,
     calendar: BankingCalendar,
     policy: Policy,
+    *,
+    pinned: Mask | None = None,
+    with_deposits: bool = True,
 ) -> Links:
     """Find what payment rows are about each other, and write into `paid` what comes of it.
+
+    pinned : bool[m]     payments whose match stands already: they stay where copies are held
+    with_deposits : False leaves out which checks a deposit holds
 
     Written: status, reason, hold, open, back, money and funding. Call it once, on payments that are
     screened and without suspected duplicates. The order of rows makes no difference. O(m), and
     O(k log k) for rows that are returns, reversals, notifications or bank lines, or have the amount
     of one; rows that fit too many others are held, see pairing.
     """
-    hold_repeated_lines(right, paid)
+    hold_repeated_lines(right, paid, pinned)
     reports = link_reports(right, paid, calendar, policy)
     entries = (right.source == PaymentSource.ACH) | (right.source == PaymentSource.BANK_ACH)
     entries &= paid.status != PaymentStatus.DUPLICATE
@@ -105,5 +111,6 @@ def link(
     found += link_reversals(right, paid, calendar, policy, entries, reversals, undone)
     hold_lines_of_returned(right, paid, policy)
     found += link_changes(right, paid, policy, entries)
-    found += link_deposits(right, paid, calendar, policy, reports)
+    if with_deposits:
+        found += link_deposits(right, paid, calendar, policy, reports)
     return Links.of(right, reports + found)

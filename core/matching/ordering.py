@@ -76,6 +76,14 @@ def sound_first(ids: Keys, valid: npt.NDArray[np.bool_]) -> Keys:
     return ids | (~valid).astype(np.uint64) << np.uint64(KEY_BITS)
 
 
+def kept_first(ids: Keys, kept: npt.NDArray[np.bool_]) -> Keys:
+    """uint64[n]: keys in the order of (not kept, id). O(n log n)."""
+    order = np.lexsort([ids, ~kept])
+    ranks: Keys = np.empty(len(order), np.uint64)
+    ranks[order] = np.arange(len(order), dtype=np.uint64)
+    return ranks
+
+
 def later_of_equals(columns: list[npt.NDArray[Any]], ids: Keys) -> npt.NDArray[np.bool_]:
     """bool[n]: rows whose columns all equal those of another row with a lower id.
 

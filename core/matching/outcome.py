@@ -29,6 +29,8 @@ from reassoc.core.statuses import (
 HEALTHCARE_MARK = b"HCCLAIMPMT"
 _BLOCKING = Reason.REMITTANCE_INVALID | Reason.PAYMENT_INVALID | Reason.NOT_SETTLED
 """Reasons that keep what is matched from being released."""
+_WENT_BACK = Reason.RETURNED | Reason.REVERSED
+"""What a payment of a match says of itself, and not of the others of its match."""
 
 
 @dataclass(slots=True)
@@ -96,6 +98,7 @@ def describe(state: State, decided: Decided, kernel: _tiers.Matching) -> dict[st
     columns["reason"] = _reasons(state, columns, funded)
     differences = _differences(state, columns)
     _compare_sums(columns["tier"], differences, agreed, differed)
+    _compare_pinned(state, columns, differences, agreed, differed)
     return {
         **columns,
         "agreed": agreed,
@@ -130,6 +133,34 @@ def _compare_sums(
         differed[exact] &= ~np.uint16(Field.AMOUNT)
 
 
+def _compare_pinned(
+    state: State,
+    columns: dict[str, Any],
+    differences: npt.NDArray[np.int64],
+    agreed: npt.NDArray[np.uint16],
+    differed: npt.NDArray[np.uint16],
+) -> None:
+    """People match several with several: the difference of each row is that of its whole match,
+    each item counted once, and the amounts agree where the match does."""
+    rows = np.flatnonzero(columns["reason"] & np.int64(Reason.PINNED))
+    if not len(rows):
+        return
+    _, match = np.unique(columns["match_id"][rows], return_inverse=True)
+    total = np.zeros(int(match.max()) + 1, np.int64)
+    for column, cents, sign in (
+        (columns["payment"][rows], state.payments.cents, 1),
+        (columns["remittance"][rows], state.remittances.cents, -1),
+    ):
+        _, once = np.unique(match << 32 | column, return_index=True)
+        np.add.at(total, match[once], sign * cents[column[once]])
+    differences[rows] = total[match]
+    several = rows[np.bincount(match)[match] > 1]
+    exact, other = several[differences[several] == 0], several[differences[several] != 0]
+    for some, holds, fails in ((exact, agreed, differed), (other, differed, agreed)):
+        holds[some] |= np.uint16(Field.AMOUNT)
+        fails[some] &= ~np.uint16(Field.AMOUNT)
+
+
 def _compare_companies(
     state: State,
     left: Rows,
@@ -153,7 +184,7 @@ def _reasons(state: State, columns: dict[str, Any], funded: Mask) -> Flags:
     reason |= state.seen.hold[left]
     reason |= state.paid.hold[right]
     undone = np.flatnonzero(columns["status"] == MatchStatus.UNMATCHED)
-    reason[undone] |= state.paid.reason[right[undone]] & np.int64(Reason.RETURNED | Reason.REVERSED)
+    reason[undone] |= state.paid.reason[right[undone]] & np.int64(_WENT_BACK)
     set_flag(reason, ~state.left.valid[left], Reason.REMITTANCE_INVALID)
     set_flag(reason, ~state.right.valid[right], Reason.PAYMENT_INVALID)
     set_flag(reason, (columns["status"] == MatchStatus.AUTO) & ~funded, Reason.NOT_SETTLED)
@@ -204,8 +235,11 @@ def conclude(state: State, columns: dict[str, Any], released: Mask | None) -> No
     paid.status[right[sure]] = PaymentStatus.MATCHED
     told = np.flatnonzero(reason != 0)
     np.bitwise_or.at(seen.reason, left[told], reason[told])
-    np.bitwise_or.at(paid.reason, right[told], reason[told])
+    np.bitwise_or.at(paid.reason, right[told], reason[told] & ~np.int64(_WENT_BACK))
     blocked = reason & np.int64(_BLOCKING) != 0
+    if len(state.pinned):
+        # Of two that say the same a person may have matched the one: it is not handed on twice.
+        blocked |= seen.reason[left] & np.int64(Reason.DUPLICATE) != 0
     seen.free[left[sure & ~blocked]] = True
     seen.free[left[sure & blocked]] = False
     if released is not None:

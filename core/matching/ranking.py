@@ -15,6 +15,7 @@ import numpy.typing as npt
 from reassoc.core import _candidates, _keys
 from reassoc.core.matching.candidates import sides_of
 from reassoc.core.matching.ordering import mix
+from reassoc.core.matching.screening import set_flag
 from reassoc.core.matching.state import Candidates, Mask, Rows, State
 from reassoc.core.statuses import MatchStatus, Reason, Tier
 
@@ -83,15 +84,17 @@ def weights(state: State, left: Rows, right: Rows, parts: Evidence | None = None
 def review(state: State, candidates: Candidates) -> Reviewed:
     """Rank candidates of all tiers and cut them to the policy's `candidates_max` for each item.
 
-    A pair that two tiers found counts at the surer one; one that is part of a sum counts there.
-    Those of items that matched meanwhile are left out, sums whole. A candidate stays where it is
-    among the best of its remittance or of its payment, so every item keeps its best. A lone pair
-    whose amounts differ, and that nothing holds, is a VARIANCE. O(k log k).
+    Pairs that people undid say so (VETOED). A pair that two tiers found counts at the surer one;
+    one that is part of a sum counts there. Those of items that matched meanwhile are left out, sums
+    whole. A candidate stays where it is among the best of its remittance or of its payment, so
+    every item keeps its best. A lone pair whose amounts differ, and that nothing holds, is a
+    VARIANCE. O(k log k).
     """
     found = candidates
     for wanted in (_still_there, _at_their_best):
         keep = wanted(state, found)
         found = found if keep.all() else found.where(keep)
+    set_flag(found.reason, state.vetoed(found), Reason.VETOED)
     status = _statuses(state, found)
     units = _units(state, found)
     weight, evidence = _weights(state, found)
@@ -150,7 +153,7 @@ def _statuses(state: State, found: Candidates) -> npt.NDArray[np.uint8]:
     for column, side in ((found.left, state.remittances), (found.right, state.payments)):
         counts = np.bincount(column[counted], minlength=len(side.open))
         lone &= (counts[column[rows]] == 1) & ~side.held[column[rows]]
-    lone &= found.reason[rows] & np.int64(Reason.CONFLICT) == 0
+    lone &= found.reason[rows] & np.int64(Reason.CONFLICT | Reason.VETOED) == 0
     status[rows[lone]] = MatchStatus.VARIANCE
     return status
 

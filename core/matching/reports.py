@@ -22,7 +22,7 @@ import numpy.typing as npt
 from reassoc.core import _keys
 from reassoc.core.calendar import BankingCalendar
 from reassoc.core.columns import DATE_NONE, TextColumn
-from reassoc.core.matching.ordering import id_keys, mix, sound_first
+from reassoc.core.matching.ordering import id_keys, kept_first, mix, sound_first
 from reassoc.core.matching.pairing import (
     Days,
     Fits,
@@ -80,9 +80,12 @@ _CONTENT_NUMBERS = (
 )
 
 
-def hold_repeated_lines(right: PaymentColumns, paid: ScreenedPayments) -> None:
+def hold_repeated_lines(
+    right: PaymentColumns, paid: ScreenedPayments, pinned: Mask | None = None
+) -> None:
     """Hold the copies among the lines of reports and lists: of equal content as many rows stay as
-    one report holds at most, the lowest ids, valid ones before any others.
+    one report holds at most: those whose match stands already, then the lowest ids, valid ones
+    before any others.
 
     A report is one group of one file. A line read twice (the same id) is one line, and a line
     without a bank reference can be a copy of one with it. O(m), and O(k log k) for lines with the
@@ -103,6 +106,8 @@ def hold_repeated_lines(right: PaymentColumns, paid: ScreenedPayments) -> None:
     loose, named = _content_numbers(right, rows), numbers(right.bank_reference[rows])
     content = group_numbers(loose, named)
     ids = sound_first(id_keys(right.id_digest[rows], right.id_offset[rows]), right.valid[rows])
+    if pinned is not None:
+        ids = kept_first(ids, pinned[rows])
     places_in_file = [~right.valid[rows], right.id_offset[rows], right.report[rows]]
     order = np.lexsort([*places_in_file, right.id_digest[rows], content])
     rows, ids = rows[order], ids[order]

@@ -16,7 +16,13 @@ from reassoc.core import _keys
 from reassoc.core.ach import EntryKind
 from reassoc.core.calendar import BankingCalendar
 from reassoc.core.columns import DATE_NONE
-from reassoc.core.matching.ordering import id_keys, later_of_equals, mix, sound_first
+from reassoc.core.matching.ordering import (
+    id_keys,
+    kept_first,
+    later_of_equals,
+    mix,
+    sound_first,
+)
 from reassoc.core.policy import Policy
 from reassoc.core.pool import PaymentColumns, RemittanceColumns, text_parts
 from reassoc.core.statuses import (
@@ -213,10 +219,11 @@ def hold_duplicate_remittances(
     items: _keys.Items,
     seen: ScreenedRemittances,
     released: Mask | None = None,
+    pinned: Mask | None = None,
 ) -> None:
     """Hold all but one of those whose payer, trace, cents, effective date and body are equal: one
-    that was handed on earlier stays, so that its resend is not handed on again; else the lowest id,
-    a valid one before any invalid one.
+    that was handed on earlier stays, so that its resend is not handed on again; else one whose
+    match stands already; else the lowest id, a valid one before any invalid one.
 
     A file cut off in transfer and its resend have equal transactions, and only those of the resend
     can be released: they must not be held as duplicates of the others. Where the hash of the body
@@ -232,18 +239,20 @@ def hold_duplicate_remittances(
     for column in (content, left.paid_cents, left.effective_date):
         keys.append(column[rows])
     ids = sound_first(id_keys(left.id_digest[rows], left.id_offset[rows]), left.valid[rows])
-    if released is not None:
-        order = np.lexsort([ids, ~released[rows]])
-        ids[order] = np.arange(len(order), dtype=np.uint64)
+    for kept in (pinned, released):
+        if kept is not None:
+            ids = kept_first(ids, kept[rows])
     held = rows[later_of_equals(keys, ids)]
     seen.status[held] = RemittanceStatus.DUPLICATE
     seen.reason[held] |= np.int64(Reason.DUPLICATE)
     seen.open[held] = seen.free[held] = False
 
 
-def hold_duplicate_payments(right: PaymentColumns, paid: ScreenedPayments) -> None:
-    """Hold all but one of those with equal ODFI, trace number, day, RDFI, account and amount: the
-    lowest id stays, a valid one before any invalid one.
+def hold_duplicate_payments(
+    right: PaymentColumns, paid: ScreenedPayments, pinned: Mask | None = None
+) -> None:
+    """Hold all but one of those with equal ODFI, trace number, day, RDFI, account and amount: one
+    whose match stands already stays, else the lowest id, a valid one before any invalid one.
 
     The day is that of settlement, where that is blank the effective date. Lines of reports have no
     trace number of their own: what of them repeats is told in `matching.reports`. O(m).
@@ -258,6 +267,8 @@ def hold_duplicate_payments(right: PaymentColumns, paid: ScreenedPayments) -> No
     for column in (right.odfi, right.ach_trace, right.rdfi_routing, right.amount_cents):
         keys.append(column[rows])
     ids = sound_first(id_keys(right.id_digest[rows], right.id_offset[rows]), right.valid[rows])
+    if pinned is not None:
+        ids = kept_first(ids, pinned[rows])
     held = rows[later_of_equals(keys, ids)]
     paid.status[held] = PaymentStatus.DUPLICATE
     paid.reason[held] |= np.int64(Reason.DUPLICATE)

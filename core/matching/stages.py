@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import numpy.typing as npt
 
 from reassoc.core import _tiers
-from reassoc.core.matching import bulk, candidates, ranking, reissues, traces
+from reassoc.core.matching import bulk, candidates, pins, ranking, reissues, standing, traces
+from reassoc.core.matching.again import pair_keys
 from reassoc.core.matching.keys import KeyRules
 from reassoc.core.matching.outcome import Decided
 from reassoc.core.matching.screening import set_flag
@@ -18,27 +20,63 @@ OnStage = Callable[[str], None]
 """Told the name of each stage as it begins."""
 
 
-def decide(state: State, rules: KeyRules, on_stage: OnStage) -> tuple[Decided, _tiers.Matching]:
-    """Run all tiers over the open items. Returns the pairs and the kernel that explains them."""
+def decide(
+    state: State,
+    rules: KeyRules,
+    on_stage: OnStage,
+    *,
+    at_close: bool = True,
+    surest_only: bool = False,
+) -> tuple[Decided, _tiers.Matching]:
+    """Run the tiers over the open items. Returns the pairs and the kernel that explains them.
+
+    at_close : the day is at its close; what stood stays before it, too, see `standing`
+    surest_only : run T0 to T3 only, the pools being a neighbourhood
+    """
+    on_stage("what stands")
+    pins.pin(state)
+    standing.undo(state)
     joined = traces.Traces.of(state, rules)
+    pins.hold_rivals(joined)
     on_stage("T0")
     carried = traces.pair_carried(joined)
     on_stage("T1 T2 T3")
     same_trace = traces.pair_by_trace(joined)
+    if surest_only:
+        on_stage("money that went back")
+        undone = traces.pairs_undone(joined, with_sums=False)
+        waiting = standing.keep(state, Candidates.concat([carried, same_trace]))
+        known = same_trace.where(~np.isin(_keys_of(same_trace), _keys_of(waiting)))
+    else:
+        known, undone = _all_tiers(state, joined, same_trace, on_stage)
+        waiting = Candidates.concat([])
+    on_stage("review")
+    reviewed = ranking.review(state, Candidates.concat([carried, known]))
+    waiting = Candidates.concat([waiting, standing.demote(state, at_close, surest_only)])
+    set_flag(waiting.reason, state.vetoed(waiting), Reason.VETOED)
+    on_stage("explanation")
+    parts = [Decided.sure(taken, MatchStatus.AUTO) for taken in (*state.taken, state.pinned)]
+    parts += [Decided.reviewed(reviewed), Decided.sure(waiting, MatchStatus.REVIEW)]
+    parts += [Decided.sure(gone, MatchStatus.UNMATCHED) for gone in (undone, state.undone)]
+    state.taken.clear()
+    state.compiled = None  # its counts are large, and no stage needs them any more
+    return Decided.concat(parts), joined.kernel(traces.Lefts(state.remittances.items))
+
+
+def _keys_of(pairs: Candidates) -> npt.NDArray[np.int64]:
+    return pair_keys(pairs.left, pairs.right)
+
+
+def _all_tiers(
+    state: State, joined: traces.Traces, same_trace: Candidates, on_stage: OnStage
+) -> tuple[Candidates, Candidates]:
+    """What comes behind T3: candidates for review, and pairs whose money went back."""
     on_stage("T8 T9, one trace root")
     rooted = traces.pair_by_root(joined, same_trace)
     undecided = Candidates.concat([same_trace, rooted])
     on_stage("money that went back")
     undone = traces.pairs_undone(joined)
-    known = _loose_tiers(state, undecided, on_stage)
-    on_stage("review")
-    reviewed = ranking.review(state, Candidates.concat([carried, known]))
-    on_stage("explanation")
-    parts = [Decided.sure(taken, MatchStatus.AUTO) for taken in state.taken]
-    parts += [Decided.reviewed(reviewed), Decided.sure(undone, MatchStatus.UNMATCHED)]
-    state.taken.clear()
-    state.compiled = None  # its counts are large, and no stage needs them any more
-    return Decided.concat(parts), joined.kernel(traces.Lefts(state.remittances.items))
+    return _loose_tiers(state, undecided, on_stage), undone
 
 
 def _loose_tiers(state: State, undecided: Candidates, on_stage: OnStage) -> Candidates:

@@ -9,6 +9,8 @@ import numpy.typing as npt
 
 from reassoc.core import _candidates, _keys
 from reassoc.core.calendar import BankingCalendar
+from reassoc.core.matching.again import Again, pair_keys, whole_groups
+from reassoc.core.matching.links import Links
 from reassoc.core.matching.screening import ScreenedPayments, ScreenedRemittances
 from reassoc.core.policy import Policy
 from reassoc.core.pool import PaymentColumns, RemittanceColumns
@@ -119,7 +121,11 @@ class State:
     at_close                   the banking day is at its close: tiers that lean on uniqueness decide
     company_group              uint32[m] or None: P2 number of a payment's company identifier
     payers                     the numbers of payers; None: no rule names one
+    again                      what is known from earlier matchings
+    links                      what payment rows are to each other; None before they are linked
     taken : list               what stages matched by themselves, as Candidates
+    pinned                     pairs that stand whatever the tiers would say
+    undone                     pairs that stood and whose money went back
     compiled                   the sides for compiled code, see matching.candidates.sides_of
     """
 
@@ -134,7 +140,11 @@ class State:
     at_close: bool = True
     company_group: npt.NDArray[np.uint32] | None = None
     payers: _keys.PayerTable | None = None
+    again: Again = field(default_factory=Again)
+    links: Links | None = None
     taken: list[Candidates] = field(default_factory=list)
+    pinned: Candidates = field(default_factory=lambda: Candidates.concat([]))
+    undone: Candidates = field(default_factory=lambda: Candidates.concat([]))
     compiled: _candidates.Sides | None = None
 
     def take(self, matched: Candidates) -> None:
@@ -143,3 +153,12 @@ class State:
         self.remittances.open[matched.left] = False
         self.payments.open[matched.right] = False
         self.taken.append(matched)
+
+    def vetoed(self, found: Candidates) -> Mask:
+        """bool[k]: pairs that a person undid, and the other rows of sums that hold one. Every stage
+        that matches by itself leaves these out; they still count as candidates. O(k log v)."""
+        vetoes = self.again.vetoes
+        if not len(vetoes):
+            return np.zeros(len(found), np.bool_)
+        hit = np.isin(pair_keys(found.left, found.right), vetoes.keys)
+        return hit | (found.group != 0) & whole_groups(found.group, hit)

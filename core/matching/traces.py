@@ -13,16 +13,25 @@ import numpy.typing as npt
 
 from reassoc.core import _keys, _tiers
 from reassoc.core.columns import TextColumn, build_table
+from reassoc.core.matching.again import pair_keys
 from reassoc.core.matching.keys import KeyRules, remittance_items
 from reassoc.core.matching.ordering import mix
-from reassoc.core.matching.pairing import Keyed, may_be_in, pair_up, rows_of, window
+from reassoc.core.matching.pairing import (
+    Keyed,
+    Pairs,
+    may_be_in,
+    pair_up,
+    rows_mask,
+    rows_of,
+    window,
+)
 from reassoc.core.matching.screening import ScreenedPayments, ScreenedRemittances, set_flag
 from reassoc.core.matching.state import Candidates, Mask, Rows, Side, State
 from reassoc.core.policy import Policy
 from reassoc.core.pool import text_parts
 from reassoc.core.statuses import MatchStatus, Rail, Reason, RemittanceStatus, Tier
 
-_USABLE = _keys.USABLE_TRACE | _keys.USABLE_PAYER
+USABLE = _keys.USABLE_TRACE | _keys.USABLE_PAYER
 
 Int64s = npt.NDArray[np.int64]
 Numbers = npt.NDArray[np.uint32]
@@ -103,8 +112,8 @@ class Traces:
         """
         state = self.state
         partner, blocks = _keys.join(
-            _keys_of(lefts.items, lefts.of(self.left_scope)),
-            _keys_of(state.payments.items, self.right_scope),
+            keys_of(lefts.items, lefts.of(self.left_scope)),
+            keys_of(state.payments.items, self.right_scope),
             left_on.view(np.uint8),
             right_on.view(np.uint8),
         )
@@ -118,6 +127,7 @@ class Traces:
             sums_only,
             reason,
             state.paid.reason,
+            self._vetoed(lefts),
         )
         edges = build_table("edges", columns, b"")
         found = Candidates(
@@ -127,6 +137,17 @@ class Traces:
             state.seen.reason[lefts.rows] = reason
             found.left = lefts.rows[found.left]
         return found, edges.status
+
+    def _vetoed(self, lefts: Lefts) -> npt.NDArray[np.uint64]:
+        """uint64[v]: the pairs that people undid, by the rows of one join, ascending."""
+        vetoes = self.state.again.vetoes
+        left, right = vetoes.remittance, vetoes.payment
+        if lefts.rows is not None and len(vetoes):
+            place = np.full(len(self.state.left), -1, np.int32)
+            place[lefts.rows] = np.arange(len(lefts.rows), dtype=np.int32)
+            there = place[left] >= 0
+            left, right = place[left[there]], right[there]
+        return np.sort(pair_keys(left, right)).view(np.uint64)
 
     def _payee_hashes(
         self, lefts: Lefts, partner: Rows, has_blocks: bool
@@ -146,7 +167,7 @@ def _scope(side: Side) -> Numbers:
     return side.tenant << np.uint32(2) | side.rail
 
 
-def _keys_of(items: _keys.Items, scope: Numbers) -> npt.NDArray[np.uint64]:
+def keys_of(items: _keys.Items, scope: Numbers) -> npt.NDArray[np.uint64]:
     """uint64[n]: the keys of trace and payer, apart for other scopes."""
     if not scope.any():
         return items.keys
@@ -168,7 +189,7 @@ def pair_carried(traces: Traces) -> Candidates:
     """
     state, to_review = traces.state, traces.to_review
     left, right, seen, paid = state.left, state.right, state.seen, state.paid
-    rows, carriers, siblings = _carried(state)
+    rows, carriers, siblings = _unpinned(state, *carried(state))
     gone = paid.back[carriers]
     unusable = ~paid.open[carriers] & ~gone
     seen.reason[rows[unusable]] |= np.int64(Reason.CARRIER_NOT_USABLE)
@@ -187,49 +208,73 @@ def pair_carried(traces: Traces) -> Candidates:
     found.reason = reason
     seen.open[rows] = paid.open[carriers] = False
     sure = (reason == 0) & (seen.hold[rows] == 0) & (paid.hold[carriers] == 0)
+    sure &= ~state.vetoed(found)
     state.take(found.where(sure))
-    _hold_other_copies(traces, rows)
+    _hold_other_copies(traces, np.concatenate([rows, _pinned_carried(state)]))
     return found.where(~sure)
 
 
-def _hold_other_copies(traces: Traces, carried: Rows) -> None:
+def _unpinned(
+    state: State, rows: Rows, carriers: Rows, siblings: Int64s
+) -> tuple[Rows, Rows, Int64s]:
+    """Those of which neither the 835 nor the entry stands in a match already."""
+    pinned = state.pinned
+    if not len(pinned):
+        return rows, carriers, siblings
+    free = ~rows_mask(len(state.left), pinned.left)[rows]
+    free &= ~rows_mask(len(state.right), pinned.right)[carriers]
+    return rows[free], carriers[free], siblings[free]
+
+
+def _pinned_carried(state: State) -> Rows:
+    """int32[k]: 835s whose match with the entry that carries them stands already."""
+    pinned = state.pinned
+    return pinned.left[state.left.payment_row[pinned.left] == pinned.right]
+
+
+def _hold_other_copies(traces: Traces, copied: Rows) -> None:
     """Hold open remittances with the trace (N1) and payer (P1) of a carried one, within the trace
     window of it and not for another payee: its money is known, and would be counted twice.
 
-    O(n + k log k); the items are made anew, so that all tiers see it.
+    O(n + k log k).
     """
     state = traces.state
     side, seen = state.remittances, state.seen
-    carried = carried[side.items.usable[carried] & _USABLE == _USABLE]
-    if not len(carried):
+    copied = copied[side.items.usable[copied] & USABLE == USABLE]
+    if not len(copied):
         return
-    near = may_be_in(side.items.keys.view(np.int64), side.items.keys[carried].view(np.int64))
-    rows = rows_of(side.open & near & (side.items.usable & _USABLE == _USABLE))
+    near = may_be_in(side.items.keys.view(np.int64), side.items.keys[copied].view(np.int64))
+    rows = rows_of(side.open & near & (side.items.usable & USABLE == USABLE))
 
     def no_other_payee(one: Rows, other: Rows) -> Mask:
         a, b = side.payee[one], side.payee[other]
         same: Mask = (a == 0) | (b == 0) | (a == b)
         return same
 
-    held = _sharing_trace(state, rows, carried, no_other_payee)
-    if not len(held):
-        return
+    held = _fitting(sharing_trace(state, rows, copied, no_other_payee))
     seen.hold[held] |= np.int64(Reason.CONFLICT)
     seen.reason[held] |= np.int64(Reason.CONFLICT)
     side.held[held] = True
-    side.items = remittance_items(state.left, traces.rules, seen.hold)
+    side.items.hold(held)
 
 
 def conflicting(state: State, rows: Rows) -> Rows:
     """int32[l]: those of some remittances of which another open one may be a version: of the same
     trace (N1) and payer (P1), within the trace window and not for another payee, as _resolve.h has
     it for the tiers of one trace. O(n + k log k)."""
-    side, pool = state.remittances, state.left
-    rows = np.unique(rows[side.items.usable[rows] & _USABLE == _USABLE])
+    side = state.remittances
+    rows = np.unique(rows[side.items.usable[rows] & USABLE == USABLE])
     if not len(rows):
         return rows
     near = may_be_in(side.items.keys.view(np.int64), side.items.keys[rows].view(np.int64))
-    others = rows_of(side.open & near & (side.items.usable & _USABLE == _USABLE))
+    others = rows_of(side.open & near & (side.items.usable & USABLE == USABLE))
+    return _fitting(versions(state, rows, others))
+
+
+def versions(state: State, rows: Rows, others: Rows) -> Pairs:
+    """Pairs of remittances with usable traces and payers, of which one may be a version of the
+    other; see `conflicting`."""
+    side, pool = state.remittances, state.left
 
     def may_replace(one: Rows, other: Rows) -> Mask:
         differs = np.zeros(len(one), np.bool_)
@@ -243,14 +288,14 @@ def conflicting(state: State, rows: Rows) -> Rows:
         kept: Mask = ~differs & (one != other)
         return kept
 
-    return _sharing_trace(state, rows, others, may_replace)
+    return sharing_trace(state, rows, others, may_replace)
 
 
-def _sharing_trace(
+def sharing_trace(
     state: State, rows: Rows, others: Rows, keep: Callable[[Rows, Rows], Mask]
-) -> Rows:
-    """int32[l]: those of some remittances with the trace (N1), payer (P1), tenant and rail of one
-    of the others, within the trace window of it, of those pairs that are to be kept."""
+) -> Pairs:
+    """Pairs of remittances of equal trace (N1), payer (P1), tenant and rail, within the trace
+    window of each other, that are to be kept. O((k + l) log (k + l))."""
     side, span = state.remittances, state.policy.trace_window_days
 
     def columns(some: Rows) -> tuple[Int64s, ...]:
@@ -258,14 +303,18 @@ def _sharing_trace(
         return tuple(column.astype(np.int64) for column in said)
 
     days = side.day.astype(np.int64)
-    found = pair_up(
+    return pair_up(
         Keyed(rows, columns(rows)),
         *window(days[rows], span, span),
         Keyed(others, columns(others)),
         days[others],
         keep,
     )
-    return np.concatenate([found.few, found.crowded_few])
+
+
+def _fitting(pairs: Pairs) -> Rows:
+    """int32[l]: the few that fit any of the many, or too many to say which."""
+    return np.concatenate([pairs.few, pairs.crowded_few])
 
 
 def _one_tenant_and_rail(state: State, rows: Rows, carriers: Rows) -> Mask:
@@ -275,7 +324,7 @@ def _one_tenant_and_rail(state: State, rows: Rows, carriers: Rows) -> Mask:
     return same
 
 
-def _carried(state: State) -> tuple[Rows, Rows, Int64s]:
+def carried(state: State) -> tuple[Rows, Rows, Int64s]:
     """835s with money inside entries with money: their rows, those of the entries, and how many
     such 835s each of these entries carries."""
     left, right = state.left, state.right
@@ -346,11 +395,11 @@ def _sums(
     """Edges of sums between some remittances and payments, by their traces and by their roots."""
     state, right = traces.state, traces.state.payments
     rows = np.flatnonzero(left_on).astype(np.int32)
-    right_on = right_on & (right.items.usable & _USABLE == _USABLE)
+    right_on = right_on & (right.items.usable & USABLE == USABLE)
     siblings, hold = state.left.take(rows), state.seen.hold[rows]
 
     def edges(items: _keys.Items) -> tuple[Candidates, Statuses]:
-        usable = items.usable & _USABLE == _USABLE
+        usable = items.usable & USABLE == USABLE
         return traces.settle(Lefts(items, rows), usable, right_on, to_review, sums_only=True)
 
     items = remittance_items(siblings, traces.rules, hold)
@@ -425,33 +474,45 @@ def is_contested(sums: Candidates, others: Candidates) -> Mask:
 
 
 def _pair_keys(pairs: Candidates) -> Int64s:
-    keys: Int64s = pairs.left.astype(np.int64) << 32 | pairs.right
-    return keys
+    return pair_keys(pairs.left, pairs.right)
 
 
 # ---- money that went back ----
 
 
-def pairs_undone(traces: Traces) -> Candidates:
+def pairs_undone(traces: Traces, with_sums: bool = True) -> Candidates:
     """What payments would have been matched with whose money went back: pairs of T0 to T3 and sums
-    of one trace, with remittances that nothing else pays."""
+    of one trace, with remittances that nothing else pays. What stood and was undone is told there
+    (see standing.undone), and left out here.
+
+    with_sums : False leaves out the sums
+    """
     state = traces.state
-    back = state.paid.back
+    back = state.paid.back & ~rows_mask(len(state.right), state.undone.right)
     if not back.any():
         return Candidates.concat([])
-    rows, carriers, siblings = _carried(state)
-    equal = state.left.paid_cents[rows] == state.right.amount_cents[carriers]
-    undone = back[carriers] & state.seen.open[rows] & (siblings == 1) & equal
-    undone &= _one_tenant_and_rail(state, rows, carriers)
-    carried = Candidates.of(rows[undone], carriers[undone], Tier.T0)
     left, right = state.remittances, state.payments
-    left_on = left.open & (left.items.usable & _USABLE == _USABLE)
-    left_on[carried.left] = False
-    right_on = back & (right.items.usable & _USABLE == _USABLE)
+    waits = left.open & ~rows_mask(len(state.left), state.undone.left)
+    inside = _carried_undone(state, waits, back)
+    left_on = waits & (left.items.usable & USABLE == USABLE)
+    left_on[inside.left] = False
+    right_on = back & (right.items.usable & USABLE == USABLE)
     always = np.zeros(_tiers.TIERS, np.int64)
     pairs, status = traces.settle(Lefts(left.items), left_on, right_on, always)
     pairs = pairs.where(status == MatchStatus.AUTO)
+    if not with_sums:
+        return Candidates.concat([inside, pairs])
     left_on[pairs.left] = right_on[pairs.right] = False
     sums, status = _sums(traces, left_on, right_on, always)
     sure = (status == MatchStatus.AUTO) & ~is_contested(sums, sums)
-    return Candidates.concat([carried, pairs, sums.where(sure)])
+    return Candidates.concat([inside, pairs, sums.where(sure)])
+
+
+def _carried_undone(state: State, waits: Mask, back: Mask) -> Candidates:
+    """835s that wait, inside entries whose money went back."""
+    rows, carriers, siblings = carried(state)
+    equal = state.left.paid_cents[rows] == state.right.amount_cents[carriers]
+    undone = back[carriers] & waits[rows] & (siblings == 1) & equal
+    undone &= _one_tenant_and_rail(state, rows, carriers)
+    found = Candidates.of(rows[undone], carriers[undone], Tier.T0)
+    return found.where(~state.vetoed(found))
