@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from enum import IntEnum, IntFlag
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from reassoc.core.ach import EntryKind
-from reassoc.core.columns import DATE_NONE
+from reassoc.core.columns import DATE_NONE, TextColumn
 from reassoc.core.match import Matches
+from reassoc.core.pool import PaymentColumns
 from reassoc.core.statuses import (
     Field,
     Funding,
@@ -73,7 +75,10 @@ def write_tables(outcome: Outcome, folder: Path) -> None:
     verdict = Verdicts(outcome)
     files = [csv_cell(items.source.name) for items in outcome.items]
     _write(
-        folder / "matches.csv", MATCH_COLUMNS, len(outcome.matches), _match_cells(outcome, files)
+        folder / "matches.csv",
+        MATCH_COLUMNS,
+        len(outcome.matches),
+        match_cells(_match_table(outcome), files),
     )
     _write(
         folder / "remittances.csv",
@@ -157,36 +162,79 @@ def best_last(matches: Matches, rank: npt.NDArray[np.uint16]) -> Ints:
     return np.concatenate([others[order], np.flatnonzero(made)])
 
 
-def _match_cells(outcome: Outcome, files: Sequence[str]) -> Cells:
-    matches, pools = outcome.matches, outcome.pools
-    remittance = outcome.remittance_rows[matches.remittance]
-    payment = outcome.payment_rows[matches.payment]
-    # Rows of the pools are in the order of inputs and bytes, and so is the table.
-    order = np.lexsort((matches.rank, payment, remittance))
+@dataclass(frozen=True, slots=True)
+class MatchTable:
+    """Pairs of items that stand in the order of their files and of their places in them.
+
+    matches   its remittances and payments are all items, its rows count in them
+    remittance_source, payment_source : int32[n], int32[m]   numbers in `files`
+    remittance_ordinal, payment_ordinal : int32[n], int32[m] remittance_control   n texts
+    files     names of the files
+    """
+
+    matches: Matches
+    remittance_source: npt.NDArray[np.int32]
+    remittance_ordinal: npt.NDArray[np.int32]
+    remittance_control: TextColumn
+    payment_source: npt.NDArray[np.int32]
+    payment_ordinal: npt.NDArray[np.int32]
+    files: Sequence[str]
+
+    @property
+    def order(self) -> Ints:
+        """int64[k]: the pairs in the order of the table."""
+        matches = self.matches
+        return np.lexsort((matches.rank, matches.payment, matches.remittance))
+
+
+def _match_table(outcome: Outcome) -> MatchTable:
+    """The pairs of a run. Rows of the pools are in the order of inputs and bytes."""
+    pools = outcome.pools
+    matches = replace(
+        outcome.matches,
+        remittance=outcome.remittance_rows[outcome.matches.remittance].astype(np.int32),
+        payment=outcome.payment_rows[outcome.matches.payment].astype(np.int32),
+        remittances=pools.remittances,
+        payments=pools.payments,
+    )
+    return MatchTable(
+        matches,
+        pools.remittance_source,
+        pools.rows.ordinal,
+        pools.rows.control,
+        pools.payment_source,
+        pools.payment_ordinal,
+        [items.source.name for items in outcome.items],
+    )
+
+
+def match_cells(table: MatchTable, files: Sequence[str]) -> Cells:
+    """Cells of matches.csv; `files` are those of the table as cells."""
+    matches, order = table.matches, table.order
+    remittances, payments = matches.remittances, matches.payments
     statuses, causes = enum_names(MatchStatus), enum_names(VarianceCause)
     causes[VarianceCause.NONE] = ""
 
     def cells(chunk: slice) -> Sequence[Sequence[str]]:
         rows = order[chunk]
-        left, right = remittance[rows], payment[rows]
-        trace = pools.payments.ach_trace[right]
+        left, right = matches.remittance[rows], matches.payment[rows]
         return (
             _id_cells(matches.match_id[rows]),
             pick_cells(statuses, matches.status[rows]),
             _tier_cells(matches.tier[rows].astype(np.int64)),
             explain_cells(matches, rows),
-            pick_cells(files, pools.remittance_source[left]),
-            int_cells(pools.rows.ordinal[left]),
-            text_cells(pools.rows.control[left]),
-            text_cells(pools.remittances.trace[left]),
-            text_cells(pools.remittances.payer_id[left]),
-            int_cells(pools.remittances.paid_cents[left]),
-            date_cells(pools.remittances.effective_date[left]),
-            pick_cells(files, pools.payment_source[right]),
-            int_cells(pools.payment_ordinal[right]),
-            _trace_cells(trace),
-            int_cells(pools.payments.amount_cents[right]),
-            date_cells(payment_date(outcome, right)),
+            pick_cells(files, table.remittance_source[left]),
+            int_cells(table.remittance_ordinal[left]),
+            text_cells(table.remittance_control[left]),
+            text_cells(remittances.trace[left]),
+            text_cells(remittances.payer_id[left]),
+            int_cells(remittances.paid_cents[left]),
+            date_cells(remittances.effective_date[left]),
+            pick_cells(files, table.payment_source[right]),
+            int_cells(table.payment_ordinal[right]),
+            _trace_cells(payments.ach_trace[right]),
+            int_cells(payments.amount_cents[right]),
+            date_cells(payment_date(payments, right)),
             flag_cells(matches.funded[rows]),
             int_cells(matches.difference_cents[rows]),
             pick_cells(causes, matches.cause[rows]),
@@ -263,7 +311,7 @@ def _payment_cells(outcome: Outcome, verdict: Verdicts, files: Sequence[str]) ->
             text_cells(columns.entry_description[rows]),
             pick_cells(kinds, columns.kind[rows]),
             int_cells(columns.amount_cents[rows]),
-            date_cells(payment_date(outcome, rows)),
+            date_cells(payment_date(columns, rows)),
             pick_cells(statuses, verdict.payment_status[rows]),
             pick_cells(fundings, verdict.payment_funding[rows]),
             _payment_why(outcome, verdict, rows),
@@ -361,9 +409,8 @@ def _copy_text(outcome: Outcome, source: int) -> str:
     return csv_cell(f"the same file as {first}")
 
 
-def payment_date(outcome: Outcome, rows: Ints | slice) -> npt.NDArray[np.int32]:
+def payment_date(payments: PaymentColumns, rows: npt.NDArray[Any] | slice) -> npt.NDArray[np.int32]:
     """Settlement date, else effective date, of payments."""
-    payments = outcome.pools.payments
     settlement = payments.settlement_date[rows]
     return np.where(settlement == DATE_NONE, payments.effective_date[rows], settlement)
 
