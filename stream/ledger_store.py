@@ -1,0 +1,219 @@
+"""How rows get into the ledger's database and out of it in bulk, on SQLite and on PostgreSQL.
+
+SQLAlchemy's own result rows cost more than all the rest of it, so whole columns go through the
+driver: many rows in one INSERT on SQLite, a binary COPY on PostgreSQL, plain tuples on the way out.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from itertools import chain
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Engine,
+    Executable,
+    SmallInteger,
+    Table,
+    create_engine,
+    event,
+)
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.pool import QueuePool
+
+from reassoc.core.errors import ReassocError
+
+STATEMENT_ROWS = 16
+"""Rows of one INSERT on SQLite: half the time of one row each; more of them gain little."""
+CACHE_KIB = 128 << 10
+"""Page cache of one SQLite connection, for the secondary indexes."""
+BUSY_TIMEOUT_MS = 60_000
+WRITES = "reassoc_writes"
+"""Execution option of a connection whose transactions begin with the right to write."""
+WRITE_LOCK_KEY = 0x7265_6173_736F_63
+"""Advisory lock that a writing transaction takes on PostgreSQL: batch numbers have no gaps."""
+
+Numbers = npt.NDArray[np.int64]
+
+
+class LedgerError(ReassocError):
+    """The ledger refused a call, or it is not what it should be; nothing was changed."""
+
+
+def make_engine(url: str, *, read_only: bool) -> Engine:
+    """An engine for a SQLite file or a PostgreSQL database; nothing is connected yet.
+
+    Raises LedgerError for a URL of another kind, and where a file that is only to be read is not
+    there.
+    """
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise LedgerError("the ledger's URL cannot be read: expected sqlite:///FILE") from None
+    backend = parsed.get_backend_name()
+    if backend == "sqlite":
+        return _sqlite_engine(parsed, read_only)
+    if backend == "postgresql":
+        engine = create_engine(parsed.set(drivername="postgresql+psycopg"), hide_parameters=True)
+        event.listen(engine, "begin", _begin_postgres)
+        return engine
+    raise LedgerError("a ledger lies in SQLite or PostgreSQL: expected sqlite:/// or postgresql://")
+
+
+def _sqlite_engine(url: URL, read_only: bool) -> Engine:
+    if not url.database or url.database == ":memory:":
+        raise LedgerError("the ledger's URL names no file: expected sqlite:///FILE")
+    path = Path(url.database)
+    if read_only and not path.is_file():
+        raise LedgerError("there is no ledger here yet: it is made when the warehouse first runs")
+    mode = "ro" if read_only else "rwc"
+    target = f"{path.absolute().as_uri()}?mode={mode}"
+
+    def connect() -> sqlite3.Connection:
+        # Autocommit, as far as the driver goes: transactions begin in `_begin_sqlite`.
+        return sqlite3.connect(target, uri=True, isolation_level=None, check_same_thread=False)
+
+    engine = create_engine("sqlite://", creator=connect, poolclass=QueuePool, hide_parameters=True)
+    event.listen(engine, "connect", _set_up_sqlite if not read_only else _set_up_reader)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _set_up_reader(connection: sqlite3.Connection, _: object) -> None:
+    connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+    connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+
+
+def _set_up_sqlite(connection: sqlite3.Connection, record: object) -> None:
+    _set_up_reader(connection, record)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = connection.get_execution_options().get(WRITES, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _begin_postgres(connection: Connection) -> None:
+    if connection.get_execution_options().get(WRITES, False):
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITE_LOCK_KEY})")
+
+
+def is_sqlite(connection: Connection) -> bool:
+    """Which of the two it is."""
+    return connection.dialect.name == "sqlite"
+
+
+def insert_numbers(connection: Connection, table: Table, values: Numbers) -> None:
+    """Insert rows of whole numbers.
+
+    values : int64[n, k]    k columns in the order of the table
+
+    O(n k), a list of STATEMENT_ROWS rows at a time beside a copy of the array.
+    """
+    if not len(values):
+        return
+    if not is_sqlite(connection):
+        _copy_postgres(connection, table, values)
+        return
+    cursor = _driver(connection).cursor()
+    count, width = values.shape
+    whole = count - count % STATEMENT_ROWS
+    if whole:
+        groups = values[:whole].reshape(-1, STATEMENT_ROWS * width).tolist()
+        cursor.executemany(_sqlite_insert(table, STATEMENT_ROWS), groups)
+    if whole < count:
+        cursor.executemany(_sqlite_insert(table, 1), values[whole:].tolist())
+    cursor.close()
+
+
+def insert_rows(
+    connection: Connection, table: Table, rows: Sequence[Sequence[Any]], *, again: bool = False
+) -> None:
+    """Insert rows with texts, all columns in the order of the table. `again`: rows whose primary
+    key is there already are left as they are."""
+    if not rows:
+        return
+    cursor = _driver(connection).cursor()
+    if is_sqlite(connection):
+        cursor.executemany(_sqlite_insert(table, 1, "OR IGNORE" if again else ""), rows)
+    else:
+        cursor.executemany(_postgres_insert(table, again), rows)
+    cursor.close()
+
+
+def fetch(
+    connection: Connection, statement: Executable, values: Mapping[str, Any] | None = None
+) -> list[tuple[Any, ...]]:
+    """All rows of a statement as plain tuples of what the driver gives."""
+    result = connection.execute(statement, values or {})
+    cursor = result.cursor
+    assert cursor is not None
+    rows = cast("list[tuple[Any, ...]]", cursor.fetchall())
+    result.close()
+    return rows
+
+
+def whole_numbers(rows: Sequence[tuple[Any, ...]], width: int) -> Numbers | None:
+    """int64[n, width] of fetched rows; None where one of the values is no whole number."""
+    if not rows:
+        return np.zeros((0, width), np.int64)
+    # A database may hold anything once somebody has changed it: 1.5 must not become 1.
+    if set(map(type, chain.from_iterable(rows))) != {int}:
+        return None
+    flat = np.fromiter(chain.from_iterable(rows), np.int64, len(rows) * width)
+    return flat.reshape(len(rows), width)
+
+
+def pieces(count: int, size: int) -> Iterator[slice]:
+    """Slices of at most `size` that cover `count` rows."""
+    for start in range(0, count, size):
+        yield slice(start, min(start + size, count))
+
+
+def _driver(connection: Connection) -> Any:
+    return connection.connection.driver_connection
+
+
+@cache
+def _sqlite_insert(table: Table, rows: int, choice: str = "") -> str:
+    row = f"({', '.join('?' * len(table.columns))})"
+    return f'INSERT {choice} INTO "{table.name}" VALUES {", ".join([row] * rows)}'
+
+
+@cache
+def _postgres_insert(table: Table, again: bool) -> str:
+    row = ", ".join(["%s"] * len(table.columns))
+    ending = " ON CONFLICT DO NOTHING" if again else ""
+    return f'INSERT INTO "{table.name}" VALUES ({row}){ending}'
+
+
+def _copy_postgres(connection: Connection, table: Table, values: Numbers) -> None:
+    """COPY in PostgreSQL's binary form: a count of fields, then length and value of each, all
+    big-endian."""
+    fields: list[tuple[str, str]] = [("count", ">i2")]
+    for column in table.columns:
+        size = 8 if isinstance(column.type, BigInteger) else 4
+        size = 2 if isinstance(column.type, SmallInteger) else size
+        fields += [(f"{column.name} size", ">i4"), (column.name, f">i{size}")]
+    rows = np.empty(len(values), np.dtype(fields))
+    rows["count"] = len(table.columns)
+    for place, column in enumerate(table.columns):
+        rows[f"{column.name} size"] = rows.dtype[column.name].itemsize
+        rows[column.name] = values[:, place]
+    with (
+        _driver(connection).cursor() as cursor,
+        cursor.copy(f'COPY "{table.name}" FROM STDIN (FORMAT BINARY)') as copy,
+    ):
+        copy.write(b"PGCOPY\n\xff\r\n\0" + bytes(8))
+        copy.write(rows.tobytes())
+        copy.write(b"\xff\xff")
