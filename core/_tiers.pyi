@@ -7,7 +7,6 @@ from reassoc.core._keys import Items
 from reassoc.core.columns import TakenColumn
 
 TIERS: int
-PAYEES_DIFFER: int
 
 _U8 = npt.NDArray[np.uint8]
 _U16 = npt.NDArray[np.uint16]

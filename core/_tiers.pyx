@@ -15,8 +15,6 @@ from reassoc.core._keys cimport Items, check_rows, item_set
 
 TIERS = TIERS_C
 """Length of `to_review`: one number for each tier."""
-PAYEES_DIFFER = PAYEES_DIFFER_C
-"""Added to the tier of a pair whose payees contradict each other."""
 
 
 cdef extern from "_resolve.h" nogil:
@@ -49,7 +47,6 @@ cdef extern from "_resolve.h" nogil:
         int64_t *right_reason
         edge_table *edges
 
-    int PAYEES_DIFFER_C "PAYEES_DIFFER"
     void tiers_of(const matching *m, const int32_t *left, const int32_t *right, size_t count,
                   uint8_t *out) noexcept
     int settle_couples(const matching *m, const int32_t *partner, size_t more) noexcept
@@ -180,7 +177,7 @@ cdef class Matching:
     def tiers(self, const int32_t[::1] left not None, const int32_t[::1] right not None,
               int32_t window_days):
         """uint8[k]: the tier that the fields of each pair allow, among T1, T2, T3 and T5; 0 or
-        another number where they are no pair. PAYEES_DIFFER is added where payees contradict.
+        another number where they are no pair, or where payees contradict.
 
         O(k); releases the GIL.
         """

@@ -149,8 +149,9 @@ def _by_trace(traces: Traces, left: Rows | None, right: Rows | None) -> Fitting:
     kernel, span = traces.kernel(Lefts(state.remittances.items)), state.policy.trace_window_days
 
     def fits(one: Rows, other: Rows) -> Mask:
-        rows = (one, other) if left is not None else (other, one)
-        tiers = kernel.tiers(*map(np.ascontiguousarray, rows), span)
+        if left is None:
+            one, other = other, one
+        tiers = kernel.tiers(np.ascontiguousarray(one), np.ascontiguousarray(other), span)
         fitting: Mask = (tiers >= Tier.T1) & (tiers <= Tier.T3)
         return fitting
 

@@ -160,5 +160,6 @@ class State:
         vetoes = self.again.vetoes
         if not len(vetoes):
             return np.zeros(len(found), np.bool_)
-        hit = np.isin(pair_keys(found.left, found.right), vetoes.keys)
-        return hit | (found.group != 0) & whole_groups(found.group, hit)
+        hit: Mask = np.isin(pair_keys(found.left, found.right), vetoes.keys)
+        hit |= (found.group != 0) & whole_groups(found.group, hit)
+        return hit

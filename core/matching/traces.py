@@ -229,7 +229,8 @@ def _unpinned(
 def _pinned_carried(state: State) -> Rows:
     """int32[k]: 835s whose match with the entry that carries them stands already."""
     pinned = state.pinned
-    return pinned.left[state.left.payment_row[pinned.left] == pinned.right]
+    rows: Rows = pinned.left[state.left.payment_row[pinned.left] == pinned.right]
+    return rows
 
 
 def _hold_other_copies(traces: Traces, copied: Rows) -> None:
