@@ -1,0 +1,452 @@
+"""One input taken into the warehouse: its bytes into the vault, its items onto the item log.
+
+    vault.put                        the bytes are safe
+    log.remember(route, not logged)  an item never stands in two tenants' logs
+    log.append                       the items are there for the matchers
+    log.remember(route, logged)      the same content never comes again
+
+`read_in` goes to the first remember, for any number of inputs in any number of threads; `log_all`
+does the rest for those that wait together, since an entry of the log is one step of a matcher. A
+crash between any two of these is harmless: the input is found again, is routed as it was, and items
+that are on the log already are dropped by their ids.
+"""
+
+from __future__ import annotations
+
+import io
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import IO, Protocol
+
+import numpy as np
+
+from reassoc.core.ach import EntryKind
+from reassoc.core.errors import LimitError, ParseError, ReassocError
+from reassoc.core.lockbox import LockboxLayout
+from reassoc.core.pool import PaymentColumns, RemittanceColumns
+from reassoc.stream.contents import Content, ContentStream, Progress, open_content, pieces
+from reassoc.stream.intake import (
+    Items,
+    Late,
+    WindowPayments,
+    WindowRemittances,
+    findings_file,
+    internal_error,
+    read_windows,
+    reason_of,
+    recognise,
+)
+from reassoc.stream.item_log import ItemLog, Routing, SourceNote
+from reassoc.stream.item_rows import (
+    Entries,
+    Frame,
+    RowSpool,
+    Share,
+    payment_rows,
+    remittance_rows,
+    with_verdicts,
+)
+from reassoc.stream.items import PAYMENT_ITEM, REMITTANCE_ITEM
+from reassoc.stream.kinds import Kind
+from reassoc.stream.profiles import ProfileError, encode_profile, profile_key
+from reassoc.stream.records import Block
+from reassoc.stream.routing import Route, RouteBuilder, Router, decode_route, encode_route
+from reassoc.stream.sources import Source, SourceError
+
+PROFILES_MAX = 100_000
+"""Kinds of envelope in one input; they are in memory until its items are logged."""
+APPEND_BYTES_MAX = 32 << 20
+"""Bytes of entries that wait in memory before they are appended."""
+NAME_BYTES = 8
+"""Bytes of a digest that item ids begin with."""
+
+
+class Stored(Protocol):
+    """What a vault says of what it has taken."""
+
+    @property
+    def digest(self) -> bytes: ...
+
+    @property
+    def byte_count(self) -> int: ...
+
+
+class Vault(Protocol):
+    """What intake needs of a vault."""
+
+    def put(self, pieces: Iterable[bytes | memoryview]) -> Stored:
+        """Take content, durably; it is there when this returns."""
+        ...
+
+    def open_stream(self, digest: bytes) -> io.RawIOBase:
+        """Content that was put, front to back."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of one input.
+
+    reason : why nothing was taken, empty where it was; holds no value of the input
+    is_copy : the same content is on the log already, so nothing was logged (and counted) again
+    remittance_cents : sum of BPR02    payment_cents : sum of the credits among the payments
+    tenants : to which its items went
+    """
+
+    source: Source
+    kind: Kind
+    reason: str = ""
+    is_copy: bool = False
+    digest: bytes = b""
+    byte_count: int = 0
+    remittance_count: int = 0
+    payment_count: int = 0
+    claim_count: int = 0
+    remittance_cents: int = 0
+    payment_cents: int = 0
+    finding_counts: Counter[int] = field(default_factory=Counter)
+    tenants: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """Items that wait for being logged, and what their entries need."""
+
+    note: SourceNote
+    rows: RowSpool
+    late: Late
+    route: Route
+    body: bytes
+    profiles: dict[int, bytes]
+
+
+class TakenIn:
+    """An input that was read in and waits for being logged. It must be closed, as log_all does.
+
+    waiting : None where nothing is to be logged: nothing was taken, or it is a copy
+    """
+
+    def __init__(self, receipt: Receipt, waiting: _Waiting | None = None) -> None:
+        self.receipt = receipt
+        self.waiting = waiting
+
+    @property
+    def byte_count(self) -> int:
+        """Bytes of its packed items, beyond item_rows.SPOOL_MEMORY_BYTES on disk."""
+        return self.waiting.rows.byte_count if self.waiting else 0
+
+    def close(self) -> None:
+        """Let go of the items. What is not logged by then is read in again when it is found."""
+        if self.waiting is not None:
+            self.waiting.rows.close()
+            self.waiting = None
+
+
+def take_in(
+    source: Source,
+    *,
+    vault: Vault,
+    log: ItemLog,
+    router: Router,
+    layouts: Sequence[LockboxLayout] = (),
+    scratch: Path,
+    findings: IO[bytes] | None = None,
+    progress: Progress | None = None,
+) -> Receipt:
+    """Read one input in and log its items: `read_in` and `log_all` in one."""
+    taken = read_in(
+        source,
+        vault=vault,
+        log=log,
+        router=router,
+        layouts=layouts,
+        scratch=scratch,
+        findings=findings,
+        progress=progress,
+    )
+    return log_all([taken], log)[0]
+
+
+def read_in(
+    source: Source,
+    *,
+    vault: Vault,
+    log: ItemLog,
+    router: Router,
+    layouts: Sequence[LockboxLayout] = (),
+    scratch: Path,
+    findings: IO[bytes] | None = None,
+    progress: Progress | None = None,
+) -> TakenIn:
+    """Put an input into the vault, scan it, and remember where its items go. Any number of threads.
+
+    layouts : of lockbox lists, as in intake.read_source
+    scratch : folder with room for the packed items, about 400 bytes each
+    findings : its findings are written there as lines of findings.csv, all of them or none
+
+    The result must be closed, which `log_all` does. Never raises for what is in the input: its
+    receipt says why nothing was taken. Raises what vault and log raise, and OSError where the
+    scratch folder fails. Memory: one window, whatever the size of the input.
+    """
+    items = Items(source, Kind.UNKNOWN)
+    with ExitStack() as stack:
+        rows = RowSpool(scratch)
+        unless_taken = stack.enter_context(ExitStack())
+        unless_taken.callback(rows.close)
+        try:
+            with open_content(source, progress) as content:
+                items, layout = recognise(source, content, layouts)
+                if items.reason:
+                    return TakenIn(Receipt(source, items.kind, items.reason))
+                items.findings = stack.enter_context(findings_file(scratch))
+                stored = vault.put(pieces(content))
+                known = _known(stored.digest, log)
+                keeper = _Keeper(items, stored.digest, router if known is None else None, rows)
+                late = None
+                if known is None or not known.logged:
+                    with _once_more(content, vault, stored) as again:
+                        late = _scan(again, items, layout, keeper, progress, stored)
+                elif progress is not None and content.data is not None:
+                    progress(stored.byte_count)
+            if late is None:
+                receipt = Receipt(source, items.kind, is_copy=True, digest=stored.digest)
+                return TakenIn(replace(receipt, byte_count=stored.byte_count))
+            body = _body(known, keeper)
+        except (SourceError, LimitError, ParseError, ProfileError) as error:
+            return TakenIn(Receipt(source, items.kind, reason_of(error)))
+        body = _remember(stored.digest, body, log)
+        route = decode_route(body)
+        if findings is not None:
+            _copy(items.findings, findings)
+        unless_taken.pop_all()
+        note = SourceNote(stored.digest, source.name, items.kind.name, stored.byte_count)
+        waiting = _Waiting(note, rows, late, route, body, keeper.profiles)
+        return TakenIn(keeper.receipt(route), waiting)
+
+
+def _known(digest: bytes, log: ItemLog) -> Routing | None:
+    """What is remembered of a content. Raises SourceError where items of another content have its
+    name.
+    """
+    name = digest[:NAME_BYTES]
+    for is_told in (False, True):
+        holder = log.routing(name)
+        if holder is not None and holder.body != digest:
+            raise SourceError(
+                f"another content that came before has the same first {NAME_BYTES} bytes of its "
+                "digest, by which items are named; nothing of this one is used: ask the sender for "
+                "it again with another control number"
+            )
+        if holder is not None or is_told:
+            break
+        log.remember(name, Routing(digest, logged=True))
+    return log.routing(digest)
+
+
+def _remember(digest: bytes, body: bytes, log: ItemLog) -> bytes:
+    """Remember a route that is not logged yet; the one that is remembered, which another process
+    may have been first to tell.
+    """
+    log.remember(digest, Routing(body, logged=False))
+    known = log.routing(digest)
+    assert known is not None, "what is remembered is there"
+    return known.body
+
+
+def _body(known: Routing | None, keeper: _Keeper) -> bytes:
+    """The encoded route: the one that is remembered, else the one that was told now."""
+    if known is None:
+        return encode_route(keeper.route.route())
+    route = decode_route(known.body)
+    have = len(route.remittances), len(route.payments)
+    if have != (keeper.remittance_count, keeper.payment_count):
+        raise SourceError(
+            f"when it came before it held {have[0]} remittances and {have[1]} payments, and now "
+            f"{keeper.remittance_count} and {keeper.payment_count}, though it is the same content; "
+            "some of them may be on the log: please report it"
+        )
+    return known.body
+
+
+@contextmanager
+def _once_more(content: Content, vault: Vault, stored: Stored) -> Iterator[Content]:
+    """The bytes that were put, once more: of a plain file where they lie, else from the vault,
+    which is faster than to decompress them again.
+    """
+    if content.data is not None:
+        yield content
+        return
+    with closing(vault.open_stream(stored.digest)) as raw, closing(io.BufferedReader(raw)) as read:
+        yield Content(None, ContentStream(read))
+
+
+def _scan(
+    content: Content,
+    items: Items,
+    layout: LockboxLayout | None,
+    keeper: _Keeper,
+    progress: Progress | None,
+    stored: Stored,
+) -> Late:
+    try:
+        late = read_windows(items, content, keeper, layout, progress)
+    except (ReassocError, OSError, MemoryError):
+        raise
+    except Exception:
+        # A fault of ours must not take the other inputs with it, and its text may hold a value of
+        # the file.
+        raise SourceError(internal_error()) from None
+    if items.digest != stored.digest:
+        raise SourceError(
+            "changed while it was read; nothing of it is used: run again when it is complete"
+        )
+    return late
+
+
+def _copy(findings: IO[bytes], out: IO[bytes]) -> None:
+    findings.seek(0)
+    shutil.copyfileobj(findings, out, 1 << 20)
+
+
+class _Keeper:
+    """Packs and routes the items of an input, window by window."""
+
+    def __init__(self, items: Items, digest: bytes, router: Router | None, rows: RowSpool) -> None:
+        """`router` : None where the route is remembered."""
+        self._items = items
+        self._name = int.from_bytes(digest[:NAME_BYTES], "little")
+        self._router = router
+        self._rows = rows
+        self._profile_keys = np.zeros(0, np.uint64)
+        self.profiles: dict[int, bytes] = {}
+        self.route = RouteBuilder()
+        self.remittance_count = self.payment_count = 0
+        self._remittance_cents = self._payment_cents = 0
+
+    def keep(self, remittances: WindowRemittances | None, payments: WindowPayments | None) -> None:
+        """Take the items of the next window."""
+        left, left_checks = Block(b"", np.zeros(0, np.int64)), np.zeros(0, np.uint8)
+        right, right_checks = left, left_checks
+        if remittances is not None:
+            self._take_profiles()
+            left, left_checks = remittance_rows(remittances, self._name, self._profile_keys)
+            self.remittance_count += len(left)
+            self._remittance_cents += int(remittances.columns.paid_cents.sum())
+        if payments is not None:
+            right, right_checks = payment_rows(payments, self._name)
+            columns = payments.columns
+            credit = columns.kind == EntryKind.CREDIT
+            self.payment_count += len(right)
+            self._payment_cents += int(columns.amount_cents[credit].sum())
+        if self._router is not None:
+            self.route.add(
+                self._router.route(
+                    remittances.columns if remittances else RemittanceColumns.empty(),
+                    payments.columns if payments else PaymentColumns.empty(),
+                )
+            )
+        self._rows.write(Frame(left, left_checks, right, right_checks))
+
+    def receipt(self, route: Route) -> Receipt:
+        """The receipt, once the input has ended."""
+        items = self._items
+        return Receipt(
+            items.source,
+            items.kind,
+            digest=items.digest,
+            byte_count=items.byte_count,
+            remittance_count=self.remittance_count,
+            payment_count=self.payment_count,
+            claim_count=items.claim_count,
+            remittance_cents=self._remittance_cents,
+            payment_cents=self._payment_cents,
+            finding_counts=items.finding_counts,
+            tenants=route.tenants,
+        )
+
+    def _take_profiles(self) -> None:
+        """Keys and encodings of profiles that are new."""
+        known = len(self._profile_keys)
+        fresh = self._items.profiles[known:]
+        if known + len(fresh) > PROFILES_MAX:
+            raise LimitError(
+                f"PROFILES_MAX: more than {PROFILES_MAX} kinds of envelope in one file: split it"
+            )
+        keys = [profile_key(profile) for profile in fresh]
+        self.profiles |= dict(zip(keys, map(encode_profile, fresh), strict=True))
+        self._profile_keys = np.append(self._profile_keys, np.array(keys, np.uint64))
+
+
+# ---- logging ----
+
+
+def log_all(taken: Sequence[TakenIn], log: ItemLog) -> list[Receipt]:
+    """Log the items of inputs that wait together: of each tenant in as few entries as their limits
+    allow, in as few appends as APPEND_BYTES_MAX allows; then remember that each is logged.
+
+    Gives their receipts, and closes them whatever happens. Of two with the same content the second
+    is a copy. Raises what the log raises; some items may be on it then, and when the inputs are
+    read in again they go there again, for the matcher to drop. Memory: APPEND_BYTES_MAX and one
+    window.
+    """
+    receipts: list[Receipt] = []
+    bodies: dict[bytes, bytes] = {}
+    entries = Entries()
+    try:
+        for one in taken:
+            receipt, waiting = one.receipt, one.waiting
+            if waiting is not None and receipt.digest in bodies:
+                receipt = _copy_receipt(receipt)
+            elif waiting is not None:
+                bodies[receipt.digest] = waiting.body
+                for share in _shares(waiting):
+                    entries.add(share, waiting.note, waiting.profiles)
+                    if entries.byte_count >= APPEND_BYTES_MAX:
+                        log.append(entries.take())
+            receipts.append(receipt)
+        if entries.byte_count:
+            log.append(entries.take())
+        for digest, body in bodies.items():
+            log.remember(digest, Routing(body, logged=True))
+    finally:
+        for one in taken:
+            one.close()
+    return receipts
+
+
+def _copy_receipt(receipt: Receipt) -> Receipt:
+    return Receipt(
+        receipt.source,
+        receipt.kind,
+        is_copy=True,
+        digest=receipt.digest,
+        byte_count=receipt.byte_count,
+    )
+
+
+def _shares(waiting: _Waiting) -> Iterator[Share]:
+    """The items by windows and tenants, with their final verdicts."""
+    route, late = waiting.route, waiting.late
+    left_at = right_at = 0
+    for window, frame in enumerate(waiting.rows.frames()):
+        left_checks = late.remittances(window, frame.remittance_checks)
+        right_checks = late.payments(window, frame.payment_checks)
+        left = with_verdicts(REMITTANCE_ITEM, frame.remittances, left_checks)
+        right = with_verdicts(PAYMENT_ITEM, frame.payments, right_checks)
+        left_of = route.remittances.between(left_at, left_at + len(left))
+        right_of = route.payments.between(right_at, right_at + len(right))
+        left_at, right_at = left_at + len(left), right_at + len(right)
+        numbers = np.unique(np.concatenate([left_of, right_of])).tolist()
+        for number in numbers:
+            if len(numbers) == 1:
+                yield Share(route.tenants[number], left, right)
+                continue
+            yield Share(
+                route.tenants[number],
+                left.take(np.flatnonzero(left_of == number)),
+                right.take(np.flatnonzero(right_of == number)),
+            )
