@@ -163,10 +163,22 @@ def write_isa(profile: Profile, control_number: int, day: date) -> bytes:
     )
     # ISA11 and ISA16 are delimiters themselves, so they alone are not cleaned of them.
     padded = [
-        (value if width == 1 else _clean(value, profile).ljust(width))[:width]
+        value[:1] if width == 1 else _padded(value, width, profile)
         for value, width in zip(values, ISA_WIDTHS, strict=True)
     ]
     return _segment(profile, b"ISA", *padded)
+
+
+def written_identities(profile: Profile) -> tuple[bytes, bytes]:
+    """ISA05 with ISA06, and ISA07 with ISA08, as an ISA has them: cut to their widths. It is by
+    these that a receiver tells control numbers apart."""
+    sender = _padded(profile.sender_qualifier, 2, profile) + _padded(profile.sender, 15, profile)
+    receiver = _padded(profile.receiver_qualifier, 2, profile)
+    return sender, receiver + _padded(profile.receiver, 15, profile)
+
+
+def _padded(value: bytes, width: int, profile: Profile) -> bytes:
+    return _clean(value, profile).ljust(width)[:width]
 
 
 def write_gs(profile: Profile, control_number: int, day: date) -> bytes:

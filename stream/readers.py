@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import mmap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import IO
 
 import numpy as np
 import numpy.typing as npt
@@ -152,7 +152,7 @@ class PayloadReader(SourceReader):
 
     def __init__(
         self,
-        source: mmap.mmap | bytes | IO[bytes] | ContentStream,
+        source: mmap.mmap | bytes | io.RawIOBase,
         starts: Ints,
         on_advance: Callable[[int], None],
     ) -> None:
@@ -171,7 +171,7 @@ class PayloadReader(SourceReader):
 
 
 def _payloads(
-    source: mmap.mmap | bytes | IO[bytes] | ContentStream, starts: Ints
+    source: mmap.mmap | bytes | io.RawIOBase, starts: Ints
 ) -> Iterator[tuple[int, bytes]]:
     """Number and bytes of the wanted 835s."""
     base = 0

@@ -84,7 +84,7 @@ class BytesChangedError(ReassocError):
 class Sink(Protocol):
     """Takes files. `name` is unique for ever, `receiver` the safe name of who gets it.
 
-    Raises SinkError where it cannot, OSError where the store fails.
+    Raises SinkError where it cannot.
     """
 
     def is_ready(self) -> bool:
@@ -129,14 +129,16 @@ class FolderSink:
 
     def is_ready(self) -> bool:
         """Whether `.partial` is there. It is made once and never removed."""
-        return (self._root / PARTIAL).is_dir()
+        with _sink_errors():
+            return (self._root / PARTIAL).is_dir()
 
     def make_ready(self) -> None:
-        """Make the folders, durably. Raises OSError."""
-        self._root.mkdir(parents=True, exist_ok=True)
-        (self._root / PARTIAL).mkdir(mode=0o700, exist_ok=True)
-        with _folder(self._root) as root:
-            os.fsync(root)
+        """Make the folders, durably."""
+        with _sink_errors():
+            self._root.mkdir(parents=True, exist_ok=True)
+            (self._root / PARTIAL).mkdir(mode=0o700, exist_ok=True)
+            with _folder(self._root) as root:
+                os.fsync(root)
 
     def deliver(
         self,
@@ -149,7 +151,7 @@ class FolderSink:
     ) -> Delivery:
         """See Sink. Memory: _BUFFER_BYTES, and what `write` needs."""
         _check_names(name, receiver)
-        with self._locked() as partial:
+        with _sink_errors(), self._locked() as partial:
             written = prepared
             if written is None:
                 written = self._prepare(partial, name, write)
@@ -172,7 +174,7 @@ class FolderSink:
     def _prepare(self, partial: int, name: str, write: Write) -> Written:
         try:
             return self._write(partial, name, write)
-        except (OSError, ReassocError):
+        except Exception:
             # What is not prepared only takes up room.
             with suppress(OSError):
                 os.unlink(name, dir_fd=partial)
@@ -227,18 +229,15 @@ class FolderSink:
 
     @contextmanager
     def _locked(self) -> Iterator[int]:
-        """The private folder, for this process alone. OSError of the sink becomes SinkError."""
-        try:
-            with _folder(self._root / PARTIAL) as partial:
-                try:
-                    fcntl.flock(partial, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    raise SinkError(
-                        "another process delivers into the same folder: only one may"
-                    ) from None
-                yield partial
-        except OSError as error:
-            raise _sink_error(error) from error
+        """The private folder, for this process alone."""
+        with _folder(self._root / PARTIAL) as partial:
+            try:
+                fcntl.flock(partial, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise SinkError(
+                    "another process delivers into the same folder: only one may"
+                ) from None
+            yield partial
 
 
 class _Hashed:
@@ -251,10 +250,8 @@ class _Hashed:
         self._byte_count = 0
 
     def write(self, data: bytes | memoryview) -> int:
-        try:
+        with _sink_errors():
             self._file.write(data)
-        except OSError as error:
-            raise _sink_error(error) from error
         self._hasher.update(data)
         self._byte_count += len(data)
         return len(data)
@@ -263,9 +260,14 @@ class _Hashed:
         return Written(self._byte_count, self._hasher.digest())
 
 
-def _sink_error(error: OSError) -> SinkError:
-    text = os.strerror(error.errno) if error.errno else "input or output error"
-    return SinkError(f"the sink's folder cannot be written: {text}", error.errno or 0)
+@contextmanager
+def _sink_errors() -> Iterator[None]:
+    """OSError of the sink as SinkError."""
+    try:
+        yield
+    except OSError as error:
+        text = os.strerror(error.errno) if error.errno else "input or output error"
+        raise SinkError(f"the sink's folder cannot be used: {text}", error.errno or 0) from error
 
 
 def _check_names(*names: str) -> None:
