@@ -305,7 +305,8 @@ class _Rest:
         self._keys = numbers_of(REMITTANCE_ITEM, left, "profile")
         keys, first = np.unique(self._keys, return_index=True)
         left_sizes = _sizes(left)
-        left_sizes[first] += [len(profiles[key]) + _EACH_BYTES for key in keys.tolist()]
+        profile_sizes = [len(profiles[key]) + _EACH_BYTES for key in keys.tolist()]
+        left_sizes[first] += np.array(profile_sizes, np.int64)
         self._rows = np.argsort(places, kind="stable")
         self._places = places[self._rows]
         self._stops = np.cumsum(np.concatenate([_sizes(right), left_sizes])[self._rows])

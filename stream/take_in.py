@@ -64,6 +64,8 @@ APPEND_BYTES_MAX = 32 << 20
 NAME_BYTES = 8
 """Bytes of a digest that item ids begin with."""
 
+_NO_REMITTANCES, _NO_PAYMENTS = RemittanceColumns.empty(), PaymentColumns.empty()
+
 
 class Stored(Protocol):
     """What a vault says of what it has taken."""
@@ -345,8 +347,8 @@ class _Keeper:
         if self._router is not None:
             self.route.add(
                 self._router.route(
-                    remittances.columns if remittances else RemittanceColumns.empty(),
-                    payments.columns if payments else PaymentColumns.empty(),
+                    remittances.columns if remittances else _NO_REMITTANCES,
+                    payments.columns if payments else _NO_PAYMENTS,
                 )
             )
         self._rows.write(Frame(left, left_checks, right, right_checks))
