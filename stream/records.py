@@ -157,7 +157,7 @@ class Schema:
         if not np.array_equal(at, block.stops):
             raise ValueError("a row is not as long as its schema says")
         for name in self.names:
-            columns[name] = np.ascontiguousarray(fixed[name])
+            columns[name] = fixed[name].copy()
         return {name: columns[name] for name in self.types}
 
     def empty(self) -> dict[str, Any]:
