@@ -20,8 +20,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import Connection, Engine, Table, func, inspect, select, text
 from sqlalchemy.exc import DBAPIError
 
@@ -44,11 +42,14 @@ from reassoc.stream.ledger_chain import (
     text_hash,
 )
 from reassoc.stream.ledger_open import (
+    HASHED_TEXTS,
     Details,
+    Keys,
     count_pending,
     decode_details,
     find_changes,
     fold_open,
+    hash_texts,
     is_fold_due,
     reopen,
     write_changes,
@@ -60,6 +61,7 @@ from reassoc.stream.ledger_store import (
     LedgerError,
     Numbers,
     fetch,
+    insert_keys,
     insert_numbers,
     insert_rows,
     is_sqlite,
@@ -72,6 +74,8 @@ CAUSES = ("items", "decision", "clock", "settings")
 RELEASE_CAUSE = "release"
 TENANT_CHARS_MAX = 200
 _AS_OF = re.compile(r"[0-9TZ:.+ -]{0,40}")
+
+KEY_TABLES = (schema.item_place, schema.item_business, schema.item_trace, schema.mention)
 
 RandomBytes = Callable[[int], bytes]
 Rows = npt.NDArray[Any]
@@ -190,7 +194,7 @@ class Ledger:
         """Write rows of the release book as one batch of its chain; its sequence.
 
         connection : of `writing`; nothing is durable before its block has ended
-        day, as_of : banking day, and when (ISO 8601)
+        day, as_of : the day, and when (ISO 8601)
         tenants, items : name and RELEASE_ITEM_ROW of each item
 
         Raises LedgerError where a file's name or number, or an item's sending, is there already.
@@ -209,7 +213,7 @@ class Ledger:
         head = appender.head(RELEASE_CHAIN)
         count = sum(len(values) for _, values in tables)
         header = Header(
-            appender.next_number(), RELEASE_CHAIN, head.sequence + 1, 0, day, _as_of(as_of),
+            appender.next_number(), RELEASE_CHAIN, head.sequence + 1, 0, 0, _as_of(as_of),
             RELEASE_CAUSE, count,
         )  # fmt: skip
         hashes = {}
@@ -296,6 +300,10 @@ class Ledger:
             raise LedgerError(
                 "the ledger has an older schema: start the warehouse once to raise it"
             )
+        # Imported late: it takes as long as all else that a command loads, and is needed once.
+        from alembic import command
+        from alembic.config import Config
+
         config = Config()
         folder = Path(__file__).parent / "migrations"
         config.set_main_option("script_location", str(folder).replace("%", "%%"))
@@ -371,10 +379,14 @@ class _Appender:
                 numbers = np.empty((len(rows), len(table.columns)), np.int64)
                 numbers[:, 0] = row_numbers(header.number, len(rows))
                 numbers[:, 1:] = as_numbers(rows)
-                self._waiting.setdefault(table.name, []).append(numbers)
+                self._wait(table, numbers)
         self._insert_texts(checked)
-        self._insert_open(sequence, checked)
+        hashed_texts = self._insert_keys(header.number, checked)
+        self._insert_open(sequence, checked, hashed_texts)
         return True
+
+    def _wait(self, table: Table, numbers: Numbers) -> None:
+        self._waiting.setdefault(table.name, []).append(numbers)
 
     def flush(self) -> None:
         """Insert what was collected."""
@@ -382,6 +394,10 @@ class _Appender:
             waiting = self._waiting.pop(table.name, [])
             if waiting:
                 insert_numbers(self._connection, table, np.concatenate(waiting))
+        for table in KEY_TABLES:
+            waiting = self._waiting.pop(table.name, [])
+            if waiting:
+                insert_keys(self._connection, table, np.concatenate(waiting))
 
     def insert(self, table: Table, batch: int, rows: Sequence[tuple[Any, ...]]) -> None:
         """Insert rows with texts of a batch."""
@@ -413,28 +429,48 @@ class _Appender:
     def _insert_texts(self, checked: _Checked) -> None:
         batch, details = checked.batch, checked.details
         files = [
-            (int(np.frombuffer(digest[:8], "<u8").view("<i8")[0]), digest, name, kind, byte_count)
+            (int(np.frombuffer(digest[:8], "<i8")[0]), digest, name, kind, byte_count)
             for digest, name, kind, byte_count in batch.sources
         ]
         insert_rows(self._connection, schema.source_file, files, again=True)
         if not batch.details:
             return
         items = checked.tables[schema.item.name]
-        texts = [list(map(_text, details[name])) for name in DETAIL_TEXTS]
+        texts = [_texts(details[name]) for name in DETAIL_TEXTS]
         ids = (items["digest"].view("<i8").tolist(), items["offset"].tolist())
-        rows = list(zip(*ids, *texts, strict=True))
+        rows = sorted(zip(*ids, *texts, strict=True))  # neighbours go to the same page
         insert_rows(self._connection, schema.item_detail, rows, again=True)
-        payers = {(batch.tenant, payer_id, name) for _, _, _, payer_id, name, *_ in rows}
-        insert_rows(self._connection, schema.payer, sorted(payers), again=True)
+        names = sorted(set(zip(texts[1], texts[2], strict=True)))
+        payers = [(batch.tenant, payer_id, name) for payer_id, name in names]
+        insert_rows(self._connection, schema.payer, payers, again=True)
 
-    def _insert_open(self, sequence: int, checked: _Checked) -> None:
-        tables, batch = checked.tables, checked.batch
-        changes = find_changes(
-            tables[schema.item.name],
-            tables[schema.status_change.name],
-            checked.details,
-            batch.day,
+    def _insert_keys(self, number: int, checked: _Checked) -> dict[str, Keys]:
+        """Leave what items and batches are found by; the hashes of the items' texts."""
+        items = checked.tables[schema.item.name]
+        numbers = row_numbers(number, len(items))
+        self._wait(schema.item_place, _side_by_side(items["digest"], items["offset"], numbers))
+        has_key = items["business_key"] != 0
+        self._wait(
+            schema.item_business,
+            _side_by_side(items["business_key"][has_key], numbers[has_key]),
         )
+        hashed = {name: hash_texts(checked.details[name]) for name in HASHED_TEXTS}
+        has_trace = hashed["trace"] != 0
+        self._wait(schema.item_trace, _side_by_side(hashed["trace"][has_trace], numbers[has_trace]))
+        digests = [
+            rows[name]
+            for rows in checked.tables.values()
+            for name in rows.dtype.names or ()
+            if name.endswith("digest")
+        ]
+        mentioned = np.unique(np.concatenate(digests))
+        self._wait(schema.mention, _side_by_side(mentioned, np.full(len(mentioned), number)))
+        return hashed
+
+    def _insert_open(self, sequence: int, checked: _Checked, hashed: dict[str, Keys]) -> None:
+        tables, batch = checked.tables, checked.batch
+        items, statuses = tables[schema.item.name], tables[schema.status_change.name]
+        changes = find_changes(items, statuses, hashed, batch.day)
         opened = changes.opened
         if len(changes.reopened):
             self.flush()  # They may have come a batch ago.
@@ -534,9 +570,18 @@ def _as_of(value: str) -> str:
     return value
 
 
-def _text(value: bytes) -> str:
-    # PostgreSQL has no text with a zero byte in it.
-    return value.decode("utf-8", "replace").replace("\0", "")
+def _texts(values: Sequence[bytes]) -> list[str]:
+    """Texts for people. All at once: one call each would cost more than the insert."""
+    texts = b"\0".join(values).decode("utf-8", "replace").split("\0")
+    if len(texts) != len(values):
+        # PostgreSQL has no text with a zero byte in it.
+        texts = [value.replace(b"\0", b"").decode("utf-8", "replace") for value in values]
+    return texts
+
+
+def _side_by_side(*columns: Rows) -> Numbers:
+    """int64[n, k] of columns of 8 bytes."""
+    return np.stack([column.view(np.int64) for column in columns], axis=1)
 
 
 def _read_head(connection: Connection, tenant: str) -> _Head:

@@ -23,8 +23,7 @@ import numpy.typing as npt
 from sqlalchemy import Connection, delete, func, select, tuple_
 
 from reassoc.core import _keys
-from reassoc.core.columns import DATE_NONE, TextColumn
-from reassoc.core.pool import text_parts
+from reassoc.core.columns import DATE_NONE
 from reassoc.core.statuses import PaymentStatus, RemittanceStatus
 from reassoc.stream import ledger_schema as schema
 from reassoc.stream.items import ItemFlag
@@ -119,7 +118,10 @@ def item_keys(digest: Keys, offset: npt.NDArray[np.int64]) -> Keys:
 
 def hash_texts(values: Sequence[bytes]) -> Keys:
     """uint64[n]: hashes of letters and digits, case folded; 0 for none."""
-    return _keys.text_hashes(*text_parts(TextColumn.from_values(values)))
+    lengths = np.fromiter(map(len, values), np.uint32, len(values))
+    starts = np.cumsum(lengths, dtype=np.uint32) - lengths
+    source = np.frombuffer(b"".join(values), np.uint8)
+    return _keys.text_hashes(source, np.stack([starts, lengths], axis=1))
 
 
 def decode_details(details: bytes, count: int) -> Details:
@@ -148,8 +150,11 @@ class OpenChanges(msgspec.Struct, frozen=True):
     reopened: Rows
 
 
-def find_changes(items: Rows, statuses: Rows, details: Details, day: int) -> OpenChanges:
-    """What a batch of ITEM_ROW and STATUS_ROW rows does to the open items. O(n log n)."""
+def find_changes(items: Rows, statuses: Rows, hashed: Mapping[str, Keys], day: int) -> OpenChanges:
+    """What a batch of ITEM_ROW and STATUS_ROW rows does to the open items. O(n log n).
+
+    hashed : `hash_texts` of each of HASHED_TEXTS of the items
+    """
     keys = item_keys(statuses["digest"], statuses["offset"])
     order = np.argsort(keys, kind="stable")
     first, last = _ends(keys[order])
@@ -166,8 +171,7 @@ def find_changes(items: Rows, statuses: Rows, details: Details, day: int) -> Ope
     rows = new_order[places[opens]]
     _fill(opened, items[rows], day)
     for name in HASHED_TEXTS:
-        texts = details[name]
-        opened[name] = hash_texts([texts[row] for row in rows.tolist()])
+        opened[name] = hashed[name][rows]
 
     stays = ~is_new & was_open
     changed = np.zeros(int(stays.sum()), CHANGE_ROW)

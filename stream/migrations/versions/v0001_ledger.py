@@ -39,6 +39,7 @@ def upgrade() -> None:
     _batches()
     _release_book()
     _texts()
+    _keys()
     _open_items()
 
 
@@ -65,14 +66,6 @@ def _batches() -> None:
         *_columns("int", "claims"),
         _key("number"),
     )
-    op.create_index(
-        "item_business_key",
-        "item",
-        ["business_key"],
-        sqlite_where=sa.text("business_key <> 0"),
-        postgresql_where=sa.text("business_key <> 0"),
-    )
-    op.create_index("item_id", "item", ["digest", "offset"])
     op.create_table(
         "status_change",
         *_columns("big", "number digest offset"),
@@ -82,7 +75,6 @@ def _batches() -> None:
         *_columns("small", "release_kind"),
         _key("number"),
     )
-    op.create_index("status_id", "status_change", ["digest", "offset"])
     op.create_table(
         "pair_event",
         *_columns(
@@ -100,16 +92,12 @@ def _batches() -> None:
         *_columns("small", "person"),
         _key("number"),
     )
-    op.create_index("pair_payment", "pair_event", ["payment_digest", "payment_offset"])
-    op.create_index("pair_remittance", "pair_event", ["remittance_digest", "remittance_offset"])
     op.create_table(
         "link_event",
         *_columns("big", "number digest offset other_digest other_offset"),
         *_columns("small", "kind status event"),
         _key("number"),
     )
-    op.create_index("link_id", "link_event", ["digest", "offset"])
-    op.create_index("link_other", "link_event", ["other_digest", "other_offset"])
     op.create_table(
         "alert",
         *_columns("big", "number digest offset"),
@@ -117,7 +105,6 @@ def _batches() -> None:
         *_columns("big", "match_id"),
         _key("number"),
     )
-    op.create_index("alert_id", "alert", ["digest", "offset"])
     op.create_table(
         "decision",
         *_columns("big", "number position"),
@@ -139,8 +126,8 @@ def _release_book() -> None:
         *_columns("int", "day"),
         *_columns("blob", "body"),
         _key("number"),
-        sa.UniqueConstraint("file"),
         sa.UniqueConstraint("name"),
+        sa.UniqueConstraint("file"),
     )
     op.create_table(
         "release_item",
@@ -182,7 +169,6 @@ def _texts() -> None:
         _key("digest", "offset"),
         sqlite_with_rowid=False,
     )
-    op.create_index("item_detail_trace", "item_detail", ["trace"])
     op.create_table(
         "source_file",
         *_columns("big", "digest_prefix"),
@@ -200,6 +186,33 @@ def _texts() -> None:
         _key("decision"),
     )
     op.create_index("ix_decision_text_number", "decision_text", ["number"])
+
+
+def _keys() -> None:
+    op.create_table(
+        "item_place",
+        *_columns("big", "digest offset number"),
+        _key("digest", "offset", "number"),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "item_business",
+        *_columns("big", "business_key number"),
+        _key("business_key", "number"),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "item_trace",
+        *_columns("big", "trace_hash number"),
+        _key("trace_hash", "number"),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "mention",
+        *_columns("big", "digest batch"),
+        _key("digest", "batch"),
+        sqlite_with_rowid=False,
+    )
 
 
 def _open_items() -> None:
