@@ -20,6 +20,7 @@ from reassoc.core.policy import Policy
 from reassoc.core.statuses import (
     MatchStatus,
     PaymentStatus,
+    Reason,
     RemittanceStatus,
     Tier,
 )
@@ -96,6 +97,7 @@ def decide(live: Live, setting: Setting) -> Decided:
     pairs["person"] = _inherited(live.basis, known, "person")
     made = live.basis["made_position"]
     pairs["made_position"] = np.where(known >= 0, np.append(made, 0)[known], setting.position)
+    _keep_explanations(pairs, live.basis, known)
     if setting.at_clock:
         pairs["standing"] = pairs["status"] == MatchStatus.AUTO
     else:
@@ -107,6 +109,23 @@ def decide(live: Live, setting: Setting) -> Decided:
     may_release = np.zeros(len(live.remittances), np.bool_)
     may_release[left_rows] = matches.release
     return Decided(pairs, remittance, payment, may_release, _links_of(matches, right_rows))
+
+
+_NEW_EACH_TIME = ("status", "funded", "standing", "person", "made_position", "reason")
+_RIVAL = int(Reason.RIVAL | Reason.RIVAL_AFTER_RELEASE)
+
+
+def _keep_explanations(pairs: Columns, stored: Columns, known: Rows) -> None:
+    """A match that the matcher made and that stands because it was released says why it was made,
+    and what has come up since: the matcher itself only sees that it stands."""
+    pinned = pairs["reason"] & int(Reason.PINNED) != 0
+    rows = np.flatnonzero(pinned & ~pairs["person"] & (known >= 0))
+    at = known[rows]
+    for name in PAIR.types:
+        if name not in _NEW_EACH_TIME:
+            pairs[name][rows] = stored[name][at]
+    waited = int(Reason.NOT_SETTLED)
+    pairs["reason"][rows] = stored["reason"][at] & ~waited | pairs["reason"][rows] & _RIVAL
 
 
 def _ids(pairs: Columns, side: str) -> npt.NDArray[np.uint8]:

@@ -35,13 +35,14 @@ class Book(Protocol):
     """What the engine asks of a release book."""
 
     def intend(
-        self, orders: Sequence[ReleaseOrder], *, rules: WarehouseRules
+        self, orders: Sequence[ReleaseOrder], *, day: int, at: str, rules: WarehouseRules
     ) -> Sequence[object]: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What an engine is made of; see docs/ENGINE.md for the protocols."""
+    """What an engine is made of; see docs/ENGINE.md for the protocols. now : ISO 8601 in UTC, for
+    people only."""
 
     log: HomeLog
     state: State
@@ -49,6 +50,7 @@ class Parts:
     book: Book
     history: History
     load_directory: Callable[[bytes], Directory]
+    now: Callable[[], str]
 
 
 class Engine:
@@ -141,8 +143,9 @@ class Engine:
             ]
         )
         orders = [body.release for body in bodies if body.release is not None]
-        if orders:
-            self._parts.book.intend(orders, rules=self.rules)
+        for day in sorted({order.day for order in orders}):
+            of_day = [order for order in orders if order.day == day]
+            self._parts.book.intend(of_day, day=day, at=self._parts.now(), rules=self.rules)
         for tenant, last in _last_of_each(entries).items():
             state.acknowledge(tenant, last)
         return len(entries)
