@@ -8,9 +8,9 @@ so a file can be written again with the same bytes at any time.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
+from datetime import date
 from enum import IntEnum
 from typing import Any
 
@@ -19,6 +19,7 @@ import numpy.typing as npt
 from sqlalchemy import Connection, column, func, insert, select, text, update
 from sqlalchemy.sql.expression import CTE
 
+from reassoc.core.columns import DATE_NONE
 from reassoc.core.errors import LimitError, ReassocError
 from reassoc.stream.envelope import CONTROL_NUMBER_MAX, Profile, written_identities
 from reassoc.stream.items import Ids, id_parts
@@ -115,25 +116,23 @@ class ReleaseCounts:
 class ReleaseBook:
     """Intents and what became of them, in a ledger. Any thread may call it.
 
-    Every method raises what the ledger raises where that fails: LedgerError, OSError.
+    `at` is now, ISO 8601 in UTC. Every method raises what the ledger raises: LedgerError where it
+    refuses, OSError where it fails.
     """
 
-    def __init__(
-        self, ledger: Ledger, *, now: Callable[[], datetime], sink: str = FOLDER_SINK
-    ) -> None:
-        """now : aware of its zone      sink : name of the one that gets new files"""
+    def __init__(self, ledger: Ledger, *, sink: str = FOLDER_SINK) -> None:
+        """sink : name of the one that gets new files"""
         self._ledger = ledger
-        self._now = now
         self._sink = sink
         # Files up to this one are done, which is final: nobody has to look at them again.
         self._done_to = 0
 
     def intend(
-        self, orders: Sequence[ReleaseOrder], *, rules: WarehouseRules, day: int | None = None
+        self, orders: Sequence[ReleaseOrder], *, day: int, at: str, rules: WarehouseRules
     ) -> list[Intent]:
         """Make files of what was ordered, in one transaction; the intents that are new.
 
-        day : of the envelopes, days since 1970-01-01; the latest of the orders unless given
+        day : of the envelopes, days since 1970-01-01; DATE_NONE for that of `at`
 
         A remittance that has an intent for that sending is left out: its order came before. One
         file holds one profile and at most `rules.file_transactions_max` remittances by source and
@@ -146,20 +145,18 @@ class ReleaseBook:
         order = join_orders(orders)
         if not len(order.rows):
             return []
-        at, today = self._at()
-        # An order that was made before the first banking day has no day.
-        day = max(one.day for one in orders) if day is None else day
         with self._ledger.writing() as connection:
             rows = _new_rows(connection, order)
             number = connection.execute(select(func.max(release_file.c.file))).scalar() or 0
             numbers = _ControlNumbers(connection)
-            draft = Draft(order, number, day if day >= 0 else today, self._sink, numbers)
+            of_envelopes = day if day != DATE_NONE else _day_of(at)
+            draft = Draft(order, number, of_envelopes, self._sink, numbers)
             draft.add(rows, rules.file_transactions_max, at)
             if draft.files:
                 numbers.keep()
                 self._ledger.append_release(
                     connection,
-                    day=today,
+                    day=_day_of(at),
                     as_of=at,
                     files=draft.files,
                     tenants=draft.tenants,
@@ -217,42 +214,42 @@ class ReleaseBook:
                 found |= {int.from_bytes(digest[:8], "little"): bytes(digest) for digest in digests}
         return found
 
-    def prepared(self, number: int, written: Written) -> None:
+    def prepared(self, number: int, written: Written, *, at: str) -> None:
         """A file is written: its bytes are fixed. Raises ReleaseBookError where another process
         has prepared or delivered it: two of them must not release from one book."""
-        self._add(number, ReleaseEvent.PREPARED, written=written)
+        self._add(number, ReleaseEvent.PREPARED, at, written=written)
 
-    def done(self, number: int, code: int = 0) -> None:
+    def done(self, number: int, *, at: str, code: int = 0) -> None:
         """A file is delivered. code : sinks.Delivery. Raises ReleaseBookError where it was done
         before."""
-        self._add(number, ReleaseEvent.DONE, code)
+        self._add(number, ReleaseEvent.DONE, at, code)
 
-    def failed(self, number: int, code: FailureCode) -> None:
+    def failed(self, number: int, *, at: str, code: FailureCode) -> None:
         """An attempt failed; the file stays unfinished."""
-        self._add(number, ReleaseEvent.FAILED, code)
+        self._add(number, ReleaseEvent.FAILED, at, code)
 
-    def in_doubt(self, number: int) -> None:
+    def in_doubt(self, number: int, *, at: str) -> None:
         """Nobody knows whether a file was delivered: it waits for `answer`."""
-        self._add(number, ReleaseEvent.IN_DOUBT)
+        self._add(number, ReleaseEvent.IN_DOUBT, at)
 
-    def answer(self, number: int, *, delivered: bool) -> None:
+    def answer(self, number: int, *, delivered: bool, at: str) -> None:
         """A person says whether a file in doubt was delivered: it is done, or written once more.
         Raises ReleaseBookError for a file that is not in doubt."""
         if delivered:
-            self._add(number, ReleaseEvent.DONE, is_answer=True)
+            self._add(number, ReleaseEvent.DONE, at, is_answer=True)
         else:
-            self._add(number, ReleaseEvent.FAILED, FailureCode.NOT_DELIVERED, is_answer=True)
+            self._add(number, ReleaseEvent.FAILED, at, FailureCode.NOT_DELIVERED, is_answer=True)
 
     def _add(
         self,
         number: int,
         event: ReleaseEvent,
+        at: str,
         code: int = 0,
         *,
         written: Written | None = None,
         is_answer: bool = False,
     ) -> None:
-        at, today = self._at()
         with self._ledger.writing() as connection:
             name = connection.execute(
                 select(release_file.c.name).where(release_file.c.file == number)
@@ -271,12 +268,7 @@ class ReleaseBook:
                 )
             size, digest = (written.byte_count, written.digest) if written else (None, None)
             row = ReleaseEventRow(number, int(event), at, int(code), size, digest)
-            self._ledger.append_release(connection, day=today, as_of=at, events=[row])
-
-    def _at(self) -> tuple[str, int]:
-        """Now, ISO 8601 in UTC, and its day."""
-        now = self._now().astimezone(UTC)
-        return now.isoformat(timespec="milliseconds"), (now.date() - _EPOCH).days
+            self._ledger.append_release(connection, day=_day_of(at), as_of=at, events=[row])
 
     def released_names(self, tenant: str, ids: Ids) -> list[str]:
         """Name of the file that each item was sent in last, empty for none.
@@ -421,6 +413,10 @@ class _ControlNumbers:
         ).one_or_none()
         self._is_new[key] = row is None
         return (row[0], row[1]) if row is not None else (0, 0)
+
+
+def _day_of(at: str) -> int:
+    return (date.fromisoformat(at[:10]) - _EPOCH).days
 
 
 def _intent(row: ReleaseFileRow) -> Intent:

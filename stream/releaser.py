@@ -15,7 +15,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import BinaryIO, Protocol
 
 import numpy as np
@@ -212,7 +212,7 @@ class Releaser:
                 after = intent.number
                 if intent.sink == sink and intent.prepared and not intent.is_in_doubt:
                     _log.warning("%s: whether it was delivered is in doubt", intent.name)
-                    self._book.in_doubt(intent.number)
+                    self._book.in_doubt(intent.number, at=self._at())
 
     def _waits(self, intent: Intent) -> bool:
         now = self._now()
@@ -247,7 +247,7 @@ class Releaser:
             self._fail(intent, of_file, FailureCode.INTERNAL, text)
         else:
             self._fault("releaser: delivered")
-            self._book.done(intent.number, delivery)
+            self._book.done(intent.number, at=self._at(), code=delivery)
             self._fault("releaser: done")
             for key in (of_all, of_receiver, of_file):
                 self._forget(key)
@@ -272,7 +272,7 @@ class Releaser:
 
         def on_prepared(written: Written) -> None:
             try:
-                self._book.prepared(intent.number, written)
+                self._book.prepared(intent.number, written, at=self._at())
             except (OSError, LedgerError) as error:
                 raise _LedgerDownError(error) from error
 
@@ -283,7 +283,7 @@ class Releaser:
     def _fail(self, intent: Intent, key: _Key, code: FailureCode, text: str) -> None:
         # The ledger has the first of equal failures: a sink that is down for a week is one row.
         if intent.failure_code != code:
-            self._book.failed(intent.number, code)
+            self._book.failed(intent.number, at=self._at(), code=code)
         self._keep(key, intent.number, intent.name, code, text)
 
     def _keep(self, key: _Key, number: int, name: str, code: FailureCode, text: str) -> None:
@@ -305,6 +305,9 @@ class Releaser:
     def _forget(self, key: _Key) -> None:
         with self._lock:
             self._failures.pop(key, None)
+
+    def _at(self) -> str:
+        return self._now().astimezone(UTC).isoformat(timespec="milliseconds")
 
 
 def write_file(
