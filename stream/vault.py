@@ -221,6 +221,12 @@ class Vault:
                 place.erased,
             )
 
+    def stored_bytes(self) -> int:
+        """Bytes of the vault's files; about what `verify` goes through."""
+        self._check_open()
+        with _failing(self._store.where, "cannot be read"):
+            return sum(self._store.names().values())
+
     def refresh(self) -> None:
         """See what another process committed or erased since. `has` and reading do it by
         themselves where they find nothing."""

@@ -29,9 +29,19 @@ CONTENT_BYTES_MAX = 256 << 30
 TAG_BYTES = 16
 SEALED_EXTRA_BYTES = NONCE_BYTES + TAG_BYTES
 CONTENT_ID_BYTES = 16
-# Measured on 835s (bench/test_bench_vault.py): level 1 packs 4.3 to 1 at 330 MB/s, level -1 packs
-# 3.1 to 1 at 350, level -3 packs 2.7 to 1 at 390.
-_LEVEL = -1
+# Measured on 835s, one core: these pack 3.2 to 1 at 409 MB/s, level -1 packs 3.1 to 1 at 351, level
+# 1 packs 4.5 to 1 at 349; bench/test_bench_vault.py would show another choice.
+_COMPRESSION = zstandard.ZstdCompressionParameters.from_level(
+    1,
+    source_size=FRAME_BYTES_MAX,
+    strategy=zstandard.STRATEGY_FAST,
+    window_log=20,
+    hash_log=15,
+    min_match=7,
+    target_length=3,
+    write_checksum=False,
+    write_content_size=True,
+)
 _BOUND = struct.Struct("<16sQ?")
 _local = threading.local()
 
@@ -66,21 +76,30 @@ def seal(
     key_id = keys.ids[-1]
     wrapped = keys.wrap(data_key, content_id)
     cipher = AESGCM(data_key)
-    compress = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=False).compress
+    compress = zstandard.ZstdCompressor(compression_params=_COMPRESSION).compress
     hasher = blake3()
     byte_count = 0
     lengths: list[int] = []
-    for frame, is_last in _frames(pieces, hasher):
+
+    def encrypt(packed: bytes, is_last: bool) -> None:
+        nonce = random(NONCE_BYTES)
+        bound_to = _BOUND.pack(content_id, len(lengths), is_last)
+        sealed = nonce + cipher.encrypt(nonce, packed, bound_to)
+        lengths.append(len(sealed))
+        emit(sealed)
+
+    # Which frame is the last is known one frame later; until then it waits compressed.
+    waiting: bytes | None = None
+    for frame in _frames(pieces, hasher):
         byte_count += len(frame)
         if byte_count > CONTENT_BYTES_MAX:
             raise LimitError(
                 f"a content is larger than CONTENT_BYTES_MAX ({CONTENT_BYTES_MAX}): split the file"
             )
-        nonce = random(NONCE_BYTES)
-        bound_to = _BOUND.pack(content_id, len(lengths), is_last)
-        sealed = nonce + cipher.encrypt(nonce, compress(frame), bound_to)
-        lengths.append(len(sealed))
-        emit(sealed)
+        if waiting is not None:
+            encrypt(waiting, False)
+        waiting = compress(frame)
+    encrypt(compress(b"") if waiting is None else waiting, True)
     return Sealed(hasher.digest(), byte_count, content_id, tuple(lengths), key_id, wrapped)
 
 
@@ -117,24 +136,23 @@ def _decompressor() -> zstandard.ZstdDecompressor:
     return found
 
 
-def _frames(pieces: Iterable[Buffer], hasher: blake3) -> Iterator[tuple[Buffer, bool]]:
-    """Frames of pieces of any sizes, and whether each is the last. Whole frames inside one piece
-    are not copied."""
+def _frames(pieces: Iterable[Buffer], hasher: blake3) -> Iterator[Buffer]:
+    """Frames of pieces of any sizes, none of them empty. A frame inside one piece is not copied."""
     held = bytearray()
     for piece in pieces:
         with memoryview(piece) as whole, whole.cast("B") as view:
             hasher.update(view)
             at = 0
-            while len(view) - at > FRAME_BYTES_MAX - len(held):
-                # More is behind it, so this frame is not the last.
+            while len(view) - at >= FRAME_BYTES_MAX - len(held):
                 stop = at + FRAME_BYTES_MAX - len(held)
                 with view[at:stop] as part:
                     if held:
                         held += part
-                        yield held, False
+                        yield held
                         held = bytearray()
                     else:
-                        yield part, False
+                        yield part
                 at = stop
             held += view[at:]
-    yield held, True
+    if held:
+        yield held

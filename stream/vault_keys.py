@@ -187,7 +187,7 @@ def open_key_ring(
     Raises KeyMissingError and VaultError naming the path or the variable.
     """
     text = environ.get(KEY_VARIABLE)
-    if text is not None:
+    if text:
         return FileKeyRing.parse(text, f"environment variable {KEY_VARIABLE}", random)
     if path.exists() or path.is_symlink():
         return FileKeyRing.load(path, random)
