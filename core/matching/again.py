@@ -20,7 +20,8 @@ Keys = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Pairs:
-    """Pairs of an earlier call, k rows in any order. The rows of one sum share a match id.
+    """Pairs of an earlier call, k rows in any order. The rows of one sum share a match id, and come
+    all together: what is a part of a sum is none.
 
     remittance, payment : int32[k]   rows in the pools
     match_id : uint64[k]             as in Matches; 0 where it does not matter (vetoes)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from reassoc.core.ach import EntryKind
 from reassoc.core.matching.again import Pairs, whole_groups
 from reassoc.core.matching.pairing import Keyed, may_be_in, pair_up, rows_mask, rows_of, window
 from reassoc.core.matching.pairing import Pairs as Fitting
@@ -109,11 +110,14 @@ def hold_rivals(traces: Traces) -> None:
         state.payments, state.paid,
         rows_mask(len(state.right), pins.right), rows_mask(len(state.right), pins.right[after]),
     )  # fmt: skip
+    advised = rows_of(left.pinned & (state.remittances.cents > 0))
+    credits = (state.right.kind == EntryKind.CREDIT) & (state.payments.cents > 0)
+    paid = rows_of(right.pinned & credits)
     found = [
-        (left, right, _by_trace(traces, rows_of(left.pinned), None)),
-        (right, left, _by_trace(traces, None, rows_of(right.pinned))),
-        (left, left, _versions(state, rows_of(left.pinned))),
-        *((a, b, pairs) for a, b, pairs in _carrying(state, left, right)),
+        (left, right, _by_trace(traces, advised, None)),
+        (right, left, _by_trace(traces, None, paid)),
+        (left, left, _versions(state, advised)),
+        *_carrying(state, left, right),
         (right, right, _same_money(state, right)),
     ]
     for of, others, fits in found:
