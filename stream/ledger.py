@@ -66,6 +66,7 @@ from reassoc.stream.ledger_store import (
     insert_rows,
     is_sqlite,
     make_engine,
+    wanted_rows,
 )
 
 REVISION = "0001"
@@ -265,6 +266,19 @@ class Ledger:
         )
         with self.reading() as connection:
             return {row[0]: (row[1], bytes(row[2])) for row in fetch(connection, statement)}
+
+    def source_names(self, prefixes: Sequence[int]) -> dict[int, str]:
+        """Names of files as they came, by the first 8 bytes of their digests (uint64); unknown ones
+        are left out."""
+        table = schema.source_file
+        found: dict[int, str] = {}
+        with self.reading() as connection:
+            for wanted in wanted_rows(np.array(prefixes, np.uint64).view(np.int64)):
+                named = wanted.join(table, table.c.digest_prefix == wanted.c.column1)
+                statement = select(table.c.digest_prefix, table.c.name).select_from(named)
+                for prefix, name in fetch(connection, statement, once=True):
+                    found[prefix & 0xFFFF_FFFF_FFFF_FFFF] = name
+        return found
 
     def backup_to(self, path: Path) -> None:
         """Copy a SQLite ledger as it is at one moment into a new file, while others write.

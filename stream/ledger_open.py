@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import Connection, delete, func, select, tuple_
+from sqlalchemy import Connection, delete, func, select
 
 from reassoc.core import _keys
 from reassoc.core.columns import DATE_NONE
@@ -29,7 +29,7 @@ from reassoc.stream import ledger_schema as schema
 from reassoc.stream.items import ItemFlag
 from reassoc.stream.ledger_rows import DETAIL_TEXTS, ITEM_ROW, ItemSide
 from reassoc.stream.ledger_schema import PLACE_BITS
-from reassoc.stream.ledger_store import LedgerError, fetch, insert_rows, pieces
+from reassoc.stream.ledger_store import LedgerError, fetch, insert_rows, wanted_rows
 
 OPEN_CHANGES_MAX = 1 << 16
 """Changes kept beside the columns; an eighth of the rows of the columns where that is more."""
@@ -37,8 +37,6 @@ OPEN_BATCHES_MAX = 4096
 """Batches whose changes are kept beside the columns."""
 OPEN_ITEMS_MAX = 1 << 26
 """Open items of one tenant: a field of them is one value of the database, at most 512 MiB."""
-LOOKUP_IDS = 400
-"""Ids that one statement asks for."""
 
 OPEN_ROW = np.dtype(
     [
@@ -219,20 +217,24 @@ def _find(sorted_keys: Keys, wanted: Keys) -> tuple[npt.NDArray[np.int64], Mask]
 def reopen(connection: Connection, statuses: Rows) -> Rows:
     """OPEN_ROW rows of items that came with earlier batches. Items that the ledger does not have
     are left out."""
-    found: dict[tuple[int, int], tuple[Any, ...]] = {}
-    item, detail, batch = schema.item, schema.item_detail, schema.batch
-    ids = list(
-        zip(statuses["digest"].view(np.int64).tolist(), statuses["offset"].tolist(), strict=True)
-    )
-    same = (detail.c.digest == item.c.digest) & (detail.c.offset == item.c.offset)
-    source = item.join(batch, batch.c.number == item.c.number.op(">>")(PLACE_BITS))
+    item, detail, batch, place = schema.item, schema.item_detail, schema.batch, schema.item_place
     columns = [item.c.digest, item.c.offset, item.c.cents, item.c.day, batch.c.day]
-    statement = select(*columns, *(detail.c[name] for name in HASHED_TEXTS)).select_from(
-        source.outerjoin(detail, same)
-    )
-    for piece in pieces(len(ids), LOOKUP_IDS):
-        wanted = tuple_(item.c.digest, item.c.offset).in_(ids[piece])
-        found |= {(row[0], row[1]): row[2:] for row in fetch(connection, statement.where(wanted))}
+    digests, offsets = statuses["digest"].view(np.int64), statuses["offset"]
+    ids = list(zip(digests.tolist(), offsets.tolist(), strict=True))
+    found: dict[tuple[int, int], tuple[Any, ...]] = {}
+    for wanted in wanted_rows(digests, offsets):
+        named = (place.c.digest == wanted.c.column1) & (place.c.offset == wanted.c.column2)
+        source = (
+            wanted.join(place, named)
+            .join(item, item.c.number == place.c.number)
+            .join(batch, batch.c.number == item.c.number.op(">>")(PLACE_BITS))
+            .outerjoin(
+                detail, (detail.c.digest == item.c.digest) & (detail.c.offset == item.c.offset)
+            )
+        )
+        texts = [detail.c[name] for name in HASHED_TEXTS]
+        statement = select(*columns, *texts).select_from(source)
+        found |= {(row[0], row[1]): row[2:] for row in fetch(connection, statement, once=True)}
     rows = [row for row, key in enumerate(ids) if key in found]
     values = [found[ids[row]] for row in rows]
     opened = _open_rows(item_keys(statuses["digest"], statuses["offset"])[rows], statuses[rows])
@@ -240,8 +242,8 @@ def reopen(connection: Connection, statuses: Rows) -> Rows:
     items["cents"] = [value[0] for value in values]
     items["day"] = [value[1] for value in values]
     _fill(opened, items, np.array([value[2] for value in values], np.int32))
-    for place, name in enumerate(HASHED_TEXTS, 3):
-        opened[name] = hash_texts([(value[place] or "").encode() for value in values])
+    for at, name in enumerate(HASHED_TEXTS, 3):
+        opened[name] = hash_texts([(value[at] or "").encode() for value in values])
     return opened
 
 

@@ -16,14 +16,17 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 from sqlalchemy import (
+    CTE,
     BigInteger,
     Connection,
     Engine,
     Executable,
     SmallInteger,
     Table,
+    column,
     create_engine,
     event,
+    text,
 )
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
@@ -35,6 +38,8 @@ STATEMENT_ROWS = 32
 """Rows of one INSERT on SQLite: half the time of one row each; more of them gain little."""
 CACHE_KIB = 64 << 10
 """Page cache of one SQLite connection."""
+LOOKUP_ROWS = 5000
+"""Keys that one statement asks for."""
 BUSY_TIMEOUT_MS = 60_000
 WRITES = "reassoc_writes"
 """Execution option of a connection whose transactions begin with the right to write."""
@@ -158,15 +163,31 @@ def insert_rows(
 
 
 def fetch(
-    connection: Connection, statement: Executable, values: Mapping[str, Any] | None = None
+    connection: Connection,
+    statement: Executable,
+    values: Mapping[str, Any] | None = None,
+    *,
+    once: bool = False,
 ) -> list[tuple[Any, ...]]:
-    """All rows of a statement as plain tuples of what the driver gives."""
-    result = connection.execute(statement, values or {})
+    """All rows of a statement as plain tuples of what the driver gives. `once`: the statement holds
+    its values and is never seen again."""
+    options: dict[str, Any] = {"compiled_cache": None} if once else {}
+    result = connection.execute(statement, values or {}, execution_options=options)
     cursor = result.cursor
     assert cursor is not None
     rows = cast("list[tuple[Any, ...]]", cursor.fetchall())
     result.close()
     return rows
+
+
+def wanted_rows(*columns: npt.NDArray[np.int64]) -> Iterator[CTE]:
+    """Keys as tables to join with, LOOKUP_ROWS at a time: `column1`, `column2`... of a table named
+    `wanted`. The values stand in the text, ten times as fast as bound ones: `fetch` with `once`."""
+    rows = list(zip(*(column.tolist() for column in columns), strict=True))
+    names = [column(f"column{place}", BigInteger()) for place in range(1, len(columns) + 1)]
+    for piece in pieces(len(rows), LOOKUP_ROWS):
+        values = ", ".join(f"({', '.join(map(str, row))})" for row in rows[piece])
+        yield text(f"VALUES {values}").columns(*names).cte("wanted")
 
 
 def whole_numbers(rows: Sequence[tuple[Any, ...]], width: int) -> Numbers | None:
@@ -207,15 +228,15 @@ def _copy_postgres(connection: Connection, table: Table, values: Numbers) -> Non
     """COPY in PostgreSQL's binary form: a count of fields, then length and value of each, all
     big-endian."""
     fields: list[tuple[str, str]] = [("count", ">i2")]
-    for column in table.columns:
-        size = 8 if isinstance(column.type, BigInteger) else 4
-        size = 2 if isinstance(column.type, SmallInteger) else size
-        fields += [(f"{column.name} size", ">i4"), (column.name, f">i{size}")]
+    for each in table.columns:
+        size = 8 if isinstance(each.type, BigInteger) else 4
+        size = 2 if isinstance(each.type, SmallInteger) else size
+        fields += [(f"{each.name} size", ">i4"), (each.name, f">i{size}")]
     rows = np.empty(len(values), np.dtype(fields))
     rows["count"] = len(table.columns)
-    for place, column in enumerate(table.columns):
-        rows[f"{column.name} size"] = rows.dtype[column.name].itemsize
-        rows[column.name] = values[:, place]
+    for place, each in enumerate(table.columns):
+        rows[f"{each.name} size"] = rows.dtype[each.name].itemsize
+        rows[each.name] = values[:, place]
     with (
         _driver(connection).cursor() as cursor,
         cursor.copy(f'COPY "{table.name}" FROM STDIN (FORMAT BINARY)') as copy,

@@ -1,0 +1,209 @@
+"""What the ledger knows of items that the match state may have forgotten, asked by the thousand.
+
+Nearly every item that comes is new. A filter in memory answers for those without a look into the
+database; it may say yes wrongly, never no. What it says yes to is looked up. It is made by reading
+the items once, and reads on from there when batches were added, whoever has added them.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Table,
+    and_,
+    bindparam,
+    func,
+    select,
+)
+
+from reassoc.stream import ledger_schema as schema
+from reassoc.stream.ledger import Ledger
+from reassoc.stream.ledger_open import item_keys
+from reassoc.stream.ledger_schema import PLACE_BITS
+from reassoc.stream.ledger_store import fetch, wanted_rows
+
+FILTER_BYTES_MAX = 128 << 20
+"""Bytes of the filter: enough for 50 million items. With more of them it says yes wrongly more
+often, which costs lookups and nothing else."""
+FILTER_BYTES_MIN = 1 << 16
+FILTER_KEY_BITS = 10
+"""Bits for each key, of which an item has two: then one of a hundred answers is wrong."""
+SCAN_ROWS = 1 << 17
+"""Rows of `item` that are read at a time."""
+
+_HASHES = 4
+_BUSINESS_SALT = np.uint64(0xA24BAED4963EE407)
+_SECOND_FACTOR = np.uint64(0x9FB21C651E98DF25)
+
+Keys = npt.NDArray[np.uint64]
+Mask = npt.NDArray[np.bool_]
+
+
+class History:
+    """Which items and business keys of a tenant were logged before. Any thread may call it.
+
+    Only rows whose log position is below the asker's count, so that a replay gives the same answer
+    as the first time.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._lock = threading.Lock()
+        self._filter = _Filter(FILTER_BYTES_MIN)
+        self._batch = 0
+        with ledger.reading() as connection:
+            self._read_on(connection)
+
+    def known(
+        self,
+        tenant: str,
+        digests: Keys,
+        offsets: npt.NDArray[np.int64],
+        below_position: int,
+    ) -> Mask:
+        """bool[n]: whether the tenant's ledger has an item of that id below a position.
+
+        digests, offsets : uint64[n], int64[n]
+
+        Raises OSError where the database fails. O(n) where nothing is known, about 10 us an item
+        otherwise.
+        """
+        place = schema.item_place
+        answer = np.zeros(len(digests), np.bool_)
+        with self._lock, self._ledger.reading() as connection:
+            self._read_on(connection)
+            rows = np.flatnonzero(self._filter.may_have(item_keys(digests, offsets)))
+            ids = (_signed(digests[rows]), offsets[rows])
+            columns = (place.c.digest, place.c.offset)
+            found = _below(connection, place, columns, ids, tenant, below_position)
+        answer[rows] = found
+        return answer
+
+    def known_business(self, tenant: str, keys: Keys, below_position: int) -> Mask:
+        """bool[n]: whether the tenant's ledger has an item of that business key below a position;
+        False for key 0, which is none.
+
+        keys : uint64[n]. As `known`.
+        """
+        table = schema.item_business
+        answer = np.zeros(len(keys), np.bool_)
+        with self._lock, self._ledger.reading() as connection:
+            self._read_on(connection)
+            may_be = self._filter.may_have(keys ^ _BUSINESS_SALT) & (keys != 0)
+            rows = np.flatnonzero(may_be)
+            columns, values = (table.c.business_key,), (_signed(keys[rows]),)
+            found = _below(connection, table, columns, values, tenant, below_position)
+        answer[rows] = found
+        return answer
+
+    def _read_on(self, connection: Connection) -> None:
+        """Take the items of batches that were added since."""
+        newest = fetch(connection, select(func.coalesce(func.max(schema.batch.c.number), 0)))[0][0]
+        if newest == self._batch:
+            return
+        self._scan(connection)
+        self._batch = newest
+        if not self._filter.is_full():
+            return
+        # It has become too small: made again, for twice as many.
+        size = _filter_bytes(2 * self._filter.count)
+        if size > self._filter.size:
+            self._filter = _Filter(size)
+            self._batch = 0
+            self._scan(connection)
+            self._batch = newest
+
+    def _scan(self, connection: Connection) -> None:
+        item = schema.item
+        columns = (item.c.number, item.c.digest, item.c.offset, item.c.business_key)
+        statement = (
+            select(*columns)
+            .where(item.c.number > bindparam("after"))
+            .order_by(item.c.number)
+            .limit(SCAN_ROWS)
+        )
+        after = ((self._batch + 1) << PLACE_BITS) - 1
+        while rows := fetch(connection, statement, {"after": after}):
+            numbers = np.array(rows, np.int64)
+            digests = np.ascontiguousarray(numbers[:, 1]).view(np.uint64)
+            keys = np.ascontiguousarray(numbers[:, 3]).view(np.uint64)
+            self._filter.add(item_keys(digests, numbers[:, 2]))
+            self._filter.add(keys[keys != 0] ^ _BUSINESS_SALT)
+            after = rows[-1][0]
+
+
+class _Filter:
+    """A Bloom filter of 64-bit keys that are spread evenly."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.count = 0
+        self._bits = np.zeros(size, np.uint8)
+
+    def is_full(self) -> bool:
+        """Whether it has more keys than it is good for."""
+        return self.count * FILTER_KEY_BITS > 8 * self.size
+
+    def add(self, keys: Keys) -> None:
+        """Remember keys. O(keys)."""
+        self.count += len(keys)
+        for bits in self._places(keys):
+            np.bitwise_or.at(self._bits, bits >> 3, np.uint8(1) << (bits & 7).astype(np.uint8))
+
+    def may_have(self, keys: Keys) -> Mask:
+        """bool[n]: False where a key was never added."""
+        answer = np.ones(len(keys), np.bool_)
+        for bits in self._places(keys):
+            answer &= self._bits[bits >> 3] >> (bits & 7).astype(np.uint8) & np.uint8(1) != 0
+        return answer
+
+    def _places(self, keys: Keys) -> list[npt.NDArray[np.int64]]:
+        # The size is a power of two. Two numbers made of the key stand for any number of hashes.
+        mask = np.uint64(8 * self.size - 1)
+        first = keys ^ keys >> np.uint64(29)
+        step = (keys * _SECOND_FACTOR) >> np.uint64(20) | np.uint64(1)
+        places = [first + np.uint64(number) * step & mask for number in range(_HASHES)]
+        return [place.view(np.int64) for place in places]
+
+
+def _filter_bytes(keys: int) -> int:
+    """Power of two for a number of keys, within the limits."""
+    size = FILTER_BYTES_MIN
+    while size < FILTER_BYTES_MAX and keys * FILTER_KEY_BITS > 8 * size:
+        size *= 2
+    return size
+
+
+def _below(
+    connection: Connection,
+    table: Table,
+    columns: tuple[ColumnElement[int], ...],
+    keys: tuple[npt.NDArray[np.int64], ...],
+    tenant: str,
+    below_position: int,
+) -> list[bool]:
+    """Which of n keys have a row in `item` of that tenant below a position. `table` leads to the
+    rows by `columns`."""
+    item, batch = schema.item, schema.batch
+    is_counted = (batch.c.tenant == tenant) & (item.c.position < below_position)
+    found: set[tuple[Any, ...]] = set()
+    for wanted in wanted_rows(*keys):
+        pairs = zip(columns, wanted.c, strict=True)
+        source = (
+            wanted.join(table, and_(*(column == value for column, value in pairs)))
+            .join(item, item.c.number == table.c.number)
+            .join(batch, batch.c.number == item.c.number.op(">>")(PLACE_BITS))
+        )
+        statement = select(*columns).select_from(source).where(is_counted)
+        found |= set(fetch(connection, statement, once=True))
+    return [key in found for key in zip(*(column.tolist() for column in keys), strict=True)]
+
+
+def _signed(keys: Keys) -> npt.NDArray[np.int64]:
+    return np.ascontiguousarray(keys).view(np.int64)
