@@ -217,10 +217,9 @@ def read_in(
             if late is None:
                 receipt = Receipt(source, items.kind, is_copy=True, digest=stored.digest)
                 return TakenIn(replace(receipt, byte_count=stored.byte_count))
-            body = _body(known, keeper)
+            body = _remember(stored.digest, _body(known, keeper), log)
         except (SourceError, LimitError, ParseError, ProfileError) as error:
             return TakenIn(Receipt(source, items.kind, reason_of(error)))
-        body = _remember(stored.digest, body, log)
         route = decode_route(body)
         if findings is not None:
             _copy(items.findings, findings)
@@ -231,28 +230,32 @@ def read_in(
 
 
 def _known(digest: bytes, log: ItemLog) -> Routing | None:
-    """What is remembered of a content. Raises SourceError where items of another content have its
-    name.
-    """
-    name = digest[:NAME_BYTES]
-    for is_told in (False, True):
-        holder = log.routing(name)
-        if holder is not None and holder.body != digest:
-            raise SourceError(
-                f"another content that came before has the same first {NAME_BYTES} bytes of its "
-                "digest, by which items are named; nothing of this one is used: ask the sender for "
-                "it again with another control number"
-            )
-        if holder is not None or is_told:
-            break
-        log.remember(name, Routing(digest, logged=True))
+    """What is remembered of a content. Raises SourceError where another one has its name."""
+    _is_named(digest, log)
     return log.routing(digest)
 
 
-def _remember(digest: bytes, body: bytes, log: ItemLog) -> bytes:
-    """Remember a route that is not logged yet; the one that is remembered, which another process
-    may have been first to tell.
+def _is_named(digest: bytes, log: ItemLog) -> bool:
+    """Whether the name of a content's items is taken, by itself. Raises SourceError where it is
+    taken by another content: their items could not be told apart.
     """
+    holder = log.routing(digest[:NAME_BYTES])
+    if holder is not None and holder.body != digest:
+        raise SourceError(
+            f"another content that came before has the same first {NAME_BYTES} bytes of its digest,"
+            " by which items are named; nothing of this one is used: ask the sender for it again"
+            " with another control number"
+        )
+    return holder is not None
+
+
+def _remember(digest: bytes, body: bytes, log: ItemLog) -> bytes:
+    """Remember the name of a content, and its route, which is not logged yet. Gives the route that
+    is remembered then: another process may have been first to tell.
+    """
+    if not _is_named(digest, log):
+        log.remember(digest[:NAME_BYTES], Routing(digest, logged=True))
+        _is_named(digest, log)
     log.remember(digest, Routing(body, logged=False))
     known = log.routing(digest)
     assert known is not None, "what is remembered is there"
