@@ -262,8 +262,13 @@ def _call(number: int, *, ids: Ids | None = None, keys: Keys | None = None) -> d
     if ids is not None:
         call |= {"count": len(ids), "ids": ids.tobytes()}
     if keys is not None:
-        call |= {"count": len(keys), "keys": keys.astype(">u8").tobytes()}
+        call |= {"count": len(keys), "keys": _cuttable(keys.astype(">u8").tobytes())}
     return call
+
+
+def _cuttable(data: bytes) -> bytes:
+    """A blob to be cut by substr, which makes NULL of any part of a blob without bytes."""
+    return data or b"\x00"
 
 
 def _crowded(connection: sqlite3.Connection, number: int, keys: Keys) -> Keys:
@@ -328,7 +333,8 @@ def _put(connection: sqlite3.Connection, number: int, puts: Records) -> None:
             some.kinds.astype(np.int64),
         )
         call = _call(number, keys=some.keys) | _call(number, ids=some.ids)
-        connection.execute(_PUT, call | {"layout": layout, "bodies": some.bodies.data})
+        call |= {"layout": layout, "bodies": _cuttable(some.bodies.data)}
+        connection.execute(_PUT, call)
     ids = np.repeat(puts.ids, puts.key_counts, axis=0)
     _change_keys(connection, _PUT_KEYS, number, puts.keys, ids)
 
@@ -366,7 +372,7 @@ def _update(connection: sqlite3.Connection, number: int, ids: Ids, bodies: Block
         lengths = _lengths(some)
         call = _call(number, ids=ids[start:stop]) | {
             "layout": _layout(some.stops - lengths + 1, lengths),
-            "bodies": some.data,
+            "bodies": _cuttable(some.data),
         }
         changed += connection.execute(_UPDATE, call).rowcount
     if changed != len(ids):
