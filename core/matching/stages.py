@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 
 from reassoc.core import _tiers
 from reassoc.core.matching import bulk, candidates, pins, ranking, reissues, standing, traces
-from reassoc.core.matching.again import pair_keys
 from reassoc.core.matching.keys import KeyRules
 from reassoc.core.matching.outcome import Decided
 from reassoc.core.matching.screening import set_flag
@@ -45,15 +43,13 @@ def decide(
     if surest_only:
         on_stage("money that went back")
         undone = traces.pairs_undone(joined, with_sums=False)
-        waiting = standing.keep(state, Candidates.concat([carried, same_trace]))
-        known = same_trace.where(~np.isin(_keys_of(same_trace), _keys_of(waiting)))
+        stood = standing.keep(state, Candidates.concat([carried, same_trace]))
+        known = Candidates.concat([same_trace, stood])
     else:
         known, undone = _all_tiers(state, joined, same_trace, on_stage)
-        waiting = Candidates.concat([])
     on_stage("review")
     reviewed = ranking.review(state, Candidates.concat([carried, known]))
-    waiting = Candidates.concat([waiting, standing.demote(state, at_close, surest_only)])
-    set_flag(waiting.reason, state.vetoed(waiting), Reason.VETOED)
+    waiting = standing.demote(state, at_close, surest_only)
     on_stage("explanation")
     parts = [Decided.sure(taken, MatchStatus.AUTO) for taken in (*state.taken, state.pinned)]
     parts += [Decided.reviewed(reviewed), Decided.sure(waiting, MatchStatus.REVIEW)]
@@ -61,10 +57,6 @@ def decide(
     state.taken.clear()
     state.compiled = None  # its counts are large, and no stage needs them any more
     return Decided.concat(parts), joined.kernel(traces.Lefts(state.remittances.items))
-
-
-def _keys_of(pairs: Candidates) -> npt.NDArray[np.int64]:
-    return pair_keys(pairs.left, pairs.right)
 
 
 def _all_tiers(

@@ -62,6 +62,8 @@ def keep(state: State, undecided: Candidates) -> Candidates:
     state.take(found.where(~unsure))
     waiting = found.where(unsure)
     waiting.reason |= np.int64(Reason.WAITS_FOR_HORIZON)
+    _, group, sizes = np.unique(waiting.group, return_inverse=True, return_counts=True)
+    waiting.group[sizes[group] == 1] = 0
     return waiting
 
 
