@@ -42,14 +42,13 @@ from reassoc.stream.ledger_chain import (
     text_hash,
 )
 from reassoc.stream.ledger_open import (
-    HASHED_TEXTS,
     Details,
     Keys,
     count_pending,
     decode_details,
     find_changes,
     fold_open,
-    hash_texts,
+    hash_details,
     is_fold_due,
     reopen,
     write_changes,
@@ -468,7 +467,7 @@ class _Appender:
             schema.item_business,
             _side_by_side(items["business_key"][has_key], numbers[has_key]),
         )
-        hashed = {name: hash_texts(checked.details[name]) for name in HASHED_TEXTS}
+        hashed = hash_details(checked.details)
         has_trace = hashed["trace"] != 0
         self._wait(schema.item_trace, _side_by_side(hashed["trace"][has_trace], numbers[has_trace]))
         digests = [
@@ -484,7 +483,7 @@ class _Appender:
     def _insert_open(self, sequence: int, checked: _Checked, hashed: dict[str, Keys]) -> None:
         tables, batch = checked.tables, checked.batch
         items, statuses = tables[schema.item.name], tables[schema.status_change.name]
-        changes = find_changes(items, statuses, hashed, batch.day)
+        changes = find_changes(items, statuses, hashed)
         opened = changes.opened
         if len(changes.reopened):
             self.flush()  # They may have come a batch ago.

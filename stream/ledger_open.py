@@ -23,12 +23,10 @@ import numpy.typing as npt
 from sqlalchemy import Connection, delete, func, select
 
 from reassoc.core import _keys
-from reassoc.core.columns import DATE_NONE
 from reassoc.core.statuses import PaymentStatus, RemittanceStatus
 from reassoc.stream import ledger_schema as schema
 from reassoc.stream.items import ItemFlag
-from reassoc.stream.ledger_rows import DETAIL_TEXTS, ITEM_ROW, ItemSide
-from reassoc.stream.ledger_schema import PLACE_BITS
+from reassoc.stream.ledger_rows import DETAIL_TEXTS, ItemSide
 from reassoc.stream.ledger_store import LedgerError, fetch, insert_rows, wanted_rows
 
 OPEN_CHANGES_MAX = 1 << 16
@@ -49,21 +47,21 @@ OPEN_ROW = np.dtype(
         ("flags", "<u2"),
         ("cents", "<i8"),
         ("day", "<i4"),
-        ("payer_id", "<u8"),
+        ("payer", "<u8"),
         ("payee_id", "<u8"),
         ("payee_account", "<u8"),
         ("trace", "<u8"),
     ]
 )
-"""An open item. key: `item_keys`. day: ITEM_ROW.day, or the day on which it came where it has none.
-Texts are hashes (`hash_texts`), enough to filter by."""
+"""An open item. key: `item_keys`. day: what its age counts from, ITEM_ROW.day. Texts are hashes
+(`hash_details`), enough to filter by; payer is of identifier and name."""
 
 CHANGE_ROW = np.dtype(
     [("key", "<u8"), ("status", "u1"), ("funding", "u1"), ("flags", "<u2"), ("open", "u1")]
 )
 """What became of an item that was open before: where it stands now, and whether it still is."""
 
-HASHED_TEXTS = ("payer_id", "payee_id", "payee_account", "trace")
+HASHED = ("payer", "payee_id", "payee_account", "trace")
 
 Keys = npt.NDArray[np.uint64]
 Rows = npt.NDArray[Any]
@@ -122,6 +120,13 @@ def hash_texts(values: Sequence[bytes]) -> Keys:
     return _keys.text_hashes(source, np.stack([starts, lengths], axis=1))
 
 
+def hash_details(details: Details) -> dict[str, Keys]:
+    """`hash_texts` of each of HASHED, by one value of each of DETAIL_TEXTS per item."""
+    named = zip(details["payer_id"], details["payer_name"], strict=True)
+    hashed = {"payer": hash_texts([number + name for number, name in named])}
+    return hashed | {name: hash_texts(details[name]) for name in HASHED[1:]}
+
+
 def decode_details(details: bytes, count: int) -> Details:
     """LedgerBatch.details: one value per item in each of DETAIL_TEXTS; all empty where there are
     none. Raises LedgerError."""
@@ -148,10 +153,10 @@ class OpenChanges(msgspec.Struct, frozen=True):
     reopened: Rows
 
 
-def find_changes(items: Rows, statuses: Rows, hashed: Mapping[str, Keys], day: int) -> OpenChanges:
+def find_changes(items: Rows, statuses: Rows, hashed: Mapping[str, Keys]) -> OpenChanges:
     """What a batch of ITEM_ROW and STATUS_ROW rows does to the open items. O(n log n).
 
-    hashed : `hash_texts` of each of HASHED_TEXTS of the items
+    hashed : `hash_details` of the items
     """
     keys = item_keys(statuses["digest"], statuses["offset"])
     order = np.argsort(keys, kind="stable")
@@ -167,8 +172,9 @@ def find_changes(items: Rows, statuses: Rows, hashed: Mapping[str, Keys], day: i
     opens = is_new & is_open
     opened = _open_rows(keys[opens], after[opens])
     rows = new_order[places[opens]]
-    _fill(opened, items[rows], day)
-    for name in HASHED_TEXTS:
+    for name in ("cents", "day"):
+        opened[name] = items[name][rows]
+    for name in HASHED:
         opened[name] = hashed[name][rows]
 
     stays = ~is_new & was_open
@@ -193,11 +199,6 @@ def _open_rows(keys: Keys, statuses: Rows) -> Rows:
     return rows
 
 
-def _fill(opened: Rows, items: Rows, day: int | Rows) -> None:
-    opened["cents"] = items["cents"]
-    opened["day"] = np.where(items["day"] == DATE_NONE, day, items["day"])
-
-
 def _ends(keys: Keys) -> tuple[Mask, Mask]:
     """The first and the last row of each run of equal keys, as masks over sorted keys."""
     step = np.ones(len(keys) + 1, np.bool_)
@@ -217,33 +218,29 @@ def _find(sorted_keys: Keys, wanted: Keys) -> tuple[npt.NDArray[np.int64], Mask]
 def reopen(connection: Connection, statuses: Rows) -> Rows:
     """OPEN_ROW rows of items that came with earlier batches. Items that the ledger does not have
     are left out."""
-    item, detail, batch, place = schema.item, schema.item_detail, schema.batch, schema.item_place
-    columns = [item.c.digest, item.c.offset, item.c.cents, item.c.day, batch.c.day]
+    item, detail, place = schema.item, schema.item_detail, schema.item_place
     digests, offsets = statuses["digest"].view(np.int64), statuses["offset"]
     ids = list(zip(digests.tolist(), offsets.tolist(), strict=True))
+    columns = [item.c.digest, item.c.offset, item.c.cents, item.c.day]
+    texts = [detail.c[name] for name in DETAIL_TEXTS]
+    same = (detail.c.digest == item.c.digest) & (detail.c.offset == item.c.offset)
     found: dict[tuple[int, int], tuple[Any, ...]] = {}
     for wanted in wanted_rows(digests, offsets):
         named = (place.c.digest == wanted.c.column1) & (place.c.offset == wanted.c.column2)
-        source = (
-            wanted.join(place, named)
-            .join(item, item.c.number == place.c.number)
-            .join(batch, batch.c.number == item.c.number.op(">>")(PLACE_BITS))
-            .outerjoin(
-                detail, (detail.c.digest == item.c.digest) & (detail.c.offset == item.c.offset)
-            )
-        )
-        texts = [detail.c[name] for name in HASHED_TEXTS]
-        statement = select(*columns, *texts).select_from(source)
+        source = wanted.join(place, named).join(item, item.c.number == place.c.number)
+        statement = select(*columns, *texts).select_from(source.outerjoin(detail, same))
         found |= {(row[0], row[1]): row[2:] for row in fetch(connection, statement, once=True)}
     rows = [row for row, key in enumerate(ids) if key in found]
     values = [found[ids[row]] for row in rows]
     opened = _open_rows(item_keys(statuses["digest"], statuses["offset"])[rows], statuses[rows])
-    items = np.zeros(len(rows), ITEM_ROW)
-    items["cents"] = [value[0] for value in values]
-    items["day"] = [value[1] for value in values]
-    _fill(opened, items, np.array([value[2] for value in values], np.int32))
-    for at, name in enumerate(HASHED_TEXTS, 3):
-        opened[name] = hash_texts([(value[at] or "").encode() for value in values])
+    opened["cents"] = [value[0] for value in values]
+    opened["day"] = [value[1] for value in values]
+    details = {
+        name: [(value[at] or "").encode() for value in values]
+        for at, name in enumerate(DETAIL_TEXTS, 2)
+    }
+    for name, hashes in hash_details(details).items():
+        opened[name] = hashes
     return opened
 
 
