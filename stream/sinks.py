@@ -198,8 +198,9 @@ class FolderSink:
         path = self._root / receiver
         if not path.is_dir():
             path.mkdir()
-            with _folder(self._root) as root:
-                os.fsync(root)
+        # Every time: it may have been made by a process that died before it synced.
+        with _folder(self._root) as root:
+            os.fsync(root)
         self._fault("sink: folder made")
         with _folder(path) as folder:
             delivery = Delivery.MOVED

@@ -5,9 +5,11 @@ is released.
 from __future__ import annotations
 
 import io
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +87,10 @@ class World:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.ledger = Ledger.open(f"sqlite:///{folder / 'ledger.db'}")
+        file = folder / "ledger.db"
+        if not file.exists():
+            file.write_bytes(_empty_ledger())
+        self.ledger = Ledger.open(f"sqlite:///{file}")
         self.vault = PlainVault()
         self.released = folder / "released"
         self.clock = datetime(2026, 3, 17, 12, 30, tzinfo=UTC)
@@ -133,6 +138,15 @@ class World:
 
     def close(self) -> None:
         self.ledger.close()
+
+
+@cache
+def _empty_ledger() -> bytes:
+    """A ledger is made once: its migrations take longer than most tests."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "ledger.db")
+        Ledger.open(f"sqlite:///{file}").close()
+        return file.read_bytes()
 
 
 @contextmanager
