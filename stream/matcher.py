@@ -6,7 +6,7 @@ refuses a step that was made from another mark. It reads no clock: all times com
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
@@ -412,8 +412,7 @@ class Matcher:
         return make_step(live, decided, making, find)
 
     def _stored_profiles(self, keys: list[int]) -> dict[int, bytes]:
-        ids = np.frombuffer(b"".join(map(_profile_id, keys)), np.uint8).reshape(-1, 16)
-        found = self._state.fetch(self.tenant, ids) if len(ids) else Records.none()
+        found = self._state.fetch(self.tenant, profile_ids(keys)) if keys else Records.none()
         digest, _ = id_parts(found.ids) if len(found) else (np.zeros(0, np.uint64), None)
         return dict(zip(digest.tolist(), found.bodies.rows(), strict=True))
 
@@ -464,6 +463,11 @@ def _joined(left: KeyedRows, right: KeyedRows) -> KeyedRows:
         np.concatenate([left.keys, right.keys]),
         np.concatenate([left.stops, right.stops + len(left.keys)]),
     )
+
+
+def profile_ids(keys: Sequence[int]) -> Ids:
+    """uint8[k, 16]: ids of the records of envelope profiles, by their keys."""
+    return np.frombuffer(b"".join(map(_profile_id, keys)), np.uint8).reshape(-1, 16)
 
 
 def _profile_id(key: int) -> bytes:

@@ -1,0 +1,189 @@
+"""Decisions of people on their way to the log, and their answers on the way back.
+
+Whoever decides may be another process than the one that serves: the decision is an entry of the
+log, and its answer a row of the ledger.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+import numpy as np
+from sqlalchemy import select
+
+from reassoc.core.errors import ReassocError
+from reassoc.stream import ledger_schema as schema
+from reassoc.stream.decisions import DECISION_ITEMS_MAX
+from reassoc.stream.item_log import DecisionEntry, DecisionKind, Entry, ItemsEntry
+from reassoc.stream.items import (
+    PAYMENT,
+    PAYMENT_ITEM,
+    REMITTANCE,
+    REMITTANCE_ITEM,
+    RecordKind,
+    id_bytes,
+)
+from reassoc.stream.ledger import Ledger
+from reassoc.stream.ledger_rows import DecisionAnswer
+from reassoc.stream.live import Columns
+from reassoc.stream.matcher import profile_ids
+from reassoc.stream.state import Records, State
+
+ANSWER_SECONDS_MAX = 30.0
+"""How long an answer is waited for; the decision stands on the log all the same."""
+WHY_CHARACTERS_MAX = 250
+
+
+class AskingError(ReassocError):
+    """What a person asked for cannot be put to the log; nothing was decided."""
+
+
+@dataclass(slots=True)
+class Asked:
+    """Items of one tenant that a decision names."""
+
+    remittances: list[bytes] = field(default_factory=list)
+    payments: list[bytes] = field(default_factory=list)
+    remittance_cents: int = 0
+    payment_cents: int = 0
+
+    @property
+    def item_count(self) -> int:
+        return len(self.remittances) + len(self.payments)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of a decision in one tenant. is_done is None while nobody has answered."""
+
+    tenant: str
+    is_done: bool | None
+    refusal: str
+    item_count: int
+    cents: int
+
+
+def find_asked(state: State, items: Sequence[tuple[int, int]]) -> dict[str, Asked]:
+    """The tenants of some items, given as (digest, offset), by what the state holds.
+
+    Raises AskingError for more than DECISION_ITEMS_MAX, and where one of them is in no tenant's
+    state: it was never here, or left it long ago. O(tenants * items).
+    """
+    if len(items) > DECISION_ITEMS_MAX:
+        raise AskingError(f"more than DECISION_ITEMS_MAX ({DECISION_ITEMS_MAX}) items at once")
+    digests = np.array([digest for digest, _ in items], np.uint64)
+    offsets = np.array([offset for _, offset in items], np.int64)
+    ids = id_bytes(digests, offsets)
+    found: dict[str, Asked] = {}
+    count = 0
+    for tenant in state.tenants():
+        records = state.fetch(tenant, ids)
+        if len(records):
+            asked = _asked(records)
+            found[tenant] = asked
+            count += asked.item_count
+    if count < len({*items}):
+        raise AskingError(
+            f"{len({*items}) - count} of the items are not open or recent here: "
+            "`reassoc open` lists those that are, `reassoc history` knows the others"
+        )
+    return found
+
+
+def _asked(records: Records) -> Asked:
+    asked = Asked()
+    for kind, schema_of, ids, name in (
+        (RecordKind.REMITTANCE, REMITTANCE, asked.remittances, "paid_cents"),
+        (RecordKind.PAYMENT, PAYMENT, asked.payments, "amount_cents"),
+    ):
+        of_kind = records.of_kind(kind)
+        ids += [row.tobytes() for row in of_kind.ids]
+        cents = int(schema_of.unpack(of_kind.bodies)[name].sum())
+        if kind == RecordKind.REMITTANCE:
+            asked.remittance_cents = cents
+        else:
+            asked.payment_cents = cents
+    return asked
+
+
+def entry_of(
+    kind: DecisionKind, asked: Asked, *, number: str, who: str, why: str, **more: object
+) -> DecisionEntry:
+    """The entry of a decision about some items."""
+    if len(why) > WHY_CHARACTERS_MAX:
+        raise AskingError(f"--why is longer than {WHY_CHARACTERS_MAX} characters")
+    entry = DecisionEntry(
+        kind, number, who, why, b"".join(asked.remittances), b"".join(asked.payments)
+    )
+    return msgspec.structs.replace(entry, **more)
+
+
+def moved(
+    state: State, tenant: str, asked: Asked, target: str, entry: DecisionEntry
+) -> list[tuple[str, Entry]]:
+    """Entries that move items to another tenant: off the log of the one, onto that of the other,
+    by one append."""
+    sides = []
+    for ids, kind, schema_of, item_schema in (
+        (asked.remittances, RecordKind.REMITTANCE, REMITTANCE, REMITTANCE_ITEM),
+        (asked.payments, RecordKind.PAYMENT, PAYMENT, PAYMENT_ITEM),
+    ):
+        records = state.fetch(tenant, np.frombuffer(b"".join(ids), np.uint8).reshape(-1, 16))
+        rows = schema_of.unpack(records.of_kind(kind).bodies)
+        sides.append((rows, item_schema.pack({name: rows[name] for name in item_schema.types})))
+    (remittances, left), (_, right) = sides
+    items = ItemsEntry(
+        (),
+        left.data,
+        left.stops.astype("<i8").tobytes(),
+        right.data,
+        right.stops.astype("<i8").tobytes(),
+        tuple(_profiles(state, tenant, remittances)),
+    )
+    return [(tenant, msgspec.structs.replace(entry, tenant=target)), (target, items)]
+
+
+def _profiles(state: State, tenant: str, remittances: Columns) -> list[bytes]:
+    """Encoded envelope profiles of some remittances."""
+    keys = np.unique(remittances["profile"][remittances["start"] >= 0])
+    return state.fetch(tenant, profile_ids(keys.tolist())).bodies.rows()
+
+
+def answers(
+    ledger: Ledger,
+    number: str,
+    tenants: Sequence[str],
+    *,
+    sleep: Callable[[float], None] = time.sleep,
+    seconds_max: float = ANSWER_SECONDS_MAX,
+) -> list[Answer]:
+    """Wait for the answers to a decision, by its number; one for each tenant that was asked."""
+    waited = 0.0
+    while True:
+        found = _read_answers(ledger, number)
+        if len(found) >= len(tenants) or waited >= seconds_max:
+            return [found.get(tenant, Answer(tenant, None, "", 0, 0)) for tenant in tenants]
+        sleep(0.05)
+        waited += 0.05
+
+
+def _read_answers(ledger: Ledger, number: str) -> Mapping[str, Answer]:
+    text, decision, batch = schema.decision_text.c, schema.decision.c, schema.batch.c
+    query = (
+        select(batch.tenant, decision.answer, text.refusal, decision.item_count, decision.cents)
+        .join_from(schema.decision_text, schema.decision, text.decision == decision.number)
+        .join(
+            schema.batch,
+            batch.number == decision.number.op(">>")(schema.PLACE_BITS),
+        )
+        .where(text.number == number)
+    )
+    with ledger.reading() as connection:
+        rows = connection.execute(query).all()
+    return {
+        tenant: Answer(tenant, answer == DecisionAnswer.DONE, refusal or "", count, cents)
+        for tenant, answer, refusal, count, cents in rows
+    }

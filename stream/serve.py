@@ -1,0 +1,224 @@
+"""The running warehouse: threads around an engine, each of which may be killed at any moment.
+
+    intake      what is complete in in/ goes to the vault and the item log
+    matching    entries of the log become steps of the state
+    publishing  the outbox goes to the ledger, and what it releases to the receivers
+    main        logs openings and closes, looks after the others
+
+Everything that a thread does may be done again; what they hand to each other lies on disk.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TypeVar
+
+from reassoc.core.errors import ReassocError
+from reassoc.stream.clock import is_behind
+from reassoc.stream.open_home import OpenHome
+from reassoc.stream.sqlite_file import StoreError
+from reassoc.stream.state import FencedError, MarkError
+from reassoc.stream.taking import Intake, Taken
+
+STEPS_AT_ONCE = 64
+"""Steps of the matchers between two looks at whether to stop."""
+IDLE_SECONDS = 0.1
+"""How long matching waits where nobody wakes it: decisions come from other processes."""
+LOOK_SECONDS = 1.0
+"""How long intake waits between two looks at in/."""
+RETRY_SECONDS_MAX = 60.0
+"""A store that fails is tried again after 1, 2, 4... seconds, at most this many."""
+Say = Callable[[str], None]
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Served:
+    """What a run did: counts of files, steps, outbox entries and released files."""
+
+    taken: Taken = field(default_factory=Taken)
+    step_count: int = 0
+    published_count: int = 0
+    delivered_count: int = 0
+    undelivered_count: int = 0
+    clock_count: int = 0
+
+
+class Server:
+    """Runs a home until it is told to stop, or until nothing is left to do."""
+
+    def __init__(self, opened: OpenHome, intake: Intake, *, say: Say) -> None:
+        self._opened = opened
+        self._intake = intake
+        self._say = say
+        self._stop = threading.Event()
+        self._end = threading.Event()
+        self._logged = threading.Event()
+        self._applied = threading.Event()
+        self._fault: BaseException | None = None
+        self.served = Served()
+
+    def stop(self) -> None:
+        """End soon, at a moment when nothing is half done. From any thread or signal handler."""
+        self._stop.set()
+        self._end_threads()
+
+    def _end_threads(self) -> None:
+        self._end.set()
+        self._logged.set()
+        self._applied.set()
+
+    # ---- until it is stopped ----
+
+    def run(self, until: datetime | None) -> Served:
+        """Serve until `stop`. Openings and closes are logged as the wall clock passes them, or,
+        with `until`, those up to it now and none after it. Raises what a thread could not handle.
+        """
+        opened = self._opened
+        opened.use_settings()
+        self._tick(until or opened.now())
+        with self._threads(("intake", self._take_on), ("matching", self._match_on),
+                           ("publishing", self._publish_on)):  # fmt: skip
+            was_behind = False
+            while not self._stop.wait(LOOK_SECONDS):
+                if until is not None:
+                    continue
+                behind = is_behind(opened.log.clock, opened.now())
+                if behind and not was_behind:
+                    self._say(
+                        "the clock of this machine is behind the last opening or close that was "
+                        "logged: no others are logged until it has caught up"
+                    )
+                was_behind = behind
+                self._patiently("logging the time", lambda: self._tick(opened.now()))
+        self._raise_fault()
+        return self.served
+
+    # ---- until nothing is left ----
+
+    def drain(self, until: datetime | None) -> Served:
+        """Take what is there, decide and release what may be up to `until` (None: now), and end.
+
+        What is in in/ is taken first, then the time is logged: the openings and closes see it all.
+        """
+        opened = self._opened
+        opened.use_settings()
+        with self._threads(("matching", self._match_on), ("publishing", self._publish_on)):
+            while not self._stop.is_set() and not self._take():
+                self._stop.wait(LOOK_SECONDS)
+            if not self._stop.is_set():
+                self._tick(until or opened.now())
+                self._wait_until_settled()
+        self._raise_fault()
+        if not self._stop.is_set():
+            self._deliver()
+        return self.served
+
+    def _wait_until_settled(self) -> None:
+        """Until every entry is matched and every outbox is empty."""
+        engine = self._opened.engine
+        while not self._stop.is_set() and not (engine.is_matched() and engine.is_published()):
+            self._logged.set()
+            self._applied.set()
+            time.sleep(0.005)
+
+    # ---- threads ----
+
+    def _take_on(self) -> None:
+        while not self._end.is_set():
+            if self._patiently("taking files", self._take):
+                self._end.wait(LOOK_SECONDS)
+
+    def _take(self) -> bool:
+        """Take what is complete; whether that was all there is for now."""
+        taken, is_all = self._intake.take(stop=self._stop.is_set)
+        self.served.taken += taken
+        if taken.logged_count:
+            self._logged.set()
+        return is_all
+
+    def _match_on(self) -> None:
+        while not self._end.is_set():
+            count = self._patiently("matching", lambda: self._opened.engine.match(STEPS_AT_ONCE))
+            if count:
+                self.served.step_count += count
+                self._applied.set()
+            else:
+                self._logged.wait(IDLE_SECONDS)
+                self._logged.clear()
+
+    def _publish_on(self) -> None:
+        while not self._end.is_set():
+            count = self._patiently("writing the ledger", self._opened.engine.publish)
+            if count:
+                self.served.published_count += count
+                self._logged.set()
+            self._patiently("releasing", self._deliver)
+            if not count:
+                self._applied.wait(IDLE_SECONDS)
+                self._applied.clear()
+
+    def _deliver(self) -> int:
+        run = self._opened.releaser.run_once()
+        self.served.delivered_count += run.delivered_count
+        self.served.undelivered_count = run.failed_count + run.waiting_count + run.in_doubt_count
+        return run.delivered_count
+
+    def _tick(self, until: datetime) -> int:
+        count = self._opened.engine.tick(until)
+        self.served.clock_count += count
+        if count:
+            self._logged.set()
+        return count
+
+    # ---- faults ----
+
+    def _patiently(self, what: str, call: Callable[[], T]) -> T | None:
+        """Call until it works: a full disk or a store that is away is told and tried again. What
+        would not get better by itself ends the run."""
+        seconds = 1.0
+        while True:
+            try:
+                return call()
+            except (FencedError, MarkError):
+                raise
+            except (StoreError, OSError) as error:
+                text = error.strerror if isinstance(error, OSError) else str(error)
+                self._say(f"{what} failed, and is tried again in {seconds:.0f} s: {text}")
+                if self._end.wait(seconds):
+                    return None
+                seconds = min(seconds * 2, RETRY_SECONDS_MAX)
+
+    @contextmanager
+    def _threads(self, *named: tuple[str, Callable[[], None]]) -> Iterator[None]:
+        threads = [
+            threading.Thread(target=self._guarded, args=(call,), name=name, daemon=True)
+            for name, call in named
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            yield
+        finally:
+            self._end_threads()
+            for thread in threads:
+                thread.join()
+
+    def _guarded(self, call: Callable[[], None]) -> None:
+        try:
+            call()
+        except BaseException as error:
+            self._fault = error
+            self.stop()
+
+    def _raise_fault(self) -> None:
+        if self._fault is None:
+            return
+        if isinstance(self._fault, ReassocError | OSError):
+            raise self._fault
+        raise RuntimeError("a thread of the warehouse ended") from self._fault

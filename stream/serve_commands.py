@@ -1,0 +1,197 @@
+"""`reassoc serve`: a warehouse in a folder."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.console import Console
+
+from reassoc.core.errors import DirectoryError, LayoutError, PolicyError, ReassocError
+from reassoc.stream.clock import ClockError, parse_as_of
+from reassoc.stream.contents import close_archives
+from reassoc.stream.exits import EXIT_UNREADABLE, EXIT_USAGE, fail, say
+from reassoc.stream.home import Home, HomeError
+from reassoc.stream.inbox import Inbox
+from reassoc.stream.open_home import OpenHome, open_home
+from reassoc.stream.releaser import Failure
+from reassoc.stream.routing import Router
+from reassoc.stream.serve import Served, Server
+from reassoc.stream.serve_view import show_served
+from reassoc.stream.taking import Intake, Rules
+
+WORKERS_MAX = 64
+
+SERVE_HELP = (
+    "Run a warehouse in a folder: take files from DIR/in, hold 835s until their money is there, "
+    "release them to DIR/released/RECEIVER.\n\n"
+    "A file counts as complete when it has not changed for five seconds (names that begin with a "
+    "point or end in .part or .tmp are still being written). What was taken moves to DIR/done, what "
+    "cannot be read to DIR/refused with the reason beside it. DIR is made where it is not there; "
+    "DIR/policy.toml, DIR/warehouse.toml, DIR/directory.toml and DIR/layouts/*.toml are its "
+    "settings. Everything else lies in DIR/data; the key of the vault in DIR/vault.key (keep a copy "
+    "elsewhere), or in REASSOC_VAULT_KEY.\n\n"
+    "Exit code 0: ended as asked. 1: it failed, or with --drain a release could not be delivered. "
+    "2: wrong usage, or another process works in DIR."
+)
+
+HomeOption = Annotated[
+    Path | None, typer.Option("--home", metavar="DIR", help="The warehouse's folder.")
+]
+
+
+def serve_command(
+    home: HomeOption = None,
+    drain: Annotated[
+        bool,
+        typer.Option(
+            "--drain", help="Take what is there, decide and release what may be, and end."
+        ),
+    ] = False,
+    as_of: Annotated[
+        str | None,
+        typer.Option(
+            "--as-of",
+            metavar="DATETIME",
+            help="Log openings and closes of banking days up to this moment instead of the wall "
+            "clock's: 2026-03-31 (its end), 2026-03-31T12:00 (New York), or with an offset.",
+        ),
+    ] = None,
+    demo: Annotated[
+        bool,
+        typer.Option("--demo", help="Show a small made-up week: held, matched, released; and end."),
+    ] = False,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers",
+            min=1,
+            max=WORKERS_MAX,
+            help="Files that are read at a time.",
+            show_default="one for each core",
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="With --drain: print what was done as JSON.")
+    ] = False,
+) -> None:
+    """`reassoc serve`."""
+    until = _moment(as_of)
+    if demo:
+        _demo(home, workers)
+        return
+    if home is None:
+        fail(
+            "--home DIR says where the warehouse is (or --demo for one that goes again)", EXIT_USAGE
+        )
+    with reporting(home):
+        place = Home.create_or_open(home)
+        with running(place, "reassoc serve", workers) as (opened, server):
+            _announce(place, drain)
+            served = server.drain(until) if drain else server.run(until)
+            _show(opened, served, as_json=as_json)
+    if drain and served.undelivered_count:
+        raise typer.Exit(EXIT_UNREADABLE)
+
+
+def _announce(home: Home, drain: bool) -> None:
+    if not drain:
+        say(f"serving {home.path}: put files into {home.inbox}; stop with Ctrl-C or SIGTERM")
+
+
+def _show(opened: OpenHome, served: Served, *, as_json: bool) -> None:
+    if as_json:
+        sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(served), indent=2) + b"\n")
+    else:
+        show_served(Console(), opened, served)
+
+
+@contextmanager
+def running(
+    home: Home, what: str, workers: int | None, tell: Callable[[str], None] = say
+) -> Iterator[tuple[OpenHome, Server]]:
+    """A home that is open, and a server for it that signals stop."""
+
+    def told(failure: Failure) -> None:
+        tell(f"not delivered: {failure.name or 'a sink'}: {failure.text}")
+
+    with (
+        open_home(home, what, on_failure=told) as opened,
+        tempfile.TemporaryDirectory(prefix="scratch-", dir=home.data) as scratch,
+    ):
+        settings = opened.use_settings()
+        rules = Rules(Router(settings.directory), settings.layouts)
+        intake = Intake(
+            Inbox(home.path),
+            opened.vault,
+            opened.log,
+            rules=lambda: rules,
+            findings=home.findings,
+            scratch=Path(scratch),
+            worker_count=workers or _cpu_count(),
+            now=opened.now,
+            say=tell,
+        )
+        server = Server(opened, intake, say=tell)
+        with _stopping(server):
+            try:
+                yield opened, server
+            finally:
+                close_archives()
+
+
+@contextmanager
+def _stopping(server: Server) -> Iterator[None]:
+    """SIGTERM and SIGINT end the server when it is done with what it has begun."""
+    before = {}
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # Signals can be set in the main thread only.
+        with suppress(ValueError):
+            before[number] = signal.signal(number, lambda *_: server.stop())
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def reporting(home: Path) -> Iterator[None]:
+    """Ends a command with the message and the code of what goes wrong in a home."""
+    try:
+        yield
+    except (HomeError, PolicyError, DirectoryError, LayoutError, ClockError) as error:
+        fail(str(error), EXIT_USAGE)
+    except ReassocError as error:
+        fail(str(error), EXIT_UNREADABLE)
+    except OSError as error:
+        fail(f"{error.filename or home}: {error.strerror}", EXIT_UNREADABLE)
+
+
+def _moment(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        return parse_as_of(text)
+    except ClockError as error:
+        fail(f"--as-of {text}: {error}", EXIT_USAGE)
+
+
+def _cpu_count() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _demo(home: Path | None, workers: int | None) -> None:
+    from reassoc.stream.demo import run_demo
+
+    with reporting(home or Path("demo")):
+        run_demo(Console(), home, workers)
