@@ -129,12 +129,13 @@ class _Check:
         for start, stop, what in found.damages:
             yield Damage(name, start, stop, None, f"{what}: contents in it are lost", _RESTORE)
         is_growing = found.seal is None and (self._is_written or segment in self._in_flight)
-        if found.stop < len(data) and not is_growing:
-            what = "bytes behind the last commit, which nobody was told to be stored"
-            remedy = "open the vault for writing: they are cut off"
+        if found.seal is None and not is_growing:
+            what = "was not sealed: its writer died, or its end is missing"
+            remedy = "open the vault for writing: what was not committed is cut off"
             yield Damage(name, found.stop, len(data), None, what, remedy)
-        if found.head is None and not found.damages and not is_growing:
-            yield Damage(name, 0, len(data), None, "holds nothing", _RESTORE)
+        elif found.stop < len(data) and not is_growing:
+            what = "bytes behind the end of the index"
+            yield Damage(name, found.stop, len(data), None, what, _SURPLUS)
         if found.head is not None:
             self._previous[segment] = found.head.previous
         if found.seal is not None and found.seal.entries != len(found.entries):
