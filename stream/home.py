@@ -55,8 +55,8 @@ KEY_VARIABLE = "REASSOC_VAULT_KEY"
 KEY_FILE_VARIABLE = "REASSOC_VAULT_KEY_FILE"
 
 _FOLDERS = ("in", "done", "refused", "released", "findings", "data")
-_SETTINGS = ("policy.toml", "warehouse.toml", "directory.toml", "layouts")
-_BEFORE_THE_HOME = {*_FOLDERS, *_SETTINGS, "vault.key", f".{MARKER}.part", "lost+found"}
+SETTINGS_NAMES = ("policy.toml", "warehouse.toml", "directory.toml", "layouts")
+_BEFORE_THE_HOME = {*_FOLDERS, *SETTINGS_NAMES, "vault.key", f".{MARKER}.part", "lost+found"}
 """What may lie in a folder before it becomes a home: a user's settings, files that wait, and what
 an earlier start did not end.
 """
@@ -195,19 +195,19 @@ class Home:
     def layouts(self) -> Path:
         return self.path / "layouts"
 
-    def key_file(self, environment: Mapping[str, str]) -> Path | None:
-        """Where the vault's master key lies: vault.key in the home, or where REASSOC_VAULT_KEY_FILE
-        says; None where the key itself stands in REASSOC_VAULT_KEY.
+    @property
+    def hold_file(self) -> Path:
+        return self.data / "releases-held"
+
+    def key_file(self, environment: Mapping[str, str]) -> Path:
+        """Where the file with the vault's master keys lies: where REASSOC_VAULT_KEY_FILE says, else
+        vault.key in the home. What stands in REASSOC_VAULT_KEY goes before any file.
 
         Raises HomeError where both variables are set.
         """
-        in_variable, elsewhere = (
-            environment.get(name, "") for name in (KEY_VARIABLE, KEY_FILE_VARIABLE)
-        )
-        if in_variable and elsewhere:
+        elsewhere = environment.get(KEY_FILE_VARIABLE, "")
+        if elsewhere and environment.get(KEY_VARIABLE):
             raise HomeError(f"{KEY_VARIABLE} and {KEY_FILE_VARIABLE} are both set: set one of them")
-        if in_variable:
-            return None
         return Path(os.path.abspath(elsewhere)) if elsewhere else self.path / "vault.key"
 
     # ---- who works in it ----
@@ -275,6 +275,32 @@ class Home:
             ) from None
         except OSError as error:
             raise _unusable(self.lock_file, error) from error
+
+    # ---- releases of a restored home ----
+
+    def hold_releases(self, why: str) -> None:
+        """Let nothing be delivered until `resume_releases`. why : for people, one line"""
+        try:
+            _write_durably(self.hold_file, f"{why}\n".encode())
+        except OSError as error:
+            raise _unusable(self.hold_file, error) from error
+
+    def releases_held(self) -> str | None:
+        """Why nothing may be delivered; None where it may."""
+        try:
+            return self.hold_file.read_text().strip() or "held"
+        except FileNotFoundError:
+            return None
+        except (OSError, UnicodeDecodeError):
+            return "held, and the reason cannot be read"
+
+    def resume_releases(self) -> None:
+        """Let releases go on."""
+        try:
+            self.hold_file.unlink(missing_ok=True)
+            _sync(self.data)
+        except OSError as error:
+            raise _unusable(self.hold_file, error) from error
 
     # ---- making it ----
 

@@ -125,7 +125,7 @@ def test_the_key_lies_where_the_environment_says(tmp_path: Path) -> None:
     home = Home.create_or_open(tmp_path)
     assert home.key_file({}) == home.path / "vault.key"
     assert home.key_file({KEY_FILE_VARIABLE: "/etc/keys/vault"}) == Path("/etc/keys/vault")
-    assert home.key_file({KEY_VARIABLE: "secret"}) is None
+    assert home.key_file({KEY_VARIABLE: "secret"}) == home.path / "vault.key"
     with pytest.raises(HomeError, match="both set") as caught:
         home.key_file({KEY_VARIABLE: "secret", KEY_FILE_VARIABLE: "/etc/keys/vault"})
     assert "secret" not in str(caught.value)
@@ -190,6 +190,18 @@ def test_a_lock_of_somebody_who_says_nothing_is_still_one(tmp_path: Path) -> Non
             home.lock("reassoc serve", SINCE).__enter__()
         with pytest.raises(HomeLockedError, match="another process"):
             home.holder()
+
+
+def test_releases_are_held_until_somebody_says_so(tmp_path: Path) -> None:
+    home = Home.create_or_open(tmp_path)
+    assert home.releases_held() is None
+    home.hold_releases("restored from the backup of yesterday")
+    assert Home.open(tmp_path).releases_held() == "restored from the backup of yesterday"
+    home.hold_file.write_bytes(b"\xff")
+    assert "cannot be read" in str(home.releases_held())
+    home.resume_releases()
+    home.resume_releases()
+    assert home.releases_held() is None
 
 
 # ---- its settings ----
