@@ -22,6 +22,8 @@ Stops = npt.NDArray[np.int64]
 
 TEXT_BYTES_MAX = 0xFFFF
 """Bytes of one text: its length has two bytes. No field of a standard comes near."""
+BLOCK_BYTES_MAX = 0xFFFFFFFF
+"""Bytes of a block that is cut or packed: places in it have four bytes."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -57,10 +59,16 @@ class Block:
         return [data[start:stop] for start, stop in bounds]
 
     def take(self, rows: Rows) -> Block:
-        """Some of the rows, by numbers, a mask or a slice. O(bytes taken)."""
+        """Some of the rows, by numbers, a mask or a slice. Raises OverflowError above
+        BLOCK_BYTES_MAX. O(bytes taken)."""
+        _check_size(len(self.data))
         refs = np.stack([self.starts, np.diff(self.stops, prepend=0)], axis=1)[rows]
         data, taken = _keys.gather(np.frombuffer(self.data, np.uint8), refs.astype(np.uint32))
-        return _gathered(data, taken)
+        stops = np.cumsum(taken[:, 1], dtype=np.int64)
+        if len(stops) and int(stops[-1]) != len(data):
+            # A row that was asked for twice in a row is gathered once.
+            return Block.of([data[start : start + length] for start, length in taken.tolist()])
+        return Block(data, stops)
 
     @classmethod
     def of(cls, rows: Sequence[bytes]) -> Block:
@@ -78,9 +86,12 @@ class Block:
         return cls(b"".join(part.data for part in parts), np.concatenate(stops))
 
 
-def _gathered(data: bytes, refs: npt.NDArray[np.uint32]) -> Block:
-    """A block of gathered texts."""
-    return Block(data, np.cumsum(refs[:, 1], dtype=np.int64))
+def _check_size(byte_count: int) -> None:
+    if byte_count > BLOCK_BYTES_MAX:
+        raise OverflowError(
+            f"a block of {byte_count} bytes is above BLOCK_BYTES_MAX ({BLOCK_BYTES_MAX}): work on "
+            "fewer rows at a time"
+        )
 
 
 Columns = Mapping[str, Any]
@@ -104,10 +115,11 @@ class Schema:
     def pack(self, columns: Columns) -> Block:
         """The rows of a table as bytes.
 
-        Raises ValueError where a column is missing or of another type, OverflowError for a text
-        above TEXT_BYTES_MAX. O(bytes), two copies.
+        Raises ValueError where a column is missing, of another type or of another length,
+        OverflowError for a text above TEXT_BYTES_MAX and above BLOCK_BYTES_MAX. O(bytes), two
+        copies.
         """
-        count = len(columns[next(iter(self.types))])
+        count = self._check(columns)
         fixed = np.zeros(count, self.fixed)
         for name in self.names:
             fixed[name] = columns[name]
@@ -125,20 +137,32 @@ class Schema:
             refs[:, place, 0] += np.uint64(base)
             sources.append(np.frombuffer(data, np.uint8))
             base += len(data)
-        if base > 0xFFFFFFFF:
-            raise OverflowError("a block holds at most 4 GiB")
+        _check_size(base)
         data, _ = _keys.gather(
             np.concatenate(sources), np.ascontiguousarray(refs.reshape(-1, 2).astype(np.uint32))
         )
         return Block(data, np.cumsum(refs[:, :, 1].sum(axis=1), dtype=np.int64))
+
+    def _check(self, columns: Columns) -> int:
+        """The number of rows. numpy would take another type or a single value in silence."""
+        if missing := self.types.keys() - columns.keys():
+            raise ValueError(f"columns are missing: {', '.join(sorted(missing))}")
+        for name in self.names:
+            if columns[name].dtype != self.fixed[name]:
+                raise ValueError(
+                    f"the column {name} is {columns[name].dtype}, not {self.types[name]}"
+                )
+        counts = {len(columns[name]) for name in self.types}
+        if len(counts) > 1:
+            raise ValueError("the columns are not of one length")
+        return counts.pop()
 
     def unpack(self, block: Block) -> dict[str, Any]:
         """The table of some rows; texts stay in the block's buffer.
 
         Raises ValueError where the rows are not of this schema. O(rows).
         """
-        if len(block.data) > 0xFFFFFFFF:
-            raise OverflowError("a block holds at most 4 GiB")
+        _check_size(len(block.data))
         starts, size = block.starts, self.fixed.itemsize
         source = np.frombuffer(block.data, np.uint8)
         refs = np.stack([starts, np.full(len(starts), size)], axis=1).astype(np.uint32)

@@ -92,7 +92,7 @@ _CROWDED = f"""SELECT n FROM number WHERE n < :count AND (
 _FIRST_OF_KEY = f"""SELECT id FROM record_key WHERE tenant = :tenant AND key = :key
     ORDER BY id LIMIT {KEY_RECORDS_MAX}"""
 _PUT = f"""INSERT INTO record SELECT :tenant, {_ID}, {_number(4, 5)},
-    coalesce(substr(:keys, {_number(0, 5)}, {_number(1, 5)}), x''),
+    substr(:keys, {_number(0, 5)}, {_number(1, 5)}),
     substr(:bodies, {_number(2, 5)}, {_number(3, 5)}) FROM number WHERE n < :count"""
 _PUT_KEYS = f"""INSERT OR IGNORE INTO record_key
     SELECT :tenant, {_KEY}, {_ID} FROM number WHERE n < :count"""
