@@ -109,6 +109,18 @@ class Engine:
                 self.count += 1
                 self._step(state, ledger)
 
+    def try_step(self) -> None:
+        """A step, unless somebody has locked the home."""
+        with (
+            closing(connect(self.home.state_file, 0)) as state,
+            closing(connect(self.home.ledger_file, 0)) as ledger,
+        ):
+            self.count += 1
+            try:
+                self._step(state, ledger)
+            except sqlite3.OperationalError:
+                self.count -= 1
+
     def _step(self, state: sqlite3.Connection, ledger: sqlite3.Connection) -> None:
         digest, body = secrets.token_bytes(8), secrets.token_bytes(64)
         with (self.home.vault / "first").open("ab") as segment:
@@ -149,6 +161,24 @@ def test_backups_are_of_one_moment_while_the_engine_writes(home: Home, tmp_path:
             assert seen[-1] >= before - 1
     assert seen == sorted(seen)
     assert seen[-1] > seen[0]
+
+
+def test_no_step_fits_between_the_two_snapshots(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, open_database = Engine(home), backup_module._connect
+    tried = 0
+
+    def after_a_step(path: Path) -> sqlite3.Connection:
+        nonlocal tried
+        tried += 1
+        engine.try_step()
+        return open_database(path)
+
+    monkeypatch.setattr(backup_module, "_connect", after_a_step)
+    take(home, tmp_path / "backup")
+    assert check_one_moment(tmp_path / "backup") == engine.count
+    assert 0 < engine.count < tried
 
 
 def test_nobody_waits_for_the_copying(
