@@ -256,9 +256,14 @@ def write_changes(
 # ---- reading and folding ----
 
 
-def read_open(
-    connection: Connection, tenant: str, fields: Sequence[str]
-) -> dict[str, npt.NDArray[Any]]:
+class OpenPart(msgspec.Struct, frozen=True):
+    """Some of a tenant's open items. live: which rows are open, None for all of them."""
+
+    columns: Mapping[str, npt.NDArray[Any]]
+    live: Mask | None = None
+
+
+def read_open(connection: Connection, tenant: str, fields: Sequence[str]) -> list[OpenPart]:
     """Some fields of OPEN_ROW of all open items of a tenant, in no order that means anything.
 
     O(open items), about 2 ms for each field of a million.
@@ -279,38 +284,32 @@ def read_open(
     )
     columns = {name: np.zeros(0, OPEN_ROW[name]) for name in needed}
     columns |= {name: np.frombuffer(data, OPEN_ROW[name]) for name, data in stored}
-    if events:
-        columns = _merge(columns, events)
-    return {name: columns[name] for name in fields}
+    return _merge(columns, events) if events else [OpenPart(columns)]
 
 
 def _merge(
     columns: dict[str, npt.NDArray[Any]], events: Sequence[tuple[bytes, bytes]]
-) -> dict[str, npt.NDArray[Any]]:
-    """The columns (sorted by key) with what happened since."""
+) -> list[OpenPart]:
+    """The columns (sorted by key) as they stand after what happened since, and what is new."""
     opened = [np.frombuffer(data, OPEN_ROW) for data, _ in events]
     latest = _latest(opened, [np.frombuffer(data, CHANGE_ROW) for _, data in events])
     places, found = _find(columns["key"], latest["key"])
-    keep = np.ones(len(columns["key"]), np.bool_)
-    keep[places[found]] = latest["open"][found] != 0
+    live = np.ones(len(columns["key"]), np.bool_)
+    live[places[found]] = latest["open"][found] != 0
     for name in _AFTER:
         columns[name] = columns[name].copy()
         columns[name][places[found]] = latest[name][found]
 
     # What an item is never changes, so any of its rows will do for what is not its status.
-    added = np.concatenate(opened)
-    order = np.argsort(added["key"], kind="stable")
-    added = added[order[_ends(added["key"][order])[1]]]
+    rows = np.concatenate(opened)
+    keys = np.ascontiguousarray(rows["key"])
+    order = np.argsort(keys, kind="stable")
     wanted = latest[~found & (latest["open"] != 0)]
-    places, known = _find(added["key"], wanted["key"])
-    added = added[places[known]].copy()
-    for name in _AFTER:
-        added[name] = wanted[name][known]
-    everything = bool(keep.all())
-    return {
-        name: np.concatenate([column if everything else column[keep], added[name]])
-        for name, column in columns.items()
-    }
+    places, known = _find(keys[order], np.ascontiguousarray(wanted["key"]))
+    wanted, rows = wanted[known], rows[order[places[known]]]
+    added = {name: np.ascontiguousarray(rows[name]) for name in columns}
+    added |= {name: np.ascontiguousarray(wanted[name]) for name in _AFTER}
+    return [OpenPart(columns, live), OpenPart(added)]
 
 
 def _latest(opened: Sequence[Rows], changed: Sequence[Rows]) -> Rows:
@@ -324,15 +323,25 @@ def _latest(opened: Sequence[Rows], changed: Sequence[Rows]) -> Rows:
         rows[len(new) :] = old
         parts.append(rows)
     rows = np.concatenate(parts)
-    order = np.argsort(rows["key"], kind="stable")
-    return rows[order[_ends(rows["key"][order])[1]]]
+    keys = np.ascontiguousarray(rows["key"])
+    order = np.argsort(keys, kind="stable")
+    return rows[order[_ends(keys[order])[1]]]
 
 
 def fold_open(connection: Connection, tenant: str, sequence: int) -> int:
     """Put the changes of a tenant up to its last batch, `sequence`, into its columns; how many
     items are open. Raises LedgerError above OPEN_ITEMS_MAX. O(open items log)."""
     assert OPEN_ROW.names is not None
-    columns = read_open(connection, tenant, OPEN_ROW.names)
+    parts = read_open(connection, tenant, OPEN_ROW.names)
+    columns = {
+        name: np.concatenate(
+            [
+                part.columns[name] if part.live is None else part.columns[name][part.live]
+                for part in parts
+            ]
+        )
+        for name in OPEN_ROW.names
+    }
     count = len(columns["key"])
     if count > OPEN_ITEMS_MAX:
         raise LedgerError(
