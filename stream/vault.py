@@ -26,6 +26,7 @@ from reassoc.stream.vault_copy import copy_vault
 from reassoc.stream.vault_errors import HeldError, NoContentError, VaultError
 from reassoc.stream.vault_head import (
     HOLDS_MAX,
+    POLICY,
     RETENTION_DAYS_MAX,
     Hold,
     Lifted,
@@ -144,7 +145,9 @@ class Vault:
         self._committer = Committer(store, self._codec, self._catalogue, now, new_id)
         self._rewriter = Rewriter(store, self._codec, self._catalogue, self._committer)
         self._reader = FrameReader(store, keys)
-        self._policy = VaultPolicy()
+        self._policy = read_policy(store, self._index_key, self._head.vault_id)
+        if not read_only and POLICY not in store.names():
+            self._write_policy(self._policy)
         self._load()
 
     @classmethod
@@ -416,7 +419,7 @@ class Vault:
         """Go through every byte: what is damaged, missing or surplus, in the order of files.
         `progress` hears of bytes that were gone through. Reads everything once."""
         self._check_open()
-        with self._changes, _failing(self._store.where, "cannot be read"):
+        with _failing(self._store.where, "cannot be read"):
             if not self._read_only:
                 self._committer.settle()
             return verify_vault(
@@ -426,7 +429,8 @@ class Vault:
                 self._head,
                 self._index_key,
                 self._catalogue,
-                self._committer.in_flight(),
+                self._committer.in_flight,
+                self._changes,
                 progress,
             )
 

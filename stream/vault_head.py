@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from reassoc.stream.vault_errors import DamagedError, KeyMissingError, VaultError, WrongKeyError
 from reassoc.stream.vault_keys import KEY_BYTES, NONCE_BYTES, KeyRing, Random
-from reassoc.stream.vault_store import Store
+from reassoc.stream.vault_store import SEGMENTS, Store
 
 HEAD = "head"
 POLICY = "policy"
@@ -163,10 +163,15 @@ def write_head(store: Store, head: VaultHead) -> None:
 
 
 def read_policy(store: Store, index_key: bytes, vault_id: str) -> VaultPolicy:
-    """The policy; one that keeps for ever where none was written. Raises DamagedError."""
+    """The policy; one that keeps for ever where nothing was stored yet. Raises DamagedError."""
     try:
         data = store.read(POLICY, 0, SMALL_BYTES_MAX)
-    except FileNotFoundError:
+    except FileNotFoundError as error:
+        if any(name.startswith(f"{SEGMENTS}/") for name in store.names()):
+            raise DamagedError(
+                f"{store.where}: `{POLICY}` is missing: put it back from a backup; it says what "
+                "must not be erased"
+            ) from error
         return VaultPolicy()
     try:
         body = AESGCM(index_key).decrypt(

@@ -7,6 +7,7 @@ segment only what was committed is looked at.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 
 from blake3 import blake3
@@ -18,7 +19,13 @@ from reassoc.stream.vault_head import HEAD, POLICY, VaultHead, read_policy
 from reassoc.stream.vault_index import DATA_MAGIC, Entry, IndexCodec, ParsedIndex, Place
 from reassoc.stream.vault_keys import KeyRing
 from reassoc.stream.vault_read import Opened, opened
-from reassoc.stream.vault_segments import data_name, index_name, read_index, segment_of
+from reassoc.stream.vault_segments import (
+    READ_TRIES,
+    data_name,
+    index_name,
+    read_index,
+    segment_of,
+)
 from reassoc.stream.vault_store import NEW, SEGMENTS, Store
 
 Progress = Callable[[int], None]
@@ -52,11 +59,18 @@ def verify_vault(
     head: VaultHead,
     index_key: bytes,
     catalogue: Catalogue,
-    in_flight: set[str],
+    in_flight: Callable[[], set[str]],
+    lock: AbstractContextManager[object],
     progress: Progress,
 ) -> list[Damage]:
-    """Every damage, in the order of files. Reads all there is once; about 3 frames of memory and
-    one index. Raises OSError where the store cannot be read at all."""
+    """Every damage, in the order of files.
+
+    in_flight : the segments that this process is writing
+    lock : nothing is rewritten by this process while it is held; it is held for a segment at a time
+
+    Reads all there is once, in about 3 frames of memory and one index. Raises OSError where the
+    store cannot be read at all.
+    """
     check = _Check(store, codec, keys, catalogue, in_flight, progress)
     damages = list(check.files())
     try:
@@ -64,7 +78,8 @@ def verify_vault(
     except DamagedError as error:
         damages.append(Damage(POLICY, 0, check.names.get(POLICY, 0), None, str(error), _RESTORE))
     for segment in check.segments:
-        damages += check.segment(segment)
+        with lock:
+            damages += check.settled(segment)
     damages += check.chain()
     return sorted(damages, key=lambda each: (each.file, each.start, each.stop))
 
@@ -76,18 +91,19 @@ class _Check:
         codec: IndexCodec,
         keys: KeyRing,
         catalogue: Catalogue,
-        in_flight: set[str],
+        in_flight: Callable[[], set[str]],
         progress: Progress,
     ) -> None:
         self._store = store
         self._codec = codec
         self._keys = keys
         self._catalogue = catalogue
-        self._in_flight = in_flight
         self._progress = progress
         # Before the files are listed: who begins to write after that is not among them.
         self._is_written = store.is_written_now()
         self.names = store.names()
+        # And after that: what was begun before is either still in flight or sealed by now.
+        self._in_flight = in_flight()
         front = f"{SEGMENTS}/"
         self.segments = sorted(
             name.removeprefix(front).removesuffix(".index")
@@ -105,12 +121,28 @@ class _Check:
             if name in known or (name.endswith(NEW) and self._is_written):
                 continue
             if name.startswith(f"{SEGMENTS}/") and name.endswith(".data"):
+                now = self._store.names()
+                if name not in now or name.removesuffix(".data") + ".index" in now:
+                    # It was written or removed while the files were listed.
+                    continue
                 what = "data without an index: nothing says what is in it"
                 yield Damage(name, 0, size, None, what, f"its index: {_RESTORE}; else {_SURPLUS}")
             else:
                 yield Damage(name, 0, size, None, "not a file of the vault", _SURPLUS)
         if HEAD not in self.names:
             yield Damage(HEAD, 0, 0, None, "missing", _RESTORE)
+
+    def settled(self, segment: str) -> list[Damage]:
+        """An index and its data; once more where another process replaced the index meanwhile."""
+        found: list[Damage] = []
+        for _ in range(READ_TRIES):
+            with suppress(FileNotFoundError):
+                stamp = self._store.stamp(index_name(segment))
+                found = list(self.segment(segment))
+                if found and stamp != self._store.stamp(index_name(segment)):
+                    continue
+            break
+        return found
 
     def segment(self, segment: str) -> Iterator[Damage]:
         """An index and its data."""
@@ -148,7 +180,9 @@ class _Check:
     ) -> Iterator[Damage]:
         name = data_name(segment)
         committed = segment_of(segment, found, stamp)
-        size = self._store.names().get(name) if is_growing else self.names.get(name)
+        size = self.names.get(name)
+        if size is None or is_growing:
+            size = self._store.names().get(name)
         if not committed.has_data:
             if size is not None:
                 what = "data of which every content was erased"

@@ -79,7 +79,7 @@ class FailingStore(LocalStore):
         if number:
             raise OSError(number, os.strerror(number))
 
-    def create(self, name: str) -> Sink:  # type: ignore[override]
+    def create(self, name: str) -> Sink:
         self.check("create")
         return _FailingSink(self, super().create(name))
 

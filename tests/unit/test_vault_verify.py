@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from blake3 import blake3
 from vault_build import World, noise
 
+from reassoc.stream import vault_commit
 from reassoc.stream.vault import Vault
 from reassoc.stream.vault_errors import DamagedError, VaultError
 from reassoc.stream.vault_verify import Damage
@@ -140,6 +143,16 @@ def test_other_files(
     assert any(word in damages[0].what for word in what.split("|")), damages
 
 
+@pytest.mark.parametrize("name", ["head", "policy"])
+def test_a_vault_without_its_small_files_does_not_open(
+    world: World, whole: Path, name: str
+) -> None:
+    (whole / name).unlink()
+    for read_only in (True, False):
+        with pytest.raises(DamagedError, match=f"`{name}` is missing"):
+            world.open(whole, read_only=read_only)
+
+
 def test_a_missing_segment_is_found_by_its_follower(world: World, whole: Path) -> None:
     first = min(file.stem for file in files_of(whole) if file.suffix == ".index")
     for file in files_of(whole):
@@ -194,3 +207,31 @@ def test_what_is_damaged_is_neither_cut_nor_rewritten(world: World, tmp_path: Pa
     with world.open(path) as vault:
         assert vault.verify() == []
         assert all(vault.has(digest) for digest in digests)
+
+
+def test_nothing_is_found_while_others_write(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vault_commit, "PUT_MEMORY_MAX", 1_000_000)
+    path = tmp_path / "vault"
+    with world.open(path) as vault, world.open(path, read_only=True) as reader:
+        stop = threading.Event()
+
+        def work() -> int:
+            count = 0
+            while not stop.is_set() and count < 400:
+                digest = vault.put([noise(count, 30_000 + count % 7 * 300_000)]).digest
+                if count % 3 == 0:
+                    vault.erase(digest, "a request", "me")
+                count += 1
+            return count
+
+        with ThreadPoolExecutor(1) as threads:
+            working = threads.submit(work)
+            try:
+                for _ in range(5):
+                    assert vault.verify() == []
+                    assert reader.verify() == []
+            finally:
+                stop.set()
+            assert working.result() > 0
