@@ -26,6 +26,17 @@ from reassoc.core.lockbox import LockboxLayout
 from reassoc.core.policy import Policy
 from reassoc.stream import package_version
 from reassoc.stream.console import ProgressBar, show_summary
+from reassoc.stream.decide_commands import DECIDE_HELP, decide_command
+from reassoc.stream.desk_commands import (
+    HISTORY_HELP,
+    MATCHES_HELP,
+    OPEN_HELP,
+    STATUS_HELP,
+    history_command,
+    matches_command,
+    open_command,
+    status_command,
+)
 from reassoc.stream.exits import EXIT_UNREADABLE, EXIT_USAGE, fail, say
 from reassoc.stream.inspect import inspect_file
 from reassoc.stream.intake import where_it_failed
@@ -38,6 +49,7 @@ from reassoc.stream.result_commands import (
     explain_command,
     propose_command,
 )
+from reassoc.stream.serve_commands import SERVE_HELP, serve_command
 from reassoc.stream.settings import load_policy, read_directory
 from reassoc.stream.summary import Summary
 
@@ -227,6 +239,12 @@ def inspect_command(
         fail(f"{file}: {error.strerror}", EXIT_UNREADABLE)
 
 
+app.command("serve", help=SERVE_HELP)(serve_command)
+app.command("status", help=STATUS_HELP)(status_command)
+app.command("open", help=OPEN_HELP)(open_command)
+app.command("decide", help=DECIDE_HELP)(decide_command)
+app.command("history", help=HISTORY_HELP)(history_command)
+app.command("matches", help=MATCHES_HELP)(matches_command)
 app.command("explain", help=EXPLAIN_HELP)(explain_command)
 app.command("propose", help=PROPOSE_HELP)(propose_command)
 

@@ -187,7 +187,6 @@ class Intake:
         taken = read_in(
             source,
             vault=self._vault,
-            batch=batch,
             log=self._log,
             router=rules.router,
             layouts=rules.layouts,

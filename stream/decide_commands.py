@@ -1,0 +1,302 @@
+"""`reassoc decide`: what people decide of items and matches, while the warehouse serves or not."""
+
+from __future__ import annotations
+
+import getpass
+import secrets
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import numpy as np
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from reassoc.stream.asking import (
+    Answer,
+    Asked,
+    AskingError,
+    answers,
+    entry_of,
+    find_asked,
+    moved,
+)
+from reassoc.stream.calendar import federal_reserve_calendar
+from reassoc.stream.console import dollars
+from reassoc.stream.desk_filters import FilterError, FilterOptions, filtered_items
+from reassoc.stream.exits import EXIT_UNREADABLE, EXIT_USAGE, fail, say
+from reassoc.stream.home import Home
+from reassoc.stream.home_log import HomeLog
+from reassoc.stream.item_log import DecisionEntry, DecisionKind, Entry
+from reassoc.stream.item_log_sqlite import SqliteItemLog
+from reassoc.stream.items import parse_item_name
+from reassoc.stream.ledger import Ledger
+from reassoc.stream.live import match_keys_of
+from reassoc.stream.open_home import iso, open_home, utc_now
+from reassoc.stream.serve_commands import reporting
+from reassoc.stream.sqlite_file import SqliteFile
+from reassoc.stream.state import State
+from reassoc.stream.state_sqlite import SqliteState
+
+DECIDE_HELP = (
+    "Decide about remittances, payments and matches: recorded with who and why, applied in the "
+    "order of the log, never half.\n\n"
+    "match: these remittances and payments belong together. unmatch: this match is wrong (it is "
+    "never made by itself again). release: hand these 835s on now. resend: hand on what was "
+    "released once more. hold, unhold: keep 835s from being released. void: this 835 is none. "
+    "suspense: write this payment to suspense. reopen: take a payment back from suspense, or let a "
+    "suspected duplicate take part. alias: two identifiers mean one payer. move: these items "
+    "belong to another tenant.\n\n"
+    "Items are named by their ids (as `reassoc open` lists them) or by filters; of filters the "
+    "number of items and their cents must be confirmed, with --count and --cents or at the prompt. "
+    "Works while `reassoc serve` runs.\n\n"
+    "Exit code 0: done. 1: refused, or not answered in time (it stands on the log then). 2: wrong "
+    "usage."
+)
+KINDS: tuple[DecisionKind, ...] = (
+    "match", "unmatch", "release", "resend", "hold", "unhold", "void", "suspense", "reopen",
+    "alias", "move",
+)  # fmt: skip
+FILTERED: dict[str, str] = {
+    "release": "remittances",
+    "resend": "remittances",
+    "hold": "remittances",
+    "unhold": "remittances",
+    "void": "remittances",
+    "suspense": "payments",
+    "reopen": "",
+    "move": "",
+}
+"""Kinds that filters can name items for, and the side that they are about."""
+
+Items = Annotated[
+    list[str] | None, typer.Option("--item", metavar="ID", help="An item's id; repeatable.")
+]
+
+
+def decide_command(
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="match, unmatch, release, ...")],
+    home: Annotated[Path, typer.Option("--home", metavar="DIR", help="The warehouse's folder.")],
+    why: Annotated[str, typer.Option("--why", help="The reason, for the record. Name no patient.")],
+    item: Items = None,
+    match: Annotated[
+        str, typer.Option("--match", metavar="MATCH_ID", help="The match to undo (unmatch).")
+    ] = "",
+    payer: Annotated[
+        list[str] | None,
+        typer.Option("--payer", metavar="ID", help="alias: the two identifiers. Else a filter."),
+    ] = None,
+    to_tenant: Annotated[
+        str, typer.Option("--to", metavar="TENANT", help="Where the items belong (move).")
+    ] = "",
+    difference: Annotated[
+        int,
+        typer.Option(
+            metavar="CENTS", help="Payments less remittances of a match, where it is not 0."
+        ),
+    ] = 0,
+    tenant: Annotated[str, typer.Option(help="Filter, and for alias and unmatch the tenant.")] = "",
+    side: Annotated[str, typer.Option(help="Filter: remittances or payments.")] = "",
+    status: Annotated[str, typer.Option(help="Filter: a status of that side.")] = "",
+    payee: Annotated[str, typer.Option(help="Filter: NPI, tax number or account.")] = "",
+    older_than: Annotated[
+        int | None, typer.Option(metavar="DAYS", help="Filter: banking days at least.")
+    ] = None,
+    count: Annotated[
+        int | None, typer.Option(help="Confirms how many items the filters found.")
+    ] = None,
+    cents: Annotated[
+        int | None, typer.Option(help="Confirms the sum of what the filters found, in cents.")
+    ] = None,
+    who: Annotated[str, typer.Option(help="Who decides. Default: the user's name.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the answers as JSON.")] = False,
+) -> None:
+    """`reassoc decide`."""
+    if kind not in KINDS:
+        fail(f"{kind}: no decision; one of {', '.join(KINDS)}", EXIT_USAGE)
+    filters = FilterOptions(
+        tenant,
+        side,
+        status,
+        (payer or [""])[0] if kind != "alias" else "",
+        payee,
+        older_than=older_than,
+    )
+    with reporting(home):
+        place = Home.open(home)
+        file = SqliteFile(place.state_file)
+        ledger = Ledger.open(f"sqlite:///{place.ledger_file}", read_only=True)
+        try:
+            desk = _Desk(SqliteState(file), HomeLog(SqliteItemLog(file, lambda: iso(utc_now()))),
+                         ledger, kind, who or getpass.getuser(), why)  # fmt: skip
+            entries = _entries(desk, item or (), match, payer or (), to_tenant, difference,
+                               filters, (count, cents))  # fmt: skip
+            desk.log.append(entries)
+            asked = list(dict.fromkeys(
+                name for name, entry in entries if isinstance(entry, DecisionEntry)
+            ))  # fmt: skip
+            if place.holder() is None:
+                _settle(place)
+            found = answers(ledger, desk.number, asked)
+        except (AskingError, FilterError, ValueError) as error:
+            fail(str(error), EXIT_USAGE)
+        finally:
+            ledger.close()
+            file.close()
+    _show(found, kind, as_json=as_json)
+
+
+class _Desk:
+    """Who decides, and what they see."""
+
+    def __init__(
+        self, state: State, log: HomeLog, ledger: Ledger, kind: str, who: str, why: str
+    ) -> None:
+        self.state = state
+        self.log = log
+        self.ledger = ledger
+        self.kind: DecisionKind = next(known for known in KINDS if known == kind)
+        self.who = who
+        self.why = why
+        self.number = secrets.token_hex(8)
+
+    def entry(self, asked: Asked, **more: object) -> DecisionEntry:
+        return entry_of(self.kind, asked, number=self.number, who=self.who, why=self.why, **more)
+
+
+def _entries(
+    desk: _Desk,
+    items: Sequence[str],
+    match: str,
+    payers: Sequence[str],
+    to_tenant: str,
+    difference: int,
+    filters: FilterOptions,
+    confirmed: tuple[int | None, int | None],
+) -> list[tuple[str, Entry]]:
+    """The decision as entries of the log, one for each tenant that it is about."""
+    if desk.kind == "alias":
+        return _alias(desk, payers, filters.tenant)
+    if desk.kind == "unmatch":
+        return _unmatch(desk, match, filters.tenant)
+    asked = _asked(desk, items, filters, confirmed)
+    if desk.kind == "match" and len(asked) > 1:
+        raise AskingError("items of several tenants are never one match")
+    if desk.kind == "move":
+        if not to_tenant:
+            raise AskingError("move needs --to TENANT")
+        return [
+            entry
+            for tenant, of_tenant in asked.items()
+            for entry in moved(desk.state, tenant, of_tenant, to_tenant, desk.entry(of_tenant))
+        ]
+    more = {"difference_cents": difference} if desk.kind == "match" else {}
+    return [(tenant, desk.entry(of_tenant, **more)) for tenant, of_tenant in asked.items()]
+
+
+def _alias(desk: _Desk, payers: Sequence[str], tenant: str) -> list[tuple[str, Entry]]:
+    if len(payers) != 2:
+        raise AskingError("alias needs --payer twice: the identifiers that mean one payer")
+    tenants = [tenant] if tenant else desk.state.tenants()
+    entry = desk.entry(Asked(), payers=tuple(payers))
+    return [(name, entry) for name in tenants if name in desk.state.tenants()]
+
+
+def _unmatch(desk: _Desk, match: str, tenant: str) -> list[tuple[str, Entry]]:
+    try:
+        number = int(match, 16) if len(match) == 16 else 0
+    except ValueError:
+        number = 0
+    if not number:
+        raise AskingError("unmatch needs --match with the 16 hexadecimal digits of a match id")
+    holding = tenants_of_match(desk.state, number)
+    if tenant:
+        holding = [name for name in holding if name == tenant]
+    if not holding:
+        raise AskingError("no match has this id now: `reassoc matches` lists those that stand")
+    entry = desk.entry(Asked(), match_id=number)
+    return [(name, entry) for name in holding]
+
+
+def tenants_of_match(state: State, match_id: int) -> list[str]:
+    """Tenants whose state has pairs of a match."""
+    keys = match_keys_of(np.array([match_id], np.uint64))
+    return [name for name in state.tenants() if len(state.probe(name, keys).records)]
+
+
+def _asked(
+    desk: _Desk,
+    items: Sequence[str],
+    filters: FilterOptions,
+    confirmed: tuple[int | None, int | None],
+) -> dict[str, Asked]:
+    if items:
+        parsed = [parse_item_name(text) for text in items]
+        bad = [text for text, name in zip(items, parsed, strict=True) if name is None]
+        if bad:
+            raise AskingError(f"{len(bad)} of the ids are none: write 0123456789abcdef-120")
+        return find_asked(desk.state, [name for name in parsed if name is not None])
+    if desk.kind not in FILTERED or filters.is_empty:
+        raise AskingError(f"{desk.kind} needs --item (several times, if it is about several)")
+    clock = desk.log.clock
+    found = filtered_items(
+        desk.ledger,
+        filters,
+        FILTERED[desk.kind],
+        day=clock.day if clock is not None else int(utc_now().timestamp()) // 86_400,
+        calendar=federal_reserve_calendar(),
+    )
+    asked = find_asked(desk.state, found) if found else {}
+    _confirm(asked, confirmed)
+    return asked
+
+
+def _confirm(asked: dict[str, Asked], confirmed: tuple[int | None, int | None]) -> None:
+    """What filters found is confirmed by count and cents: by options, or by a person who sees
+    them."""
+    count = sum(one.item_count for one in asked.values())
+    cents = sum(one.remittance_cents + one.payment_cents for one in asked.values())
+    if not count:
+        raise AskingError("the filters find nothing")
+    told = f"the filters find {count} items of {dollars(cents)} dollars in all"
+    if confirmed != (None, None):
+        if confirmed != (count, cents):
+            raise AskingError(f"{told}, which is not what --count and --cents say: look again")
+        return
+    if not sys.stdin.isatty():
+        raise AskingError(f"{told}: confirm with --count {count} --cents {cents}")
+    if not typer.confirm(f"{told[0].upper()}{told[1:]}. Go on?", err=True):
+        raise AskingError("not confirmed")
+
+
+def _settle(place: Home) -> None:
+    """Nobody serves: decide it here. Without a clock entry, so that nothing else is due by it."""
+    with open_home(place, "reassoc decide") as opened:
+        engine = opened.engine
+        while engine.match(64) or engine.publish():
+            pass
+        opened.releaser.run_once()
+
+
+def _show(found: Sequence[Answer], kind: str, *, as_json: bool) -> None:
+    if as_json:
+        sys.stdout.buffer.write(msgspec.json.encode(found) + b"\n")
+    else:
+        table = Table("tenant", "answer", "items", "dollars", "why not", show_edge=False)
+        words = {True: "done", False: "refused", None: "not answered yet"}
+        for answer in found:
+            table.add_row(
+                answer.tenant,
+                words[answer.is_done],
+                str(answer.item_count) if answer.is_done else "",
+                dollars(answer.cents) if answer.is_done else "",
+                answer.refusal,
+            )
+        Console().print(table)
+    if any(answer.is_done is None for answer in found):
+        say(f"{kind} stands on the log and is decided when `reassoc serve` runs")
+    if not all(answer.is_done for answer in found):
+        raise typer.Exit(EXIT_UNREADABLE)

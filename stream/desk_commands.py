@@ -1,0 +1,301 @@
+"""What people see of a warehouse: `reassoc status`, `open`, `history`, `matches`.
+
+They work while it serves, and change nothing.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Annotated
+
+import msgspec
+import typer
+from rich.console import Console
+
+from reassoc.core.calendar import BankingCalendar
+from reassoc.stream import desk_view
+from reassoc.stream.calendar import federal_reserve_calendar
+from reassoc.stream.desk_filters import FilterError, FilterOptions, status_name
+from reassoc.stream.exits import EXIT_UNREADABLE, EXIT_USAGE, fail
+from reassoc.stream.home import Holder, Home
+from reassoc.stream.home_log import HomeLog
+from reassoc.stream.home_tables import read_items, write_matches
+from reassoc.stream.item_log import ClockEntry
+from reassoc.stream.item_log_sqlite import SqliteItemLog
+from reassoc.stream.ledger import Ledger
+from reassoc.stream.ledger_item import FoundItem, HistoryEvent, find_items, history
+from reassoc.stream.ledger_views import OpenList, open_items
+from reassoc.stream.open_home import iso, utc_now
+from reassoc.stream.outputs import OutputError
+from reassoc.stream.release_book import ReleaseBook, ReleaseCounts
+from reassoc.stream.serve_commands import reporting
+from reassoc.stream.sqlite_file import SqliteFile
+from reassoc.stream.state_sqlite import SqliteState
+from reassoc.stream.table import csv_cell, iso_date
+
+STATUS_HELP = (
+    "How a warehouse is: who serves it, the banking day that is open, what waits to be matched, "
+    "written and delivered, and what is open.\n\n"
+    "Exit code 0: shown. 1: its data cannot be read. 2: DIR is no warehouse."
+)
+OPEN_HELP = (
+    "What is open: 835s without money, money without 835s, what is matched and not released; by "
+    "age in banking days, payer, payee.\n\n"
+    "All filters must fit. Totals are of all that fits, the list is the first --limit of them.\n\n"
+    "Exit code 0: shown. 1: its data cannot be read. 2: wrong usage."
+)
+HISTORY_HELP = (
+    "Everything that the ledger knows of an item, in order: how it came, what became of it, when, "
+    "why and by whom, its matches, its released files.\n\n"
+    "ITEM is an id as `reassoc open` shows it, its beginning, or a trace number.\n\n"
+    "Exit code 0: shown. 1: its data cannot be read. 2: no such item."
+)
+MATCHES_HELP = (
+    "Write the pairs that stand, as `reassoc match` writes its matches.csv, with one more column: "
+    "release, the released file's name, empty while the remittance is held.\n\n"
+    "Matches that were released longer ago than keep_closed_banking_days are in the ledger only: "
+    "see history and report.\n\n"
+    "Exit code 0: written. 1: it cannot be read or written. 2: wrong usage."
+)
+
+HomeOption = Annotated[Path, typer.Option("--home", metavar="DIR", help="The warehouse's folder.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """A home opened for reading.
+
+    day : the open banking day, or today in New York before the first clock entry
+    """
+
+    home: Home
+    file: SqliteFile
+    log: HomeLog
+    state: SqliteState
+    ledger: Ledger
+    calendar: BankingCalendar
+
+    @property
+    def clock(self) -> ClockEntry | None:
+        """The last opening or close."""
+        return self.log.clock
+
+    @property
+    def day(self) -> int:
+        clock = self.clock
+        return clock.day if clock is not None else int(utc_now().timestamp()) // 86_400
+
+
+@contextmanager
+def open_desk(home: Path) -> Iterator[Desk]:
+    """Open a home for reading. Raises HomeError, LedgerError, StoreError."""
+    place = Home.open(home)
+    file = SqliteFile(place.state_file)
+    try:
+        ledger = Ledger.open(f"sqlite:///{place.ledger_file}", read_only=True)
+        try:
+            log = HomeLog(SqliteItemLog(file, lambda: iso(utc_now())))
+            calendar = federal_reserve_calendar()
+            yield Desk(place, file, log, SqliteState(file), ledger, calendar)
+        finally:
+            ledger.close()
+    finally:
+        file.close()
+
+
+# ---- status ----
+
+
+class Waiting(msgspec.Struct, frozen=True):
+    """What a tenant's log and outbox hold that is not done."""
+
+    tenant: str
+    entries: int
+    outbox: int
+
+
+class Status(msgspec.Struct, frozen=True):
+    """How a warehouse is."""
+
+    home: str
+    serving: Holder | None
+    clock: ClockEntry | None
+    tenants: list[Waiting]
+    released: ReleaseCounts
+    open: OpenList
+
+
+def status_command(home: HomeOption, as_json: JsonOption = False) -> None:
+    """`reassoc status`."""
+    with reporting(home), open_desk(home) as desk:
+        status = _status(desk)
+        if as_json:
+            _print_json(status)
+        else:
+            desk_view.show_status(Console(), status)
+
+
+def _status(desk: Desk) -> Status:
+    tenants = []
+    for tenant, last in sorted(desk.log.tenants().items()):
+        outbox = len(desk.state.outbox(tenant, 1000))
+        tenants.append(Waiting(tenant, last - desk.state.mark(tenant), outbox))
+    everything = open_items(
+        desk.ledger, FilterOptions().filter(), day=desk.day, calendar=desk.calendar, limit=0
+    )
+    return Status(
+        str(desk.home.path),
+        desk.home.holder(),
+        desk.clock,
+        tenants,
+        ReleaseBook(desk.ledger).counts(),
+        everything,
+    )
+
+
+# ---- open ----
+
+
+def open_command(
+    home: HomeOption,
+    tenant: Annotated[str, typer.Option(help="Of this tenant.")] = "",
+    side: Annotated[str, typer.Option(help="remittances or payments.")] = "",
+    status: Annotated[str, typer.Option(help="Its status, such as awaiting_eft.")] = "",
+    payer: Annotated[str, typer.Option(help="Identifier, or a part of the name.")] = "",
+    payee: Annotated[str, typer.Option(help="NPI, tax number or account.")] = "",
+    age: Annotated[str, typer.Option(help="0-3, 4, 5-10, 11-30, 31-60, 61+ or 'no date'.")] = "",
+    older_than: Annotated[
+        int | None, typer.Option(metavar="DAYS", help="Waits for more banking days than this.")
+    ] = None,
+    cents_min: Annotated[int | None, typer.Option(metavar="CENTS", help="At least.")] = None,
+    cents_max: Annotated[int | None, typer.Option(metavar="CENTS", help="At most.")] = None,
+    trace: Annotated[str, typer.Option(help="Trace number.")] = "",
+    limit: Annotated[int, typer.Option(min=0, help="Rows of the list.")] = 50,
+    by_amount: Annotated[
+        bool, typer.Option("--by-amount", help="The largest first, not the oldest.")
+    ] = False,
+    csv_file: Annotated[
+        Path | None, typer.Option("--csv", metavar="FILE", help="Write the list as CSV.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """`reassoc open`."""
+    options = FilterOptions(
+        tenant, side, status, payer, payee, age, older_than, cents_min, cents_max, trace
+    )
+    with reporting(home), open_desk(home) as desk:
+        try:
+            found = open_items(
+                desk.ledger,
+                options.filter(),
+                day=desk.day,
+                calendar=desk.calendar,
+                limit=limit,
+                order="cents" if by_amount else "age",
+            )
+        except (FilterError, ValueError) as error:
+            fail(str(error), EXIT_USAGE)
+    if csv_file is not None:
+        _write_open(csv_file, found)
+    elif as_json:
+        _print_json(found)
+    else:
+        desk_view.show_open(Console(), found)
+
+
+OPEN_COLUMNS = (
+    "item", "tenant", "side", "status", "funding", "cents", "date", "age_banking_days", "trace",
+    "payer_id", "payer_name", "payee_id",
+)  # fmt: skip
+
+
+def _write_open(path: Path, found: OpenList) -> None:
+    try:
+        with path.open("w", newline="", encoding="utf-8") as file:
+            out = csv.writer(file, lineterminator="\n")
+            out.writerow(OPEN_COLUMNS)
+            for row in found.rows:
+                out.writerow(
+                    (
+                        row.name, csv_cell(row.tenant), row.side.name.lower(),
+                        status_name(row.side, row.status), row.funding, row.cents,
+                        iso_date(row.day),
+                        "" if row.age_banking_days is None else row.age_banking_days,
+                        row.trace, row.payer_id, row.payer_name, row.payee_id,
+                    )
+                )  # fmt: skip
+    except OSError as error:
+        fail(f"{path}: {error.strerror}", EXIT_UNREADABLE)
+
+
+# ---- history ----
+
+
+class History(msgspec.Struct, frozen=True):
+    """An item, and what became of it."""
+
+    name: str
+    item: FoundItem
+    events: list[HistoryEvent]
+
+
+def history_command(
+    item: Annotated[str, typer.Argument(metavar="ITEM", help="An id, its beginning, or a trace.")],
+    home: HomeOption,
+    as_json: JsonOption = False,
+) -> None:
+    """`reassoc history`."""
+    with reporting(home), open_desk(home) as desk:
+        found = find_items(desk.ledger, item)
+        if not found:
+            fail("the ledger knows no item by this", EXIT_USAGE)
+        events = history(desk.ledger, found[0].digest, found[0].offset)
+    if as_json:
+        _print_json(History(found[0].name, found[0], events))
+        return
+    desk_view.show_history(Console(), found[0], events)
+    if len(found) > 1:
+        desk_view.show_others(Console(), found[1:])
+
+
+# ---- matches ----
+
+
+def matches_command(
+    home: HomeOption,
+    csv_file: Annotated[
+        Path, typer.Option("--csv", metavar="FILE", help="The file to write; - for the terminal.")
+    ],
+    tenant: Annotated[str, typer.Option(help="Of this tenant only.")] = "",
+) -> None:
+    """`reassoc matches`."""
+    with reporting(home), open_desk(home) as desk:
+        tenants = [name for name in desk.state.tenants() if name == (tenant or name)]
+        items = read_items(desk.state, tenants)
+        book = ReleaseBook(desk.ledger)
+
+        def write(out: IO[bytes]) -> int:
+            return write_matches(out, items, desk.ledger.source_names, book.released_names)
+
+        if str(csv_file) == "-":
+            write(sys.stdout.buffer)
+            return
+        try:
+            partial = csv_file.with_name(f".{csv_file.name}.{os.getpid()}.part")
+            with partial.open("wb", buffering=1 << 20) as out:
+                write(out)
+            partial.replace(csv_file)
+        except OSError as error:
+            raise OutputError(f"{csv_file}: cannot be written: {error.strerror}") from error
+
+
+def _print_json(value: object) -> None:
+    text = msgspec.json.format(msgspec.json.encode(value), indent=2)
+    sys.stdout.buffer.write(text + b"\n")
