@@ -55,7 +55,7 @@ class HoldRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 class DefaultRelease(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Release without money after some banking days, for some payers or payees; None: never."""
 
-    banking_days: int | None
+    banking_days: int | None = None
     payer_ids: tuple[str, ...] = ()
     payee_ids: tuple[str, ...] = ()
 

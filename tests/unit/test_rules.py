@@ -19,6 +19,8 @@ def test_nothing_is_released_without_money_unless_somebody_says_so() -> None:
     assert rules.default_release_banking_days is None
     assert rules.funded_by == "settled"
     assert rules == decode_rules("", "here")
+    never = decode_rules("[[default_release]]\npayer_ids = ['1234567890']", "here")
+    assert never.default_release == (DefaultRelease(payer_ids=("1234567890",)),)
 
 
 @pytest.mark.parametrize(
@@ -33,7 +35,7 @@ def test_nothing_is_released_without_money_unless_somebody_says_so() -> None:
         ("file_transactions_max = 0", "file_transactions_max must be from 1"),
         ("default_release_banking_days = -1", "default_release_banking_days must be from 0"),
         ("[[default_release]]\nbanking_days = 3", r"default_release\[0\] must name"),
-        ("[[default_release]]\npayer_ids = ['1']", r"default_release\[0\]"),
+        ("[[default_release]]", r"default_release\[0\] must name"),
         (
             "[[default_release]]\nbanking_days = 9999\npayer_ids = ['1']",
             r"default_release\[0\].banking_days must be from 0 to 2520",
