@@ -348,9 +348,9 @@ cdef class Items:
         return out
 
     def stable_keys(self):
-        """uint64[n]: a hash of the bytes of N4 and of the first form of the payer's group (P2): equal
-        for equal ones under the same policy and directory, in every call and process; 0 where trace
-        or payer is unusable, and never else. O(bytes of traces and payers); releases the GIL.
+        """uint64[n]: a hash of the bytes of N4 and of the first form of the payer's group (P2):
+        equal for equal ones under the same policy and directory, in every call and process; 0 where
+        trace or payer is unusable, and never else. O(bytes of both); releases the GIL.
         """
         cdef PayerTable payers = self.payer_table
         cdef uint64_t[::1] out_view

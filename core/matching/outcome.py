@@ -142,9 +142,9 @@ def _compare_pinned(
 ) -> None:
     """People match several with several: the difference of each row is that of its whole match,
     each item counted once, and the amounts agree where the match does."""
-    rows = np.flatnonzero(columns["reason"] & np.int64(Reason.PINNED))
-    if not len(rows):
+    if not len(state.pinned):
         return
+    rows = np.flatnonzero(columns["reason"] & np.int64(Reason.PINNED))
     _, match = np.unique(columns["match_id"][rows], return_inverse=True)
     total = np.zeros(int(match.max()) + 1, np.int64)
     for column, cents, sign in (

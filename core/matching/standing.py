@@ -77,11 +77,14 @@ def demote(state: State, at_close: bool, is_part: bool) -> Candidates:
 
     O(k log k) for k pairs that were taken.
     """
+    now_only = state.again.standing is not None and not at_close
+    if not is_part and not now_only and state.again.late is None:
+        return Candidates.concat([])
     taken = Candidates.concat(state.taken)
     waits = np.zeros(len(taken), np.bool_)
     if is_part:
         waits |= state.payments.rail[taken.right] == Rail.CHECK
-    if state.again.standing is not None and not at_close:
+    if now_only:
         waits |= _of_close_tiers(state, taken)
     if waits.any():
         waits &= ~_stood(state.again.standing or Pairs.none(), taken)

@@ -489,9 +489,9 @@ def pairs_undone(traces: Traces, with_sums: bool = True) -> Candidates:
     with_sums : False leaves out the sums
     """
     state = traces.state
-    back = state.paid.back & ~rows_mask(len(state.right), state.undone.right)
-    if not back.any():
+    if not state.paid.back.any():
         return Candidates.concat([])
+    back = state.paid.back & ~rows_mask(len(state.right), state.undone.right)
     left, right = state.remittances, state.payments
     waits = left.open & ~rows_mask(len(state.left), state.undone.left)
     inside = _carried_undone(state, waits, back)
