@@ -29,12 +29,13 @@ OPEN_ATTEMPTS_MAX = 100
 """Two processes that make one file meet without a wait of SQLite's own; then it is tried again."""
 OPEN_PAUSE_MS = 50
 PAGE_BYTES = 8192
-WRITER_CACHE_BYTES = 64 << 20
+WRITER_CACHE_BYTES = 256 << 20
 READER_CACHE_BYTES = 16 << 20
 READERS_MAX = 8
 """Connections that read at once; more callers wait for one of them."""
-CHECKPOINT_BYTES = 64 << 20
-"""Bytes of log (the -wal file) after which a commit brings them into the file itself."""
+CHECKPOINT_BYTES = 256 << 20
+"""Bytes of log (the -wal file) after which a commit brings them into the file itself. A large step
+changes most pages of the index: so the next one finds them in the log, and they are moved once."""
 
 
 class StoreError(ReassocError):
