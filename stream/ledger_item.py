@@ -218,26 +218,6 @@ def history(ledger: Ledger, digest: int, offset: int) -> list[HistoryEvent]:
     return sorted(found, key=lambda event: event.batch)
 
 
-def find_decision(ledger: Ledger, number: str) -> Decided | None:
-    """What became of a decision, by the number that whoever asked has given it; None while no step
-    has taken it."""
-    text, batch = schema.decision_text, schema.batch
-    statement = (
-        select(text.c.decision, batch.c.tenant, batch.c.as_of)
-        .join(batch, batch.c.number == text.c.decision.op(">>")(PLACE_BITS))
-        .where(text.c.number == number)
-        .order_by(text.c.decision.desc())
-        .limit(1)
-    )
-    with ledger.reading() as connection:
-        rows = fetch(connection, statement)
-        if not rows:
-            return None
-        place, tenant, as_of = rows[0]
-        decided = _decisions(connection, place >> PLACE_BITS, tenant, as_of)
-    return next(one for one in decided if one.number == number)
-
-
 def _of_batch(
     connection: Connection, row: tuple[Any, ...], key: tuple[int, int]
 ) -> Iterator[HistoryEvent]:
