@@ -80,7 +80,7 @@ KEY_NOTE = "the vault's master key is not in this backup: keep it apart, without
 
 
 def backup(
-    home: Home, out: Path, *, copy_vault: Callable[[Path], None] | None, taken_at: str
+    home: Home, out: Path, *, copy_vault: Callable[[Path], object] | None, taken_at: str
 ) -> Manifest:
     """Copy a home into the new folder `out`, while others work in it.
 
@@ -199,7 +199,7 @@ def _written(path: Path) -> Written:
 # ---- taking one back ----
 
 
-def restore(source: Path, target: Path, *, settle: Callable[[Home], None]) -> Manifest:
+def restore(source: Path, target: Path, *, settle: Callable[[Home], object]) -> Manifest:
     """Make a home of a backup in the new folder `target`.
 
     settle : does to the restored home what must be done before anybody sees it: leave_to_people on

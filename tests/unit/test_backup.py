@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 from blake3 import blake3
 
+from reassoc.core.errors import ReassocError
 from reassoc.stream import backup as backup_module
 from reassoc.stream.backup import (
     CONTROL_NUMBER_GAP,
@@ -30,8 +32,10 @@ from reassoc.stream.backup import (
 )
 from reassoc.stream.envelope import Profile
 from reassoc.stream.home import Home
+from reassoc.stream.item_log import ClockEntry
 from reassoc.stream.ledger import Ledger
 from reassoc.stream.ledger_rows import ORDER_ROW, ReleaseOrder
+from reassoc.stream.open_home import open_home, open_vault
 from reassoc.stream.outputs import OutputError
 from reassoc.stream.profiles import encode_profile, profile_key
 from reassoc.stream.release_book import Intent, ReleaseBook
@@ -473,3 +477,30 @@ def test_a_restored_book_gives_no_number_twice(ledger: tuple[Home, Ledger], tmp_
         assert later[0].name != lost[0].name
     finally:
         again.close()
+
+
+def test_the_real_parts_come_back_and_go_on(tmp_path: Path) -> None:
+    """A home that is open is backed up by another process, and the copy opens with its key."""
+    content = b"ISA*00*" * 1000
+    now = datetime(2026, 3, 12, 15, tzinfo=UTC)
+    old = Home.create_or_open(tmp_path / "home")
+    with open_home(old, "reassoc serve", environment={}, now=lambda: now) as parts:
+        digest = parts.vault.put([content]).digest
+        parts.log.append([("north", ClockEntry("opening", 20_524, AT))])
+        parts.engine.match(10)
+        logged, mark = parts.log.tenants(), parts.state.mark("north")
+        assert mark == logged["north"] >= 1
+        with open_vault(old, {}, lambda: now, read_only=True) as vault:
+            backup(old, tmp_path / "backup", copy_vault=vault.copy_to, taken_at=AT)
+    restore(tmp_path / "backup", tmp_path / "new", settle=nothing)
+    new = Home.open(tmp_path / "new")
+    with pytest.raises(ReassocError, match=r"new/vault\.key"):
+        open_home(new, "reassoc serve", environment={}).__enter__()
+    shutil.copy(old.path / "vault.key", new.path / "vault.key")
+    with open_home(new, "reassoc serve", environment={}, now=lambda: now) as parts:
+        assert parts.log.tenants() == logged
+        assert parts.state.mark("north") == mark
+        assert len(parts.state.outbox("north", 10)) == 1
+        assert parts.engine.publish() == 1
+        assert parts.vault.read(digest, 0, len(content)) == content
+        assert parts.vault.verify() == []
