@@ -51,6 +51,7 @@ from reassoc.stream.warehouse_report_figures import (
     Rate,
     Received,
     Released,
+    ReportError,
     TierTally,
     Variances,
     VarianceTally,
@@ -59,7 +60,6 @@ from reassoc.stream.warehouse_report_figures import (
 )
 from reassoc.stream.warehouse_report_pairs import (
     PairHistory,
-    ReportError,
     as_numbers,
     keys_of,
     read_history,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
+from reassoc.core.errors import ReassocError
 from reassoc.stream.summary import Tally
 
 BY_PERSON = "person"
@@ -16,6 +17,10 @@ OTHER_PAYERS = "(other payers)"
 """Stands for the name of a payer where many are told together."""
 SIDES = ("remittances", "payments")
 """By ItemSide, as they are called here."""
+
+
+class ReportError(ReassocError):
+    """The report that was asked for cannot be made; the message says why and what to do."""
 
 
 class DayTally(msgspec.Struct, frozen=True):

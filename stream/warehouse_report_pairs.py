@@ -15,12 +15,12 @@ import numpy as np
 import numpy.typing as npt
 from sqlalchemy import Connection
 
-from reassoc.core.errors import ReassocError
 from reassoc.core.statuses import MatchStatus, Reason
 from reassoc.stream import warehouse_report_sql as sql
 from reassoc.stream.ledger_open import item_keys
 from reassoc.stream.ledger_rows import PairEvent
 from reassoc.stream.ledger_store import fetch, whole_numbers
+from reassoc.stream.warehouse_report_figures import ReportError
 
 Numbers = npt.NDArray[np.int64]
 Keys = npt.NDArray[np.uint64]
@@ -36,10 +36,6 @@ _EVENT = np.dtype(
         ("returned", "u1"),
     ]
 )
-
-
-class ReportError(ReassocError):
-    """The report that was asked for cannot be made; the message says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,129 @@
+"""The command `reassoc report`: a span of a warehouse's days as tables, CSV, JSON, a page."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import sys
+from datetime import date
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from reassoc.core.errors import ReassocError
+from reassoc.stream.calendar import federal_reserve_calendar
+from reassoc.stream.exits import EXIT_UNREADABLE, EXIT_USAGE, fail
+from reassoc.stream.home import Home, HomeError
+from reassoc.stream.ledger import Ledger
+from reassoc.stream.warehouse_report import make_report
+from reassoc.stream.warehouse_report_figures import ReportError, WarehouseReport
+from reassoc.stream.warehouse_report_view import report_csv, report_json, show_report
+
+REPORT_HELP = (
+    "Report on a span of a warehouse's days: what came, was matched, released, went back, and what "
+    "was open at the end, by age.\n\n"
+    "A step belongs to the banking day that was open when it was made. The report is made from the "
+    "ledger alone, and the same days give the same report later on: what was open at the end is "
+    "what was open then. Nothing of patients or accounts is in it.\n\n"
+    "--html writes one page with plots, for a browser or a printer, that needs no network.\n\n"
+    "Exit code 0: reported. 1: the ledger cannot be read, or a file not be written. 2: wrong usage."
+)
+
+
+def report_command(
+    home: Annotated[
+        Path, typer.Option("--home", metavar="DIR", help="The folder of the warehouse.")
+    ],
+    first: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="DATE",
+            help="The first day (YYYY-MM-DD). Default: the first of the last day's month.",
+        ),
+    ] = None,
+    last: Annotated[
+        str | None,
+        typer.Option(
+            "--to",
+            metavar="DATE",
+            help="The last day. Default: the last banking day that the ledger knows.",
+        ),
+    ] = None,
+    tenant: Annotated[
+        str | None, typer.Option("--tenant", metavar="NAME", help="Only this tenant.")
+    ] = None,
+    csv: Annotated[
+        Path | None, typer.Option("--csv", metavar="FILE", help="Write all figures as CSV.")
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Write a page with plots.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON on stdout instead of tables.")
+    ] = False,
+) -> None:
+    """`reassoc report`."""
+    days = _day("--from", first), _day("--to", last)
+    try:
+        report = _read(Home.open(home), days, tenant)
+    except (HomeError, ReportError) as error:
+        fail(str(error), EXIT_USAGE)
+    except ReassocError as error:
+        fail(str(error), EXIT_UNREADABLE)
+    except OSError as error:
+        fail(error.strerror or str(error), EXIT_UNREADABLE)
+    if csv is not None:
+        _write(csv, report_csv(report))
+    if html is not None:
+        # Imported late: plots take longer to load than a report to make.
+        from reassoc.stream.warehouse_report_page import report_page
+
+        _write(html, report_page(report))
+    if as_json:
+        sys.stdout.write(report_json(report).decode())
+    else:
+        show_report(Console(), report)
+
+
+def _read(home: Home, days: tuple[date | None, date | None], tenant: str | None) -> WarehouseReport:
+    ledger = Ledger.open(f"sqlite:///{home.ledger_file}", read_only=True)
+    try:
+        with ledger.reading() as connection:
+            return make_report(
+                connection,
+                federal_reserve_calendar(),
+                first_day=days[0],
+                last_day=days[1],
+                tenant=tenant,
+            )
+    finally:
+        ledger.close()
+
+
+def _day(option: str, text: str | None) -> date | None:
+    if text is None:
+        return None
+    try:
+        # fromisoformat alone also takes 20260317 and 2026-W12-2, which are more likely slips.
+        if re.fullmatch(r"\d{4}-\d\d-\d\d", text, re.ASCII):
+            return date.fromisoformat(text)
+    except ValueError:
+        pass
+    fail(f"{option} {text}: not a date; write it as 2026-03-17", EXIT_USAGE)
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Put a file in its place whole, or leave what was there."""
+    private = path.with_name(f".{path.name}.partial-{secrets.token_hex(4)}")
+    try:
+        try:
+            private.write_bytes(data)
+            os.replace(private, path)
+        finally:
+            private.unlink(missing_ok=True)
+    except OSError as error:
+        fail(f"{path}: cannot be written: {error.strerror}", EXIT_UNREADABLE)
