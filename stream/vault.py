@@ -14,31 +14,20 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
 from reassoc.core.errors import LimitError
+from reassoc.stream.vault_batch import Batch, Stored
 from reassoc.stream.vault_catalogue import Catalogue, Segment
 from reassoc.stream.vault_commit import Committer, Waiting, seconds_of
 from reassoc.stream.vault_copy import copy_vault
-from reassoc.stream.vault_errors import HeldError, NoContentError, VaultError
-from reassoc.stream.vault_head import (
-    HOLDS_MAX,
-    POLICY,
-    RETENTION_DAYS_MAX,
-    Hold,
-    Lifted,
-    VaultPolicy,
-    held,
-    is_written,
-    open_head,
-    read_policy,
-    write_head,
-    write_policy,
-)
+from reassoc.stream.vault_errors import NoContentError, VaultError
+from reassoc.stream.vault_head import Hold, is_written, open_head, write_head
 from reassoc.stream.vault_index import IndexCodec, Place, Tombstone
+from reassoc.stream.vault_keeping import Keeper, check_words, short
 from reassoc.stream.vault_keys import KeyRing, Random
 from reassoc.stream.vault_objects import ObjectStore
 from reassoc.stream.vault_read import ContentReader, FrameReader, Opened
@@ -50,21 +39,6 @@ from reassoc.stream.vault_verify import Damage, verify_vault
 DIGEST_BYTES = 32
 READ_BYTES_MAX = 1 << 30
 """Bytes of one `read`; what is larger is read from `open_stream`."""
-BATCH_BYTES_MAX = 64 << 20
-"""Encrypted bytes that wait in one batch; beyond them it commits what it has."""
-BATCH_CONTENTS_MAX = 4096
-WORDS_MAX = 1000
-"""Characters of a reason or a name."""
-_RETENTION = "retention"
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """digest : BLAKE3, 32 bytes    byte_count : of the content    is_new : it was not there"""
-
-    digest: bytes
-    byte_count: int
-    is_new: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,9 +119,9 @@ class Vault:
         self._committer = Committer(store, self._codec, self._catalogue, now, new_id)
         self._rewriter = Rewriter(store, self._codec, self._catalogue, self._committer)
         self._reader = FrameReader(store, keys)
-        self._policy = read_policy(store, self._index_key, self._head.vault_id)
-        if not read_only and POLICY not in store.names():
-            self._write_policy(self._policy)
+        self._keeper = Keeper(store, self._index_key, self._head.vault_id, now, random)
+        if not read_only:
+            self._keeper.begin()
         self._load()
 
     @classmethod
@@ -220,7 +194,7 @@ class Vault:
                 datetime.fromtimestamp(place.stored_at, UTC),
                 place.key_id,
                 segment.name,
-                tuple(held(self._policy, digest)),
+                self._keeper.holds_on(digest),
                 place.erased,
             )
 
@@ -253,7 +227,7 @@ class Vault:
         """Contents that become durable together, by one commit, when the block ends; where it ends
         badly, those that were not committed by then are dropped."""
         self._check_writable()
-        batch = Batch(self, self._committer)
+        batch = Batch(self._committer, self._seal, self.has)
         try:
             yield batch
             batch.commit()
@@ -306,42 +280,28 @@ class Vault:
     @property
     def retention_days(self) -> int | None:
         """How long contents are kept; None: for ever."""
-        return self._policy.retention_days
+        return self._keeper.retention_days
 
     def retain(self, days: int | None) -> None:
         """Keep contents for some days from when they were stored, at least and at most:
         `apply_retention` erases what is older. None: for ever."""
-        if days is not None and not 1 <= days <= RETENTION_DAYS_MAX:
-            raise VaultError(f"a retention is from 1 to {RETENTION_DAYS_MAX} days, or none")
-        with self._changing("the policy was not changed"):
-            self._write_policy(msgspec.structs.replace(self._policy, retention_days=days))
+        with self._changing("the retention was not changed"):
+            self._keeper.retain(days)
 
     def hold(self, digest: bytes, why: str, who: str) -> None:
         """Put a legal hold on a content: it cannot be erased until the hold is lifted. Several may
         be on one content. Raises NoContentError, LimitError above HOLDS_MAX."""
-        _check_words(why, who)
+        check_words(why, who)
         with self._changing("the hold was not stored"):
             self._content(digest)
-            if len(self._policy.holds) >= HOLDS_MAX:
-                raise LimitError(f"the vault has HOLDS_MAX ({HOLDS_MAX}) holds, lifted ones too")
-            hold = Hold(digest, why, who, seconds_of(self._now()))
-            holds = (*self._policy.holds, hold)
-            self._write_policy(msgspec.structs.replace(self._policy, holds=holds))
+            self._keeper.hold(digest, why, who)
 
     def unhold(self, digest: bytes, why: str, who: str) -> int:
         """Lift the oldest hold on a content; how many are left on it. Raises VaultError where there
         is none."""
-        _check_words(why, who)
+        check_words(why, who)
         with self._changing("the hold was not lifted"):
-            mine = held(self._policy, digest)
-            if not mine:
-                raise VaultError(f"content {_short(digest)}: is not held")
-            lifted = msgspec.structs.replace(
-                mine[0], lifted=Lifted(why, who, seconds_of(self._now()))
-            )
-            holds = tuple(lifted if each is mine[0] else each for each in self._policy.holds)
-            self._write_policy(msgspec.structs.replace(self._policy, holds=holds))
-            return len(mine) - 1
+            return self._keeper.unhold(digest, why, who)
 
     def erase(self, digest: bytes, why: str, who: str) -> None:
         """Erase a content for ever: its data key is destroyed, a tombstone says when, who and why.
@@ -349,40 +309,23 @@ class Vault:
         It may be put again, as a new content. Raises NoContentError, HeldError under a legal hold
         or the retention.
         """
-        _check_words(why, who)
+        check_words(why, who)
         with self._changing("the content was not erased"):
-            _, place = self._content(digest)
             at = self._now()
-            if held(self._policy, digest):
-                raise HeldError(f"content {_short(digest)}: a legal hold keeps it; lift it first")
-            until = self._kept_until(place)
-            if until is not None and at < until:
-                raise HeldError(
-                    f"content {_short(digest)}: the retention keeps it until {until:%Y-%m-%d}"
-                )
+            self._keeper.check_free(digest, self._content(digest)[1], at)
             self._bury([digest], Tombstone(why, who, seconds_of(at)))
 
     def apply_retention(self, now: datetime) -> int:
         """Erase what is older than the retention and not held; how many contents that were."""
         with self._changing("the retention was not applied"):
-            kept = {hold.digest for hold in self._policy.holds if hold.lifted is None}
             old = [
                 digest
                 for digest, _, place in self._catalogue
-                if place.erased is None
-                and digest not in kept
-                and (until := self._kept_until(place)) is not None
-                and until <= now
+                if place.erased is None and self._keeper.is_over(digest, place, now)
             ]
-            why = f"older than {self._policy.retention_days} days"
-            self._bury(old, Tombstone(why, _RETENTION, seconds_of(now)))
+            why = f"older than {self._keeper.retention_days} days"
+            self._bury(old, Tombstone(why, "retention", seconds_of(now)))
             return len(old)
-
-    def _kept_until(self, place: Place) -> datetime | None:
-        days = self._policy.retention_days
-        if days is None:
-            return None
-        return datetime.fromtimestamp(place.stored_at, UTC) + timedelta(days=days)
 
     def _bury(self, digests: list[bytes], tombstone: Tombstone) -> None:
         try:
@@ -446,7 +389,7 @@ class Vault:
     # Inside
 
     def _load(self) -> None:
-        self._policy = read_policy(self._store, self._index_key, self._head.vault_id)
+        self._keeper.load()
         names = self._store.names()
         front, back = f"{SEGMENTS}/", ".index"
         for name in sorted(names):
@@ -492,21 +435,17 @@ class Vault:
             return found
         place = self._catalogue.find(digest)
         if place is None:
-            raise NoContentError(f"content {_short(digest)}: is not in the vault")
+            raise NoContentError(f"content {short(digest)}: is not in the vault")
         erased = place[1].erased
         assert erased is not None
         day = datetime.fromtimestamp(erased.at, UTC)
-        raise NoContentError(f"content {_short(digest)}: was erased on {day:%Y-%m-%d}")
+        raise NoContentError(f"content {short(digest)}: was erased on {day:%Y-%m-%d}")
 
     @contextmanager
     def _changing(self, failure: str) -> Iterator[None]:
         self._check_writable()
         with self._changes, _failing(self._store.where, failure):
             yield
-
-    def _write_policy(self, policy: VaultPolicy) -> None:
-        write_policy(self._store, self._index_key, self._head.vault_id, policy, self._random)
-        self._policy = policy
 
     def _check_open(self) -> None:
         if self._is_closed:
@@ -516,59 +455,6 @@ class Vault:
         self._check_open()
         if self._read_only:
             raise VaultError(f"{self._store.where}: the vault is open read-only")
-
-
-class Batch:
-    """Contents of one commit. Threads may share it."""
-
-    def __init__(self, vault: Vault, committer: Committer) -> None:
-        self._vault = vault
-        self._committer = committer
-        self._lock = threading.Lock()
-        self._waiting: dict[bytes, Waiting] = {}
-        self._bytes = 0
-
-    def put(self, pieces: Iterable[Buffer]) -> Stored:
-        """Take a content. It is durable when the batch's block has ended, or before: a large one,
-        and what waits beyond BATCH_BYTES_MAX or BATCH_CONTENTS_MAX, is committed at once."""
-        content = self._vault._seal(pieces)
-        digest, size = content.sealed.digest, content.sealed.byte_count
-        is_large = content.writer is not None
-        with self._lock:
-            is_new = digest not in self._waiting and not self._vault.has(digest)
-            if is_new:
-                self._waiting[digest] = content
-                self._bytes += content.memory_bytes
-            is_full = self._bytes > BATCH_BYTES_MAX or len(self._waiting) >= BATCH_CONTENTS_MAX
-        if not is_new:
-            self._committer.drop(content)
-        elif is_large or is_full:
-            self.commit()
-        return Stored(digest, size, is_new)
-
-    def commit(self) -> None:
-        """Make durable what waits."""
-        with self._lock:
-            waiting, self._waiting, self._bytes = self._waiting, {}, 0
-        if waiting:
-            self._committer.commit(list(waiting.values()))
-
-    def drop(self) -> None:
-        """Forget what waits."""
-        with self._lock:
-            waiting, self._waiting, self._bytes = self._waiting, {}, 0
-        for content in waiting.values():
-            self._committer.drop(content)
-
-
-def _short(digest: bytes) -> str:
-    return digest.hex()[:16]
-
-
-def _check_words(why: str, who: str) -> None:
-    for name, words in (("why", why), ("who", who)):
-        if not words.strip() or len(words) > WORDS_MAX:
-            raise VaultError(f"{name} must say something, in at most {WORDS_MAX} characters")
 
 
 @contextmanager

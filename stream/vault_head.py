@@ -6,7 +6,7 @@ checks the keys. `policy` holds retention and legal holds, encrypted under the i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import msgspec
 from blake3 import blake3
@@ -22,9 +22,6 @@ POLICY = "policy"
 FORMAT = 1
 SMALL_BYTES_MAX = 64 << 20
 """Bytes of either file."""
-HOLDS_MAX = 20_000
-"""Legal holds that a vault remembers, lifted ones included."""
-RETENTION_DAYS_MAX = 36_525
 _MAGIC = b"reassoc vault head\n"
 _DIGEST_BYTES = 32
 
@@ -96,14 +93,15 @@ def open_head(
             raise VaultError(f"{store.where}: no vault is here") from error
         head = VaultHead(FORMAT, new_id(), {})
         return add_newest_key(store, keys, head, random(KEY_BYTES))
-    head = _parse_head(store, data)
+    head = parse_head(store, data)
     index_key = _unwrapped(store, keys, head)
     if read_only or keys.ids[-1] in head.keys:
         return head, index_key
     return add_newest_key(store, keys, head, index_key)
 
 
-def _parse_head(store: Store, data: bytes) -> VaultHead:
+def parse_head(store: Store, data: bytes) -> VaultHead:
+    """What a head says. Raises DamagedError, and VaultError for another format."""
     body, digest = data[:-_DIGEST_BYTES], data[-_DIGEST_BYTES:]
     if not body.startswith(_MAGIC) or blake3(body).digest() != digest:
         raise DamagedError(
@@ -192,11 +190,6 @@ def write_policy(
     nonce = random(NONCE_BYTES)
     sealed = AESGCM(index_key).encrypt(nonce, _encode(policy), _bound_to(vault_id))
     store.replace(POLICY, nonce + sealed)
-
-
-def held(policy: VaultPolicy, digest: bytes) -> Sequence[Hold]:
-    """The holds on a content that nobody lifted."""
-    return [each for each in policy.holds if each.digest == digest and each.lifted is None]
 
 
 def _bound_to(vault_id: str) -> bytes:

@@ -150,8 +150,8 @@ def read_index(store: Store, segment: str) -> tuple[bytes, int]:
         stamp = store.stamp(name)
         data = store.read(name, 0, INDEX_BYTES_MAX)
         if store.stamp(name) == stamp:
-            break
-    return data, stamp
+            return data, stamp
+    raise OSError(f"{name} is replaced faster than it can be read")
 
 
 def segment_of(segment: str, found: ParsedIndex, stamp: int) -> Segment:

@@ -13,9 +13,16 @@ from dataclasses import dataclass
 from blake3 import blake3
 
 from reassoc.stream.vault_catalogue import Catalogue
-from reassoc.stream.vault_errors import DamagedError, KeyMissingError, VaultError, WrongKeyError
+from reassoc.stream.vault_errors import KeyMissingError, VaultError, WrongKeyError
 from reassoc.stream.vault_frames import frame_size, open_frame
-from reassoc.stream.vault_head import HEAD, POLICY, VaultHead, read_policy
+from reassoc.stream.vault_head import (
+    HEAD,
+    POLICY,
+    SMALL_BYTES_MAX,
+    VaultHead,
+    parse_head,
+    read_policy,
+)
 from reassoc.stream.vault_index import DATA_MAGIC, Entry, IndexCodec, ParsedIndex, Place
 from reassoc.stream.vault_keys import KeyRing
 from reassoc.stream.vault_read import Opened, opened
@@ -73,10 +80,17 @@ def verify_vault(
     """
     check = _Check(store, codec, keys, catalogue, in_flight, progress)
     damages = list(check.files())
-    try:
-        read_policy(store, index_key, head.vault_id)
-    except DamagedError as error:
-        damages.append(Damage(POLICY, 0, check.names.get(POLICY, 0), None, str(error), _RESTORE))
+    for name, look in (
+        (HEAD, lambda: parse_head(store, store.read(HEAD, 0, SMALL_BYTES_MAX))),
+        (POLICY, lambda: read_policy(store, index_key, head.vault_id)),
+    ):
+        try:
+            with lock:
+                look()
+        except FileNotFoundError:
+            damages.append(Damage(name, 0, 0, None, "missing", _RESTORE))
+        except VaultError as error:
+            damages.append(Damage(name, 0, check.names.get(name, 0), None, str(error), _RESTORE))
     for segment in check.segments:
         with lock:
             damages += check.settled(segment)
@@ -129,8 +143,6 @@ class _Check:
                 yield Damage(name, 0, size, None, what, f"its index: {_RESTORE}; else {_SURPLUS}")
             else:
                 yield Damage(name, 0, size, None, "not a file of the vault", _SURPLUS)
-        if HEAD not in self.names:
-            yield Damage(HEAD, 0, 0, None, "missing", _RESTORE)
 
     def settled(self, segment: str) -> list[Damage]:
         """An index and its data; once more where another process replaced the index meanwhile."""

@@ -16,7 +16,7 @@ from vault_build import World, noise, ring
 
 from reassoc.core.errors import LimitError
 from reassoc.stream import vault as vault_module
-from reassoc.stream import vault_catalogue, vault_commit, vault_frames, vault_segments
+from reassoc.stream import vault_batch, vault_catalogue, vault_commit, vault_frames, vault_segments
 from reassoc.stream.vault import Vault, vault_is_written
 from reassoc.stream.vault_errors import (
     BusyError,
@@ -151,7 +151,7 @@ def test_a_batch_is_one_commit(world: World, url: str) -> None:
 def test_a_full_batch_commits_what_it_has(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(vault_module, "BATCH_CONTENTS_MAX", 2)
+    monkeypatch.setattr(vault_batch, "BATCH_CONTENTS_MAX", 2)
     with world.open(tmp_path / "vault") as vault, vault.batch() as batch:
         first = batch.put([b"1"]).digest
         assert not vault.has(first)

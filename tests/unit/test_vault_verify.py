@@ -153,6 +153,16 @@ def test_a_vault_without_its_small_files_does_not_open(
             world.open(whole, read_only=read_only)
 
 
+@pytest.mark.parametrize("name", ["head", "policy"])
+def test_small_files_are_looked_at_again(world: World, whole: Path, name: str) -> None:
+    with world.open(whole, read_only=True) as vault:
+        (whole / name).write_bytes(b"x" * 60)
+        (damage,) = vault.verify()
+        assert (damage.file, damage.stop) == (name, 60)
+        (whole / name).unlink()
+        assert [each.file for each in vault.verify()] == [name]
+
+
 def test_a_missing_segment_is_found_by_its_follower(world: World, whole: Path) -> None:
     first = min(file.stem for file in files_of(whole) if file.suffix == ".index")
     for file in files_of(whole):
