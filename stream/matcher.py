@@ -133,6 +133,7 @@ class Matcher:
         self._claim: Claim = state.claim(tenant)
         self._mark = self._claim.mark
         self._waiting: list[Logged] = []
+        self._at = ""
         found = state.fetch(tenant, np.frombuffer(TENANT_ID, np.uint8).reshape(1, 16))
         record = decode_tenant(found.bodies.row(0)) if len(found) else TenantRecord()
         self._know(record)
@@ -167,6 +168,7 @@ class Matcher:
             )
         if _is_close(logged.entry) and self._state.outbox(self.tenant, 1):
             return False
+        self._at = logged.at
         step, record = self._step_of(logged)
         self._state.apply(self._claim, step)
         self._mark = logged.position
@@ -375,9 +377,8 @@ class Matcher:
     def _making(self, live: Live, position: int, cause: str) -> Making:
         record = self._knowledge.record
         none = np.zeros(len(live.remittances), np.uint8)
-        return Making(
-            self.tenant, self._mark, position, record.day, record.as_of, cause, kinds=none
-        )
+        as_of = record.as_of if cause == "clock" else self._at
+        return Making(self.tenant, self._mark, position, record.day, as_of, cause, kinds=none)
 
     def _setting(self, position: int, *, at_clock: bool = False, at_close: bool = False) -> Setting:
         knowledge = self._knowledge
