@@ -198,7 +198,7 @@ def _below(
         source = (
             wanted.join(table, and_(*(column == value for column, value in pairs)))
             .join(item, item.c.number == table.c.number)
-            .join(batch, batch.c.number == item.c.number.op(">>")(PLACE_BITS))
+            .join(batch, batch.c.number == schema.batch_of(item.c.number))
         )
         statement = select(*columns).select_from(source).where(is_counted)
         found |= set(fetch(connection, statement, once=True))

@@ -85,11 +85,15 @@ def find_items(ledger: Ledger, text: str) -> list[FoundItem]:
     with ledger.reading() as connection:
         if is_named is not None:
             statement = select(place.c.number).where(is_named)
-            ordered = statement.order_by(place.c.digest, place.c.offset).limit(FOUND_MAX)
+            ordered = statement.order_by(place.c.digest, place.c.offset, place.c.number).limit(
+                FOUND_MAX
+            )
             numbers += [row[0] for row in fetch(connection, ordered)]
         if hashed:
-            statement = select(trace.c.number).where(trace.c.trace_hash == hashed)
-            numbers += [row[0] for row in fetch(connection, statement.limit(FOUND_MAX))]
+            by_trace = (
+                select(trace.c.number).where(trace.c.trace_hash == hashed).order_by(trace.c.number)
+            )
+            numbers += [row[0] for row in fetch(connection, by_trace.limit(FOUND_MAX))]
         return _read_items(connection, numbers[:FOUND_MAX])
 
 
@@ -114,7 +118,7 @@ def _read_items(connection: Connection, numbers: Sequence[int]) -> list[FoundIte
     columns = (item.c.number, batch.c.tenant, item.c.side, item.c.digest, item.c.offset)
     statement = (
         select(*columns, item.c.cents, item.c.day)
-        .join(batch, batch.c.number == item.c.number.op(">>")(PLACE_BITS))
+        .join_from(item, batch, batch.c.number == schema.batch_of(item.c.number))
         .where(item.c.number.in_(numbers))
     )
     rows = {row[0]: row[1:] for row in fetch(connection, statement)}
@@ -201,7 +205,7 @@ def history(ledger: Ledger, digest: int, offset: int) -> list[HistoryEvent]:
     with ledger.reading() as connection:
         statement = (
             select(batch)
-            .join(mention, mention.c.batch == batch.c.number)
+            .join_from(batch, mention, mention.c.batch == batch.c.number)
             .where(mention.c.digest == key[0])
             .order_by(batch.c.number)
             .limit(HISTORY_BATCHES_MAX + 1)
@@ -327,7 +331,7 @@ def _decisions(connection: Connection, batch: int, tenant: str, as_of: str) -> I
             text.c.why,
             text.c.refusal,
         )
-        .join(text, text.c.decision == decision.c.number)
+        .join_from(decision, text, text.c.decision == decision.c.number)
         .where(decision.c.number.between(first, first + BATCH_ROWS_MAX - 1))
         .order_by(decision.c.number)
     )
@@ -350,8 +354,8 @@ def _releases(connection: Connection, key: tuple[int, int]) -> Iterator[HistoryE
     step = (batch.c.number, batch.c.day, batch.c.as_of)
     statement = (
         select(*columns, file.c.name, *step)
-        .join(file, file.c.file == item.c.file)
-        .join(batch, batch.c.number == item.c.number.op(">>")(PLACE_BITS))
+        .join_from(item, file, file.c.file == item.c.file)
+        .join(batch, batch.c.number == schema.batch_of(item.c.number))
         .where(_is(item, key))
         .order_by(item.c.number)
     )
@@ -363,7 +367,7 @@ def _releases(connection: Connection, key: tuple[int, int]) -> Iterator[HistoryE
         yield HistoryEvent(first, tenant, position, day, as_of, *fixed)
         events = (
             select(event.c.event, event.c.at, batch.c.number, batch.c.day)
-            .join(batch, batch.c.number == event.c.number.op(">>")(PLACE_BITS))
+            .join_from(event, batch, batch.c.number == schema.batch_of(event.c.number))
             .where(event.c.file == number)
             .order_by(event.c.number)
         )

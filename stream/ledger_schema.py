@@ -28,6 +28,7 @@ import numpy as np
 from sqlalchemy import (
     BigInteger,
     Column,
+    ColumnElement,
     Index,
     Integer,
     LargeBinary,
@@ -36,6 +37,7 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
+    literal_column,
 )
 from sqlalchemy.types import TypeEngine
 
@@ -61,6 +63,12 @@ _TYPES: dict[str, TypeEngine[int]] = {
 """numpy type -> the narrowest type that holds it signed. SQLite has but one."""
 
 metadata = MetaData()
+
+
+def batch_of(number: ColumnElement[int]) -> ColumnElement[int]:
+    """The batch of a row, by its number: to join a chained table with `batch`."""
+    # Written out: PostgreSQL shifts by an integer only, and a bound value would be a bigint.
+    return number.op(">>")(literal_column(str(PLACE_BITS)))
 
 
 def number_column(name: str, **options: Any) -> Column[int]:
