@@ -7,8 +7,10 @@ One thread each: hashing, compressing, encrypting and the disk are all in the ti
 from __future__ import annotations
 
 import itertools
+import time
 import tracemalloc
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -62,22 +64,39 @@ def pieces(data: bytes) -> Iterator[memoryview]:
             yield view[start : start + PIECE_BYTES]
 
 
-def note(benchmark: BenchmarkFixture, byte_count: int) -> None:
+class Core:
+    """Times a call by what it takes of a core: on a shared machine the wall says little."""
+
+    def __init__(self) -> None:
+        self.best_seconds = float("inf")
+
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        start = time.process_time()
+        yield
+        self.best_seconds = min(self.best_seconds, time.process_time() - start)
+
+
+def note(benchmark: BenchmarkFixture, byte_count: int, core: Core) -> None:
     best = benchmark.stats.stats.min
     benchmark.extra_info.update(
-        bytes=byte_count, megabytes_per_second=round(byte_count / best / 1e6, 1)
+        bytes=byte_count,
+        megabytes_per_second=round(byte_count / best / 1e6, 1),
+        megabytes_per_core_second=round(byte_count / core.best_seconds / 1e6, 1),
     )
 
 
 def test_put(benchmark: BenchmarkFixture, data: bytes, make: Callable[[], Vault]) -> None:
     vaults: list[Vault] = []
+    core = Core()
 
     def setup() -> tuple[tuple[Vault], dict[str, object]]:
         vaults.append(make())
         return (vaults[-1],), {}
 
     def put(vault: Vault) -> Stored:
-        return vault.put(pieces(data))
+        with core.timed():
+            return vault.put(pieces(data))
 
     stored = benchmark.pedantic(put, setup=setup, rounds=ROUNDS, warmup_rounds=1)
     assert stored.is_new
@@ -85,24 +104,25 @@ def test_put(benchmark: BenchmarkFixture, data: bytes, make: Callable[[], Vault]
     benchmark.extra_info["ratio"] = round(len(data) / vaults[-1].stored_bytes(), 2)
     for vault in vaults:
         vault.close()
-    note(benchmark, len(data))
+    note(benchmark, len(data), core)
 
 
 def test_read(benchmark: BenchmarkFixture, data: bytes, make: Callable[[], Vault]) -> None:
     with make() as vault:
         digest = vault.put(pieces(data)).digest
         target = bytearray(len(data))
+        core = Core()
 
         def read() -> int:
             at = 0
-            with vault.open_stream(digest) as stream, memoryview(target) as view:
+            with core.timed(), vault.open_stream(digest) as stream, memoryview(target) as view:
                 while count := stream.readinto(view[at : at + PIECE_BYTES]):
                     at += count
             return at
 
         assert benchmark.pedantic(read, rounds=ROUNDS, warmup_rounds=1) == len(data)
         assert target == data
-    note(benchmark, len(data))
+    note(benchmark, len(data), core)
 
 
 def test_small_files_in_batches(
@@ -112,13 +132,14 @@ def test_small_files_in_batches(
         data[number * SMALL_BYTES : (number + 1) * SMALL_BYTES] for number in range(SMALL_FILES)
     ]
     vaults: list[Vault] = []
+    core = Core()
 
     def setup() -> tuple[tuple[Vault], dict[str, object]]:
         vaults.append(make())
         return (vaults[-1],), {}
 
     def put(vault: Vault) -> list[Stored]:
-        with vault.batch() as batch:
+        with core.timed(), vault.batch() as batch:
             return [batch.put([file]) for file in files]
 
     stored = benchmark.pedantic(put, setup=setup, rounds=ROUNDS, warmup_rounds=1)
@@ -127,7 +148,7 @@ def test_small_files_in_batches(
         assert vaults[-1].read(each.digest, 0, each.byte_count) == file
     for vault in vaults:
         vault.close()
-    note(benchmark, SMALL_FILES * SMALL_BYTES)
+    note(benchmark, SMALL_FILES * SMALL_BYTES, core)
 
 
 def test_open_a_hundred_thousand(benchmark: BenchmarkFixture, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import io
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -71,7 +71,8 @@ def open_store(url: str | Path, *, read_only: bool) -> Store:
                 return ObjectStore(text, read_only=read_only)
             except (ImportError, ValueError) as error:
                 raise VaultError(
-                    f"the vault's URL cannot be used: {type(error).__name__}"
+                    "the vault's URL cannot be used: no such kind, or fsspec's package for it is not "
+                    f"installed ({type(error).__name__})"
                 ) from error
     return LocalStore(Path(text), read_only=read_only)
 
@@ -396,13 +397,15 @@ class Vault:
             if not (name.startswith(front) and name.endswith(back)):
                 continue
             segment = name[len(front) : -len(back)]
-            known = self._catalogue.segment(segment)
-            if (
-                known is None
-                or known.index_bytes != names[name]
-                or known.stamp != self._store.stamp(name)
-            ):
-                self._load_segment(segment, names)
+            # A segment to which nothing was committed may be gone since the files were listed.
+            with suppress(FileNotFoundError):
+                known = self._catalogue.segment(segment)
+                if (
+                    known is None
+                    or known.index_bytes != names[name]
+                    or known.stamp != self._store.stamp(name)
+                ):
+                    self._load_segment(segment, names)
 
     def _load_segment(self, segment: str, names: dict[str, int]) -> None:
         data, stamp = read_index(self._store, segment)

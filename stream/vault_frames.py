@@ -76,7 +76,7 @@ def seal(
     key_id = keys.ids[-1]
     wrapped = keys.wrap(data_key, content_id)
     cipher = AESGCM(data_key)
-    compress = zstandard.ZstdCompressor(compression_params=_COMPRESSION).compress
+    compress = _compressor().compress
     hasher = blake3()
     byte_count = 0
     lengths: list[int] = []
@@ -128,8 +128,17 @@ def frame_size(byte_count: int, number: int) -> int:
     return min(FRAME_BYTES_MAX, byte_count - number * FRAME_BYTES_MAX)
 
 
+# One of each for each thread: neither may be used by two at once, and making one for every content
+# doubles what a small one costs (bench/test_bench_vault.py, small files).
+def _compressor() -> zstandard.ZstdCompressor:
+    found: zstandard.ZstdCompressor | None = getattr(_local, "compressor", None)
+    if found is None:
+        found = zstandard.ZstdCompressor(compression_params=_COMPRESSION)
+        _local.compressor = found
+    return found
+
+
 def _decompressor() -> zstandard.ZstdDecompressor:
-    # One for each thread: a decompressor must not be used by two at once, and making one is slow.
     found: zstandard.ZstdDecompressor | None = getattr(_local, "decompressor", None)
     if found is None:
         found = _local.decompressor = zstandard.ZstdDecompressor()

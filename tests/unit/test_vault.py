@@ -402,3 +402,20 @@ def test_a_content_in_two_segments_is_erased_in_both(world: World) -> None:
 def test_urls_that_cannot_be_used(world: World) -> None:
     with pytest.raises(VaultError, match="URL cannot be used"):
         world.open("nothing-like-it://bucket/vault")
+
+
+def test_a_reader_beside_large_contents_that_are_there_already(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their segments come and go while the reader looks at the folder."""
+    monkeypatch.setattr(vault_commit, "PUT_MEMORY_MAX", 1000)
+    data = noise(1, 5000)
+    with world.open(tmp_path / "vault") as vault:
+        vault.put([data])
+        with world.open(tmp_path / "vault", read_only=True) as reader:
+            with ThreadPoolExecutor(1) as threads:
+                putting = threads.submit(lambda: [vault.put([data]) for _ in range(100)])
+                while not putting.done():
+                    assert not reader.has(bytes(32))
+                assert not any(stored.is_new for stored in putting.result())
+            assert reader.verify() == []
