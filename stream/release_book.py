@@ -14,6 +14,7 @@ from datetime import date
 from enum import IntEnum
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 from sqlalchemy import Connection, column, func, insert, select, text, update
@@ -192,14 +193,19 @@ class ReleaseBook:
         return [_as_of(intent, events.get(intent.number, [])) for intent in intents]
 
     def body(self, number: int) -> FileBody:
-        """What is in a file. Raises ReleaseBookError for a number without a file."""
+        """What is in a file. Raises ReleaseBookError where there is none, or its row is damaged."""
         with self._ledger.reading() as connection:
             data = connection.execute(
                 select(release_file.c.body).where(release_file.c.file == number)
             ).scalar()
         if data is None:
             raise ReleaseBookError(f"the release book has no file {number}")
-        return decode_body(data)
+        try:
+            return decode_body(data)
+        except msgspec.MsgspecError:
+            raise ReleaseBookError(
+                f"file {number} is damaged in the release book: run `reassoc audit verify`"
+            ) from None
 
     def sources(self, prefixes: Sequence[int]) -> dict[int, bytes]:
         """Full digest (32 bytes) of each source that the ledger knows, by its first 8 bytes."""

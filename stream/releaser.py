@@ -12,8 +12,8 @@ import logging
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import BinaryIO, Protocol
@@ -67,6 +67,14 @@ class _LedgerDownError(Exception):
     def __init__(self, error: Exception) -> None:
         super().__init__()
         self.error = error
+
+
+@contextmanager
+def _ledger_apart() -> Iterator[None]:
+    try:
+        yield
+    except (OSError, LedgerError) as error:
+        raise _LedgerDownError(error) from error
 
 
 class Contents(Protocol):
@@ -223,11 +231,8 @@ class Releaser:
         """Deliver one file; whether it went."""
         of_all, of_receiver, of_file = _keys(intent)
         self._fault("releaser: begun")
-        body = self._book.body(intent.number)
-        prefixes = np.unique(np.frombuffer(body.rows, BODY_ROW)["digest"])
-        digests = self._book.sources(prefixes.tolist())
         try:
-            delivery = self._hand_over(intent, body, digests)
+            delivery = self._hand_over(intent)
         except _LedgerDownError as failed:
             raise failed.error from None
         except NameTakenError as error:
@@ -239,7 +244,7 @@ class Releaser:
         except ContentError as error:
             self._fail(intent, of_file, FailureCode.CONTENT, str(error))
         except ReleaseBookError as error:
-            # Another releaser has the file: what became of it is for that one to book.
+            # Another releaser has the file, or the book is damaged there: nothing to book.
             self._keep(of_file, intent.number, intent.name, FailureCode.INTERNAL, str(error))
         except Exception:
             # A fault of ours must not keep the other files waiting, and its text may hold a value.
@@ -255,10 +260,14 @@ class Releaser:
             return True
         return False
 
-    def _hand_over(self, intent: Intent, body: FileBody, digests: Mapping[int, bytes]) -> Delivery:
+    def _hand_over(self, intent: Intent) -> Delivery:
         sink = self._sinks.get(intent.sink)
         if sink is None:
             raise SinkError("no sink of that name is set up here")
+        with _ledger_apart():
+            body = self._book.body(intent.number)
+            prefixes = np.unique(np.frombuffer(body.rows, BODY_ROW)["digest"])
+            digests = self._book.sources(prefixes.tolist())
 
         def write(output: BinaryIO) -> None:
             try:
@@ -271,10 +280,8 @@ class Releaser:
                 raise ContentError(f"a content of the file cannot be read back: {error}") from error
 
         def on_prepared(written: Written) -> None:
-            try:
+            with _ledger_apart():
                 self._book.prepared(intent.number, written, at=self._at())
-            except (OSError, LedgerError) as error:
-                raise _LedgerDownError(error) from error
 
         return sink.deliver(
             intent.name, intent.receiver, write, prepared=intent.prepared, on_prepared=on_prepared

@@ -24,6 +24,7 @@ from reassoc.core.errors import LimitError
 from reassoc.core.x12_835 import read_835
 from reassoc.stream import release, release_draft
 from reassoc.stream.envelope import CONTROL_NUMBER_MAX, Fallback, profile_of, written_identities
+from reassoc.stream.ledger_audit import verify
 from reassoc.stream.ledger_rows import ORDER_ROW, ReleaseOrder, rows_of
 from reassoc.stream.ledger_schema import control_number, release_event, release_file, release_item
 from reassoc.stream.profiles import (
@@ -365,7 +366,10 @@ def test_the_chain_holds_over_the_book(world: World) -> None:
     world.keep(data)
     world.intend(order_of(data))
     world.releaser.run_once()
-    assert world.ledger.heads()[""][0] == 3
+    with world.ledger.reading() as connection:
+        verification = verify(connection)
+    assert verification.fault is None
+    assert verification.heads[""][0] == 3
 
 
 # ---- names ----

@@ -11,12 +11,14 @@ from pathlib import Path
 import pytest
 from release_world import TENANT, World, open_world, order_of
 from small_feed import Entry, Marks, ach_file, interchange, remittance
+from sqlalchemy import update
 from x12_peers import oxedi_sums, pyx12_sums
 
 from reassoc.core.x12_835 import read_835
 from reassoc.stream import readers
 from reassoc.stream.items import id_bytes
 from reassoc.stream.ledger_rows import ORDER_ROW, rows_of
+from reassoc.stream.ledger_schema import release_file
 from reassoc.stream.release_book import FailureCode
 from reassoc.stream.releaser import RETRY_SECONDS_FIRST, RETRY_SECONDS_MAX, Run
 
@@ -140,6 +142,38 @@ def test_a_damaged_content_fails_alone_and_is_seen(
     assert world.releaser.run_once() == Run(1, 0, 0, 0)
     assert world.releaser.status().failures == ()
     assert [one.failure_code for one in world.book.unfinished()] == []
+
+
+def test_without_its_ledger_the_releaser_stops(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its errors are of the kinds that a sink has too: they must not pass for a sink's."""
+    data = interchange(*sets(2), set_count=2)
+    world.keep(data)
+    world.intend(order_of(data))
+
+    def down(*_: object, **__: object) -> None:
+        raise OSError("the ledger's database failed")
+
+    for method in ("body", "sources", "prepared", "done", "unfinished"):
+        with monkeypatch.context() as patched:
+            patched.setattr(world.book, method, down)
+            with pytest.raises(OSError, match="database failed"):
+                world.releaser.run_once()
+    assert world.failures == []
+    assert world.releaser.run_once().delivered_count == 1
+    assert len(world.files()) == 1
+
+
+def test_a_damaged_row_of_the_book_fails_alone(world: World) -> None:
+    for receiver in ("BAD", "GOOD"):
+        data = interchange(*sets(2), set_count=2, receiver=receiver)
+        world.keep(data)
+        world.intend(order_of(data))
+    with world.ledger.writing() as connection:
+        connection.execute(update(release_file).where(release_file.c.file == 1).values(body=b"x"))
+    assert world.releaser.run_once() == Run(1, 1, 0, 0)
+    assert "audit verify" in world.failures[0].text
 
 
 def test_a_wrong_place_sends_nothing(world: World) -> None:
