@@ -29,6 +29,7 @@ from reassoc.stream.warehouse_report_view import (
     LATE_NOTE,
     PAYERS_SHOWN_MAX,
     RELEASE_MEANINGS,
+    SOURCES,
     TIER_MEANINGS,
     ages_shown,
     open_statuses,
@@ -126,6 +127,7 @@ def _page(report: WarehouseReport) -> dict[str, Any]:
         "plots": _plots(report),
         "tier_meanings": TIER_MEANINGS,
         "release_meanings": RELEASE_MEANINGS,
+        "sources": SOURCES,
         "alert_meanings": ALERT_MEANINGS,
         "dollars": dollars,
         "percent": percent,
@@ -182,7 +184,7 @@ def _keys(report: WarehouseReport) -> list[Key]:
         ),
         Key("835s without release", _compact(left.cents), f"{left.count:,} open at the end"),
         Key("Money without 835", _compact(right.cents), f"{right.count:,} payments open"),
-        Key("Back after release", f"{gone.count:,}", f"{dollars(gone.cents)} dollars",
+        Key("Back after release", f"{gone.count:,}", f"${dollars(gone.cents)}",
             warn=gone.count > 0),
     ]  # fmt: skip
 
@@ -254,13 +256,13 @@ def _plots(report: WarehouseReport) -> dict[str, Any]:
     tiers = [one for one in report.matched.by_tier if one.made.count]
     kinds = {name: one for name, one in report.released.by_kind.items() if one.count}
     late = [one for one in report.late.by_payer if one.late][:BARS_MAX]
-    wide, narrow = (10.4, 2.7), (5.0, 2.4)
+    wide = (10.4, 2.7)
     ready: dict[str, tuple[bool, tuple[float, float], Callable[[Axes], str]]] = {
         "days": (bool(periods), wide, lambda axes: _draw_days(axes, periods)),
         "open": (bool(report.open), wide, lambda axes: _draw_open(axes, report)),
         "tiers": (
             bool(tiers),
-            narrow,
+            _bars_size(len(tiers)),
             lambda axes: _draw_bars(
                 axes,
                 [one.tier for one in tiers],
@@ -271,7 +273,7 @@ def _plots(report: WarehouseReport) -> dict[str, Any]:
         ),
         "released": (
             bool(kinds),
-            narrow,
+            _bars_size(len(kinds)),
             lambda axes: _draw_bars(
                 axes,
                 [words(name) for name in kinds],
@@ -280,13 +282,18 @@ def _plots(report: WarehouseReport) -> dict[str, Any]:
                 "Remittances released by kind",
             ),
         ),
-        "late": (bool(late), narrow, lambda axes: _draw_late(axes, late)),
+        "late": (bool(late), _bars_size(len(late)), lambda axes: _draw_late(axes, late)),
     }
     plots: dict[str, Any] = {}
     with rc_context(_STYLE):
         for name, (has_data, size, draw) in ready.items():
             plots[name] = Markup(_svg(name, size, draw)) if has_data else None
     return plots
+
+
+def _bars_size(count: int) -> tuple[float, float]:
+    """Inches of a plot of horizontal bars."""
+    return 5.0, 0.15 + 0.29 * count
 
 
 def _svg(name: str, size: tuple[float, float], draw: Callable[[Axes], str]) -> str:
@@ -338,7 +345,16 @@ def _draw_days(axes: Axes, periods: Sequence[DayTally]) -> str:
     axes.set_xticks(places[::step], [_short_day(one.day) for one in periods][::step])
     axes.set_xlim(-0.7, len(places) - 0.3)
     _money_axis(axes)
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderaxespad=0, fontsize=9)
+    handles, names = axes.get_legend_handles_labels()
+    axes.legend(
+        [*handles[1:], handles[0]],
+        [*names[1:], names[0]],
+        loc="lower left",
+        bbox_to_anchor=(0, 1),
+        ncols=3,
+        borderaxespad=0,
+        fontsize=9,
+    )
     return (
         f"Money received and matched, {periods[0].day} to {periods[-1].day}; "
         "the table below has the numbers"
@@ -378,7 +394,7 @@ def _draw_open(axes: Axes, report: WarehouseReport) -> str:
 def _draw_late(axes: Axes, late: Sequence[LateTally]) -> str:
     return _draw_bars(
         axes,
-        [_cut(payer_label(one)) for one in late],
+        [_cut(one.payer_name or payer_label(one)) for one in late],
         [one.late for one in late],
         [f"{one.late:,} of {one.pairs:,}" for one in late],
         "Late pairs by payer",
@@ -405,7 +421,7 @@ def _draw_bars(
     bars = axes.barh(places, list(values), 0.62, color=color)
     axes.bar_label(bars, list(labels), padding=4, fontsize=9)
     axes.set_yticks(places, list(names), color=_INK)
-    axes.set_ylim(max(len(names), 4) - 0.5, -0.5)
+    axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_xlim(0, max(*values, 1) * 1.3)
     axes.xaxis.set_visible(False)
     axes.spines["bottom"].set_visible(False)

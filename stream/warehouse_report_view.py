@@ -28,6 +28,14 @@ PAYERS_SHOWN_MAX = 15
 """Payers that are shown on a terminal and on the page; CSV and JSON have more."""
 CSV_HEADER = ("section", "key", "sub_key", "count", "cents")
 
+SOURCES = {
+    "ach": "ACH",
+    "bank_ach": "ACH in bank reports",
+    "check": "checks",
+    "deposit": "deposits",
+    "wire": "wires",
+    "bank_other": "other bank lines",
+}
 TIER_MEANINGS = {
     "T0": "the 835 came inside the payment",
     "T1": "trace, payer and amount",
@@ -268,7 +276,7 @@ def _received_table(report: WarehouseReport) -> Table:
     table.add_row("remittances (835)", *_cells(came.remittances), f"{came.claims:,} claims")
     table.add_row("payments", *_cells(came.payments))
     for source, tally in came.payments_by_source.items():
-        table.add_row(f"  {words(source)}", *_cells(tally))
+        table.add_row(f"  {SOURCES[source]}", *_cells(tally))
     for kind, tally in came.other_entries.items():
         table.add_row(f"  {words(kind)}", *_cells(tally), "not counted as payments")
     return table

@@ -93,17 +93,26 @@ class Step:
         row = (ItemSide.PAYMENT, source, kind, cents, day_number(day), 0, 1, 0)
         return self._item(row, payer, status, **to)
 
+    def arrive(self, item: Item, cents: int, day: str, status: int) -> None:
+        """An 835 that another tenant had comes to this one."""
+        row = (ItemSide.REMITTANCE, 0, 0, cents, day_number(day), 0, 1, 1)
+        item.status = item.flags = 0
+        self._add(item, row, "", status)
+
     def _item(self, row: tuple[Any, ...], payer: str, status: int, **to: Any) -> Item:
         self._world.item_count += 1
         number = self._world.item_count
         # Digests as they come: half of them are above int64.
         item = Item(number * 0xC2B2AE3D27D4EB4F % 2**64, number, row[0])
+        self._add(item, row, payer, status, **to)
+        return item
+
+    def _add(self, item: Item, row: tuple[Any, ...], payer: str, status: int, **to: Any) -> None:
         self._rows["items"].append((item.digest, item.offset, *row))
         texts = {"payer_id": payer, "payer_name": payer and f"PAYER {payer}"}
         for name in DETAIL_TEXTS:
             self._details[name].append(texts.get(name, "").encode())
         self.change(item, status, **to)
-        return item
 
     def change(
         self,

@@ -7,7 +7,8 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from report_world import World
+from report_world import World, day_number
+from sqlalchemy.dialects import sqlite
 
 from reassoc.core.ach import EntryKind
 from reassoc.core.statuses import (
@@ -18,6 +19,8 @@ from reassoc.core.statuses import (
     RemittanceStatus,
     VarianceCause,
 )
+from reassoc.stream import warehouse_report
+from reassoc.stream import warehouse_report_sql as sql
 from reassoc.stream.calendar import federal_reserve_calendar
 from reassoc.stream.items import ItemFlag, ReleaseKind
 from reassoc.stream.ledger import Ledger
@@ -29,6 +32,7 @@ from reassoc.stream.warehouse_report_figures import (
     DecisionTally,
     LateTally,
     OpenTally,
+    ReportError,
     TierTally,
     VarianceTally,
     WarehouseReport,
@@ -238,3 +242,168 @@ def test_every_figure_of_a_small_world(world: World) -> None:
         DecisionTally("release", 1, 1, 1, 10_00),
         DecisionTally("resend", 1, 0, 2, 300_00),
     ]
+
+
+def test_a_day_is_a_part_of_its_span(world: World) -> None:
+    """The pair was made before the day: what it was is looked up in the batches behind."""
+    build(world)
+    found = report(world, "2026-03-04", "2026-03-04")
+    assert [day.day for day in found.days] == ["2026-03-04"]
+    assert found.matched.by_tier == [
+        TierTally("T1", NONE, Tally(1, 200_00)),
+        TierTally("person", Tally(2, 100_00), NONE),
+    ]
+    assert found.went_back[0].after_release == Tally(1, 200_00)
+    assert found.late.total.pairs == 0
+    assert found.open == report(world, "2026-03-02", "2026-03-04").open
+
+
+def test_by_default_a_report_is_of_the_last_days_month(world: World) -> None:
+    build(world)
+    found = report(world)
+    assert (found.first_day, found.last_day) == ("2026-03-01", "2026-03-06")
+    assert found.released.by_kind["match"] == Tally(4, 760_00)
+    # Nothing is taken back: the report says what the ledger's own list of open items says.
+    assert [(one.status, one.age, one.count) for one in found.open] == [
+        ("duplicate", "4", 1),
+        ("awaiting_eft", "0-3", 1),
+        ("awaiting_eft", "31-60", 1),
+        ("matched", "0-3", 1),
+        ("unmatched", "0-3", 1),
+        ("unmatched", "4", 1),
+    ]
+
+
+def test_days_without_steps(world: World) -> None:
+    build(world)
+    found = report(world, "2026-02-27", "2026-03-01")
+    assert found.days == []
+    assert found.received.remittances == found.matched.made == found.released.total == NONE
+    assert found.released.median_banking_days is None
+    assert [(one.status, one.cents) for one in found.open] == [
+        ("awaiting_eft", 100_00),
+        ("awaiting_eft", 70_00),
+    ]
+    before = report(world, "2025-01-01", "2025-12-31")
+    assert before.open == before.days == []
+
+
+def test_a_ledger_without_steps(world: World) -> None:
+    with pytest.raises(ReportError, match="no banking day yet"):
+        report(world)
+    found = report(world, "2026-03-01", "2026-03-31")
+    assert found.days == found.open == found.decisions == []
+    assert found.duplicates == {"remittances": NONE, "payments": NONE}
+
+
+def test_steps_before_the_first_clock_entry_are_of_no_day(world: World) -> None:
+    step = world.step("")
+    step.remittance(9_00, "2026-03-02", R.AWAITING_EFT)
+    step.write()
+    with pytest.raises(ReportError, match="no banking day yet"):
+        report(world)
+    found = report(world, "2026-03-02", "2026-03-02")
+    assert found.received.remittances == NONE
+    assert found.open == [OpenTally("remittances", "awaiting_eft", "0-3", 1, 9_00)]
+
+
+def test_what_cannot_be_reported(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    build(world)
+    with pytest.raises(ReportError, match="ends before it begins"):
+        report(world, "2026-03-05", "2026-03-04")
+    with pytest.raises(ReportError, match="SPAN_DAYS_MAX"):
+        report(world, "2016-01-01", "2026-03-04")
+    with pytest.raises(ReportError, match="no tenant of this name"):
+        report(world, tenant="nobody")
+    monkeypatch.setattr(warehouse_report, "SPAN_ROWS_MAX", 10)
+    with pytest.raises(ReportError, match="SPAN_ROWS_MAX"):
+        report(world, "2026-03-02", "2026-03-04")
+    monkeypatch.setattr(warehouse_report, "TENANTS_MAX", 0)
+    with pytest.raises(ReportError, match="TENANTS_MAX"):
+        report(world)
+
+
+def test_tenants_are_apart_and_together(world: World) -> None:
+    """An item that moves is of the one until the move, of the other from then on."""
+    step = world.step("2026-03-02", "one")
+    item = step.remittance(10_00, "2026-03-02", R.AWAITING_EFT)
+    step.write()
+    step = world.step("2026-03-02", "two")
+    step.payment(4_00, "2026-03-02")
+    step.write()
+    step = world.step("2026-03-03", "one")
+    step.change(item, R.ARCHIVED, flags=ItemFlag.MOVED)
+    step.write()
+    step = world.step("2026-03-03", "two")
+    step.arrive(item, 10_00, "2026-03-02", R.AWAITING_EFT)
+    step.write()
+
+    first, second = (report(world, "2026-03-02", "2026-03-03", name) for name in ("one", "two"))
+    assert (first.open, first.matched.remittances.expected) == ([], NONE)
+    left = OpenTally("remittances", "awaiting_eft", "0-3", 1, 10_00)
+    right = OpenTally("payments", "unmatched", "0-3", 1, 4_00)
+    assert second.open == [left, right]
+    assert report(world, "2026-03-02", "2026-03-03").open == [left, right]
+    assert report(world, "2026-03-01", "2026-03-02").open == [left, right]
+    assert report(world, "2026-03-01", "2026-03-02", "two").open == [right]
+
+
+def test_sums_are_exact_above_int64(world: World) -> None:
+    step = world.step("2026-03-02")
+    for _ in range(3):
+        huge = step.remittance(2**62 + 1, "2026-03-02", R.DUPLICATE)
+        step.change(huge, R.RELEASED, flags=RELEASED, release=ReleaseKind.MANUAL)
+    step.remittance(2**62 + 1, "2026-03-02", R.AWAITING_EFT)
+    step.remittance(2**62 + 1, "2026-03-02", R.AWAITING_EFT)
+    step.decision("release", DecisionAnswer.DONE, 3, 2**62)
+    step.write()
+    found = report(world, "2026-03-02", "2026-03-02")
+    assert found.received.remittances.cents == 5 * (2**62 + 1)
+    assert found.released.total.cents == 3 * (2**62 + 1)
+    assert found.open[0].cents == 2 * (2**62 + 1)
+    assert found.duplicates["remittances"].cents == 3 * (2**62 + 1)
+
+
+def test_many_payers_are_told_together(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    step = world.step("2026-03-10")
+    for payer, day in (("1A", "2026-03-02"), ("1B", "2026-03-10"), ("1C", "2026-03-03"),
+                       ("1C", "2026-03-10")):  # fmt: skip
+        remittance = step.remittance(9, day, R.MATCHED, payer=payer)
+        step.pair(remittance, step.payment(9, day, P.MATCHED))
+        differs = step.remittance(9, day, R.MATCHED_VARIANCE, payer=payer)
+        step.pair(
+            differs, step.payment(10, day), PairEvent.MADE, MatchStatus.VARIANCE, 5, difference=1
+        )
+    step.write()
+    monkeypatch.setattr(warehouse_report, "PAYERS_MAX", 1)
+    found = report(world)
+    assert found.late.by_payer == [LateTally("1C", "PAYER 1C", 2, 1, 5)]
+    assert found.late.other_payers == LateTally("", "(other payers)", 2, 1, 6)
+    assert found.late.total == LateTally("", "", 4, 2, 6)
+    assert [one.payer_id for one in found.variances.by_payer] == ["1C"]
+    assert found.variances.other_payers.count == found.variances.other_payers.over_cents == 2
+    # Those that are first seen when no more are counted one by one.
+    monkeypatch.setattr(warehouse_report, "PAYERS_HELD_MAX", 1)
+    found = report(world)
+    assert (found.late.total.pairs, found.late.total.late) == (4, 2)
+    assert found.variances.total.count == 4
+
+
+def test_only_the_span_is_read(world: World) -> None:
+    """Every statement goes through ranges and keys: no table is read from end to end, and rows
+    come in their order without being sorted."""
+    build(world)
+    dialect = sqlite.dialect()
+    with world.ledger.reading() as connection:
+        chain = sql.chain(connection, "main", day_number("2026-03-02"), day_number("2026-03-04"))
+        in_order = (
+            sql.items, sql.statuses, sql.pair_events, sql.pairs, sql.undone_changes, sql.went_back,
+        )  # fmt: skip
+        grouped = (sql.released, sql.duplicates, sql.alerts, sql.decisions)
+        for make in (*in_order, *grouped):
+            text = make(chain).compile(dialect=dialect, compile_kwargs={"literal_binds": True})
+            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}").fetchall()
+            steps = [row[3] for row in plan]
+            assert steps[0].startswith("SEARCH batch USING"), (make, steps)
+            assert not [step for step in steps if "SCAN" in step or "AUTOMATIC" in step], steps
+            assert make in grouped or not [step for step in steps if "TEMP" in step], steps
