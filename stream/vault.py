@@ -71,8 +71,8 @@ def open_store(url: str | Path, *, read_only: bool) -> Store:
                 return ObjectStore(text, read_only=read_only)
             except (ImportError, ValueError) as error:
                 raise VaultError(
-                    "the vault's URL cannot be used: no such kind, or fsspec's package for it is not "
-                    f"installed ({type(error).__name__})"
+                    "the vault's URL cannot be used: no such kind, or fsspec's package for it is "
+                    f"not installed ({type(error).__name__})"
                 ) from error
     return LocalStore(Path(text), read_only=read_only)
 
