@@ -141,7 +141,11 @@ def _troubles(random: Random, row: Row, right: list[Row]) -> None:
             back |= {"ach_trace": random.choice([5, 6]), "original_rdfi": 2100002}
             right.append(back)
             if random.random() < 0.3:
-                right.append({**back, "return_form": 1, "return_trace": 5, "ach_trace": 8})
+                named = {"original_trace": random.choice([-1, row["ach_trace"]])}
+                refused = {"return_form": 1, "return_trace": back["ach_trace"], "ach_trace": 8}
+                right.append({**back, **refused, **named})
+            if random.random() < 0.3:
+                right.append({**row, **_line(random), "source": 1, "report": 0, "account": "777"})
         elif kind == "reversal":
             name = {"entry_description": "REVERSAL", "kind": int(EntryKind.DEBIT)}
             right.append({**row, **name, "ach_trace": 77})
