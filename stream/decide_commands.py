@@ -51,7 +51,7 @@ DECIDE_HELP = (
     "suspected duplicate take part. alias: two identifiers mean one payer. move: these items "
     "belong to another tenant.\n\n"
     "Items are named by their ids (as `reassoc open` lists them) or by filters; of filters the "
-    "number of items and their cents must be confirmed, with --count and --cents or at the prompt. "
+    "number of items and their cents must be confirmed, with --count and --cents or by answering. "
     "Works while `reassoc serve` runs.\n\n"
     "Exit code 0: done. 1: refused, or not answered in time (it stands on the log then). 2: wrong "
     "usage."

@@ -35,7 +35,11 @@ class HomeLog:
         self._known = set(log.tenants())
         self._read_back()
 
-    def append(self, entries: Sequence[tuple[str, Entry]]) -> list[int]:
+    def append(
+        self,
+        entries: Sequence[tuple[str, Entry]],
+        routings: Sequence[tuple[bytes, Routing]] = (),
+    ) -> list[int]:
         """As ItemLog; a tenant's first entries are the settings and the clock that hold now."""
         with self._lock:
             fresh = list(dict.fromkeys(tenant for tenant, _ in entries))
@@ -44,7 +48,7 @@ class HomeLog:
                 self._known |= set(self._log.tenants())
                 fresh = [tenant for tenant in fresh if tenant not in self._known]
             first = [(tenant, entry) for tenant in fresh for entry in self._holding()]
-            positions = self._log.append([*first, *entries])
+            positions = self._log.append([*first, *entries], routings)
             self._known |= set(fresh)
             return positions[len(first) :]
 
@@ -72,10 +76,6 @@ class HomeLog:
     def routing(self, digest: bytes) -> Routing | None:
         """As ItemLog."""
         return self._log.routing(digest)
-
-    def remember(self, digest: bytes, routing: Routing) -> None:
-        """As ItemLog."""
-        self._log.remember(digest, routing)
 
     def close(self) -> None:
         """As ItemLog."""

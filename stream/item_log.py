@@ -145,9 +145,20 @@ class ItemLog(Protocol):
     """The logs of all tenants. Every method may be called from any thread, and by several processes
     at once."""
 
-    def append(self, entries: Sequence[tuple[str, Entry]]) -> list[int]:
-        """Append (tenant, entry) pairs, durably, all or none; their positions. Raises LimitError
-        above ENTRY_BYTES_MAX."""
+    def append(
+        self,
+        entries: Sequence[tuple[str, Entry]],
+        routings: Sequence[tuple[bytes, Routing]] = (),
+    ) -> list[int]:
+        """Append (tenant, entry) pairs, durably, all or none; their positions.
+
+        routings : (key, routing) pairs that are durable no later than the entries. A key is a full
+            digest, or the first 8 bytes of one. The first body of a key stands for ever; `logged`
+            may be set later. A file that comes again is routed as before, whatever the directory
+            says by then: an item never stands in two tenants' logs.
+
+        Raises LimitError above ENTRY_BYTES_MAX.
+        """
         ...
 
     def read(self, tenant: str, after: int, limit: int) -> list[Logged]:
@@ -159,13 +170,7 @@ class ItemLog(Protocol):
         ...
 
     def routing(self, digest: bytes) -> Routing | None:
-        """What was remembered of a file by its full digest, None for one that never came."""
-        ...
-
-    def remember(self, digest: bytes, routing: Routing) -> None:
-        """Remember durably how a file's items were routed (before the first of them is logged), and
-        again with `logged` set once all of them are. A file that comes again is routed as before,
-        whatever the directory says by then: an item never stands in two tenants' logs."""
+        """What was appended of a key, None for one that never came."""
         ...
 
     def close(self) -> None:

@@ -29,9 +29,15 @@ _TABLES = (
     """CREATE TABLE IF NOT EXISTS log (
         tenant TEXT NOT NULL, position INTEGER NOT NULL, at TEXT NOT NULL, body BLOB NOT NULL,
         PRIMARY KEY (tenant, position))""",
+    """CREATE TABLE IF NOT EXISTS log_end (
+        tenant TEXT PRIMARY KEY, position INTEGER NOT NULL) WITHOUT ROWID""",
     """CREATE TABLE IF NOT EXISTS routing (
         digest BLOB PRIMARY KEY, body BLOB NOT NULL, logged INTEGER NOT NULL) WITHOUT ROWID""",
 )
+
+_SET_END = "INSERT OR REPLACE INTO log_end VALUES (?, ?)"
+_REMEMBER = """INSERT INTO routing VALUES (?, ?, ?)
+    ON CONFLICT (digest) DO UPDATE SET logged = max(logged, excluded.logged)"""
 
 
 class SqliteItemLog:
@@ -45,8 +51,12 @@ class SqliteItemLog:
         self._now = now
         file.make_tables(_TABLES)
 
-    def append(self, entries: Sequence[tuple[str, Entry]]) -> list[int]:
-        """Append (tenant, entry) pairs, durably, all or none; their positions.
+    def append(
+        self,
+        entries: Sequence[tuple[str, Entry]],
+        routings: Sequence[tuple[bytes, Routing]] = (),
+    ) -> list[int]:
+        """Append (tenant, entry) pairs and routings, durably, all or none; positions of entries.
 
         Raises LimitError above ENTRY_BYTES_MAX, StoreError where the file fails. One transaction.
         """
@@ -57,7 +67,7 @@ class SqliteItemLog:
                     f"entry {number} of {len(bodies)} has {len(body)} bytes, above "
                     f"ENTRY_BYTES_MAX ({ENTRY_BYTES_MAX}): log its items in several entries"
                 )
-        if not entries:
+        if not entries and not routings:
             return []
         at = self._now()
         positions = []
@@ -70,6 +80,10 @@ class SqliteItemLog:
                     "INSERT INTO log VALUES (?, ?, ?, ?)", (tenant, position + 1, at, body)
                 )
                 positions.append(position + 1)
+            connection.executemany(_SET_END, last.items())
+            connection.executemany(
+                _REMEMBER, [(key, known.body, known.logged) for key, known in routings]
+            )
         return positions
 
     def read(self, tenant: str, after: int, limit: int) -> list[Logged]:
@@ -101,24 +115,15 @@ class SqliteItemLog:
     def tenants(self) -> dict[str, int]:
         """Every tenant with an entry, and its last position."""
         with self._file.read() as connection:
-            rows = connection.execute("SELECT tenant, max(position) FROM log GROUP BY tenant")
-            return dict(rows.fetchall())
+            return dict(connection.execute("SELECT tenant, position FROM log_end").fetchall())
 
     def routing(self, digest: bytes) -> Routing | None:
-        """What was remembered of a file by its full digest, None for one that never came."""
+        """What was appended of a key, None for one that never came."""
         with self._file.read() as connection:
             row = connection.execute(
                 "SELECT body, logged FROM routing WHERE digest = ?", (digest,)
             ).fetchone()
         return Routing(row[0], bool(row[1])) if row else None
-
-    def remember(self, digest: bytes, routing: Routing) -> None:
-        """Remember durably how a file's items were routed, in the place of what was remembered."""
-        with self._file.write() as connection:
-            connection.execute(
-                "INSERT OR REPLACE INTO routing VALUES (?, ?, ?)",
-                (digest, routing.body, routing.logged),
-            )
 
     def close(self) -> None:
         """Close the file, for the state that shares it as well."""
@@ -126,7 +131,5 @@ class SqliteItemLog:
 
 
 def _last_position(connection: sqlite3.Connection, tenant: str) -> int:
-    (position,) = connection.execute(
-        "SELECT max(position) FROM log WHERE tenant = ?", (tenant,)
-    ).fetchone()
-    return position or 0
+    row = connection.execute("SELECT position FROM log_end WHERE tenant = ?", (tenant,)).fetchone()
+    return row[0] if row else 0

@@ -23,7 +23,7 @@ from reassoc.stream.releaser import Failure, Releaser
 from reassoc.stream.sinks import FolderSink
 from reassoc.stream.sqlite_file import SqliteFile
 from reassoc.stream.state_sqlite import SqliteState
-from reassoc.stream.vault import Vault
+from reassoc.stream.vault import Vault, vault_is_written
 from reassoc.stream.vault_keys import open_key_ring
 
 Now = Callable[[], datetime]
@@ -119,7 +119,7 @@ def open_vault(
 ) -> Vault:
     """The vault of a home, with its key; the first start makes one."""
     keys = open_key_ring(
-        home.key_file(environment), environment, may_create=not _has_contents(home)
+        home.key_file(environment), environment, may_create=not vault_is_written(home.vault)
     )
     return Vault.open(
         home.vault,
@@ -128,10 +128,6 @@ def open_vault(
         new_id=lambda: secrets.token_hex(8),
         read_only=read_only,
     )
-
-
-def _has_contents(home: Home) -> bool:
-    return home.vault.is_dir() and any(home.vault.iterdir())
 
 
 def _directory(vault: Vault, digest: bytes) -> Directory:

@@ -1,14 +1,13 @@
 """One input taken into the warehouse: its bytes into the vault, its items onto the item log.
 
-    vault.put                        the bytes are safe
-    log.remember(route, not logged)  an item never stands in two tenants' logs
-    log.append                       the items are there for the matchers
-    log.remember(route, logged)      the same content never comes again
+    vault    the bytes are safe: of many inputs by one commit
+    log      the items are there for the matchers, and with them where they went: an item never
+             stands in two tenants' logs, and the same content never comes again
 
-`read_in` goes to the first remember, for any number of inputs in any number of threads; `log_all`
-does the rest for those that wait together, since an entry of the log is one step of a matcher. A
-crash between any two of these is harmless: the input is found again, is routed as it was, and items
-that are on the log already are dropped by their ids.
+`read_in` reads any number of inputs in any number of threads; `log_all` logs those that wait
+together, since an entry of the log is one step of a matcher. A crash between any two calls is
+harmless: the input is found again, is routed as it was, and items that are on the log already are
+dropped by their ids.
 """
 
 from __future__ import annotations
@@ -61,6 +60,8 @@ PROFILES_MAX = 100_000
 """Kinds of envelope in one input; they are in memory until its items are logged."""
 APPEND_BYTES_MAX = 32 << 20
 """Bytes of entries that wait in memory before they are appended."""
+UNPACKED_BYTES_MAX = 8 << 20
+"""Decompressed bytes of an input that is held in memory; a larger one is read twice."""
 NAME_BYTES = 8
 """Bytes of a digest that item ids begin with."""
 
@@ -77,12 +78,16 @@ class Stored(Protocol):
     def byte_count(self) -> int: ...
 
 
-class Vault(Protocol):
-    """What intake needs of a vault."""
+class Putting(Protocol):
+    """Takes contents: a vault, or a batch of one."""
 
     def put(self, pieces: Iterable[bytes | memoryview]) -> Stored:
-        """Take content, durably; it is there when this returns."""
+        """Take content, durably; in a batch it is there when the batch has ended."""
         ...
+
+
+class Vault(Putting, Protocol):
+    """What intake needs of a vault."""
 
     def open_stream(self, digest: bytes) -> io.RawIOBase:
         """Content that was put, front to back."""
@@ -121,7 +126,6 @@ class _Waiting:
     note: SourceNote
     rows: RowSpool
     late: Late
-    route: Route
     body: bytes
     profiles: dict[int, bytes]
 
@@ -183,9 +187,12 @@ def read_in(
     scratch: Path,
     findings: IO[bytes] | None = None,
     progress: Progress | None = None,
+    batch: Putting | None = None,
 ) -> TakenIn:
-    """Put an input into the vault, scan it, and remember where its items go. Any number of threads.
+    """Put an input into the vault, scan it, and find out where its items go. Any number of threads.
 
+    batch : of the vault, which must have ended before `log_all`; without it each input is durable
+        when this returns. Compressed inputs above UNPACKED_BYTES_MAX always are.
     layouts : of lockbox lists, as in intake.read_source
     scratch : folder with room for the packed items, about 400 bytes each
     findings : its findings are written there as lines of findings.csv, all of them or none
@@ -200,24 +207,28 @@ def read_in(
         unless_taken = stack.enter_context(ExitStack())
         unless_taken.callback(rows.close)
         try:
-            with open_content(source, progress) as content:
-                items, layout = recognise(source, content, layouts)
+            with open_content(source, progress) as found:
+                items, layout = recognise(source, found, layouts)
                 if items.reason:
                     return TakenIn(Receipt(source, items.kind, items.reason))
                 items.findings = stack.enter_context(findings_file(scratch))
-                stored = vault.put(pieces(content))
+                content = _unpacked(found)
+                if found.data is None:
+                    progress = None  # whatever decompresses has told it
+                putting = vault if batch is None or content.data is None else batch
+                stored = putting.put(pieces(content))
                 known = _known(stored.digest, log)
                 keeper = _Keeper(items, stored.digest, router if known is None else None, rows)
                 late = None
                 if known is None or not known.logged:
                     with _once_more(content, vault, stored) as again:
                         late = _scan(again, items, layout, keeper, progress, stored)
-                elif progress is not None and content.data is not None:
+                elif progress is not None:
                     progress(stored.byte_count)
             if late is None:
                 receipt = Receipt(source, items.kind, is_copy=True, digest=stored.digest)
                 return TakenIn(replace(receipt, byte_count=stored.byte_count))
-            body = _remember(stored.digest, _body(known, keeper), log)
+            body = _body(known, keeper)
         except (SourceError, LimitError, ParseError, ProfileError) as error:
             return TakenIn(Receipt(source, items.kind, reason_of(error)))
         route = decode_route(body)
@@ -225,19 +236,13 @@ def read_in(
             _copy(items.findings, findings)
         unless_taken.pop_all()
         note = SourceNote(stored.digest, source.name, items.kind.name, stored.byte_count)
-        waiting = _Waiting(note, rows, late, route, body, keeper.profiles)
+        waiting = _Waiting(note, rows, late, body, keeper.profiles)
         return TakenIn(keeper.receipt(route), waiting)
 
 
 def _known(digest: bytes, log: ItemLog) -> Routing | None:
-    """What is remembered of a content. Raises SourceError where another one has its name."""
-    _is_named(digest, log)
-    return log.routing(digest)
-
-
-def _is_named(digest: bytes, log: ItemLog) -> bool:
-    """Whether the name of a content's items is taken, by itself. Raises SourceError where it is
-    taken by another content: their items could not be told apart.
+    """What the log knows of a content. Raises SourceError where another one has the name of its
+    items: they could not be told apart.
     """
     holder = log.routing(digest[:NAME_BYTES])
     if holder is not None and holder.body != digest:
@@ -246,20 +251,15 @@ def _is_named(digest: bytes, log: ItemLog) -> bool:
             " by which items are named; nothing of this one is used: ask the sender for it again"
             " with another control number"
         )
-    return holder is not None
+    return log.routing(digest)
 
 
-def _remember(digest: bytes, body: bytes, log: ItemLog) -> bytes:
-    """Remember the name of a content, and its route, which is not logged yet. Gives the route that
-    is remembered then: another process may have been first to tell.
-    """
-    if not _is_named(digest, log):
-        log.remember(digest[:NAME_BYTES], Routing(digest, logged=True))
-        _is_named(digest, log)
-    log.remember(digest, Routing(body, logged=False))
-    known = log.routing(digest)
-    assert known is not None, "what is remembered is there"
-    return known.body
+def _unpacked(content: Content) -> Content:
+    """A compressed input in memory where it is small: it is decompressed once then."""
+    if content.stream is None:
+        return content
+    head = content.stream.peek(UNPACKED_BYTES_MAX + 1)
+    return content if len(head) > UNPACKED_BYTES_MAX else Content(head, None)
 
 
 def _body(known: Routing | None, keeper: _Keeper) -> bytes:
@@ -391,36 +391,61 @@ class _Keeper:
 
 def log_all(taken: Sequence[TakenIn], log: ItemLog) -> list[Receipt]:
     """Log the items of inputs that wait together: of each tenant in as few entries as their limits
-    allow, in as few appends as APPEND_BYTES_MAX allows; then remember that each is logged.
+    allow, in as few appends as APPEND_BYTES_MAX allows, and with them where each input went.
 
-    Gives their receipts, and closes them whatever happens. Of two with the same content the second
-    is a copy. Raises what the log raises; some items may be on it then, and when the inputs are
-    read in again they go there again, for the matcher to drop. Memory: APPEND_BYTES_MAX and one
-    window.
+    Gives their receipts, and closes them whatever happens. What another call has logged since the
+    input was read is a copy, and so is the second of two with the same content. Raises what the log
+    raises; some items may be on it then, and when the inputs are read in again they go there again,
+    for the matcher to drop. Memory: APPEND_BYTES_MAX and one window.
     """
-    receipts: list[Receipt] = []
-    bodies: dict[bytes, bytes] = {}
-    entries = Entries()
+    logging = _Logging(log)
     try:
-        for one in taken:
-            receipt, waiting = one.receipt, one.waiting
-            if waiting is not None and receipt.digest in bodies:
-                receipt = _copy_receipt(receipt)
-            elif waiting is not None:
-                bodies[receipt.digest] = waiting.body
-                for share in _shares(waiting):
-                    entries.add(share, waiting.note, waiting.profiles)
-                    if entries.byte_count >= APPEND_BYTES_MAX:
-                        log.append(entries.take())
-            receipts.append(receipt)
-        if entries.byte_count:
-            log.append(entries.take())
-        for digest, body in bodies.items():
-            log.remember(digest, Routing(body, logged=True))
+        receipts = [logging.add(one) for one in taken]
+        logging.flush()
     finally:
         for one in taken:
             one.close()
     return receipts
+
+
+class _Logging:
+    """Entries and routings on their way to the log."""
+
+    def __init__(self, log: ItemLog) -> None:
+        self._log = log
+        self._entries = Entries()
+        self._routings: list[tuple[bytes, Routing]] = []
+        self._seen: set[bytes] = set()
+
+    def add(self, one: TakenIn) -> Receipt:
+        """Take the items of an input; its receipt as things are now."""
+        receipt, waiting = one.receipt, one.waiting
+        if waiting is None:
+            return receipt
+        digest = receipt.digest
+        try:
+            known = _known(digest, self._log)
+        except SourceError as error:
+            return Receipt(receipt.source, receipt.kind, reason_of(error))
+        if digest in self._seen or (known is not None and known.logged):
+            return _copy_receipt(receipt)
+        self._seen.add(digest)
+        body = known.body if known is not None else waiting.body
+        self._routings.append((digest[:NAME_BYTES], Routing(digest, logged=True)))
+        self._routings.append((digest, Routing(body, logged=False)))
+        for share in _shares(waiting, decode_route(body)):
+            self._entries.add(share, waiting.note, waiting.profiles)
+            if self._entries.byte_count >= APPEND_BYTES_MAX:
+                self.flush()
+        self._routings.append((digest, Routing(body, logged=True)))
+        return receipt
+
+    def flush(self) -> None:
+        """Append what is there."""
+        entries = self._entries.take()
+        if entries or self._routings:
+            self._log.append(entries, self._routings)
+        self._routings = []
 
 
 def _copy_receipt(receipt: Receipt) -> Receipt:
@@ -433,9 +458,9 @@ def _copy_receipt(receipt: Receipt) -> Receipt:
     )
 
 
-def _shares(waiting: _Waiting) -> Iterator[Share]:
+def _shares(waiting: _Waiting, route: Route) -> Iterator[Share]:
     """The items by windows and tenants, with their final verdicts."""
-    route, late = waiting.route, waiting.late
+    late = waiting.late
     left_at = right_at = 0
     for window, frame in enumerate(waiting.rows.frames()):
         left_checks = late.remittances(window, frame.remittance_checks)

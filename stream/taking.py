@@ -24,7 +24,7 @@ from reassoc.stream.inbox import Inbox, InboxError, Look, Ready
 from reassoc.stream.open_home import Now
 from reassoc.stream.routing import Router
 from reassoc.stream.sources import Problem, Source
-from reassoc.stream.take_in import Receipt, TakenIn, log_all, read_in
+from reassoc.stream.take_in import Putting, Receipt, TakenIn, log_all, read_in
 from reassoc.stream.vault import Vault
 
 GROUP_BYTES = 32 << 20
@@ -156,10 +156,7 @@ class Intake:
             rules = self._rules()
             batch = stack.enter_context(self._vault.batch())
             futures = [
-                [
-                    readers.submit(self._read_one, source, batch, rules, stack)
-                    for source in ready.sources
-                ]
+                [readers.submit(self._read_one, source, batch, rules) for source in ready.sources]
                 for ready in group
             ]
             inputs = [[future.result() for future in of_file] for of_file in futures]
@@ -180,13 +177,14 @@ class Intake:
 
         return keep
 
-    def _read_one(self, source: Source, batch: object, rules: Rules, stack: ExitStack) -> _Input:
+    def _read_one(self, source: Source, batch: Putting, rules: Rules) -> _Input:
         findings = tempfile.SpooledTemporaryFile(  # noqa: SIM115
             FINDINGS_MEMORY_BYTES, dir=str(self._scratch)
         )
         taken = read_in(
             source,
             vault=self._vault,
+            batch=batch,
             log=self._log,
             router=rules.router,
             layouts=rules.layouts,

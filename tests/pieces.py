@@ -69,21 +69,17 @@ class _Capture:
 
     def __init__(self) -> None:
         self.entries: list[tuple[str, Entry]] = []
-        self._routings: dict[bytes, Routing] = {}
 
     def append(
         self,
         entries: Sequence[tuple[str, Entry]],
-        remember: Sequence[tuple[bytes, Routing]] = (),
+        routings: Sequence[tuple[bytes, Routing]] = (),
     ) -> list[int]:
         self.entries += entries
         return [1] * len(entries)
 
     def routing(self, digest: bytes) -> Routing | None:
-        return self._routings.get(digest)
-
-    def remember(self, digest: bytes, routing: Routing) -> None:
-        self._routings[digest] = routing
+        return None
 
 
 def shares_of(world: World, feed: Path) -> list[Share]:

@@ -105,9 +105,13 @@ class FakeLog:
         self.routings: dict[bytes, Routing] = {}
         self.append_count = 0
 
-    def append(self, entries: Sequence[tuple[str, Entry]]) -> list[int]:
+    def append(
+        self,
+        entries: Sequence[tuple[str, Entry]],
+        routings: Sequence[tuple[bytes, Routing]] = (),
+    ) -> list[int]:
         self.faults.before("append")
-        assert entries
+        assert entries or routings
         self.append_count += 1
         positions = []
         for tenant, entry in entries:
@@ -118,6 +122,9 @@ class FakeLog:
             assert 0 < items <= ENTRY_ITEMS_MAX
             self.entries.setdefault(tenant, []).append(data)
             positions.append(len(self.entries[tenant]))
+        for key, routing in routings:
+            known = self.routings.get(key, routing)
+            self.routings[key] = Routing(known.body, known.logged or routing.logged)
         self.faults.done()
         return positions
 
@@ -130,11 +137,6 @@ class FakeLog:
 
     def routing(self, digest: bytes) -> Routing | None:
         return self.routings.get(digest)
-
-    def remember(self, digest: bytes, routing: Routing) -> None:
-        self.faults.before(f"remember {'logged' if routing.logged else 'routed'}")
-        self.routings[digest] = routing
-        self.faults.done()
 
     def close(self) -> None:
         pass

@@ -44,15 +44,14 @@ class Vault(FakeVault):
 class Log:
     "Counts."
     items = entry_bytes = 0
-    def append(self, entries):
+    def append(self, entries, routings=()):
         watch()
+        self.known.update(routings)
         for _, entry in entries:
             self.items += len(entry.remittance_stops) // 8
             self.entry_bytes += len(encode_entry(entry))
     def routing(self, digest):
         return self.known.get(digest)
-    def remember(self, digest, routing):
-        self.known[digest] = routing
     known = {}
 
 peak = 0
