@@ -24,6 +24,7 @@ from reassoc.stream.open_home import OpenHome
 from reassoc.stream.sqlite_file import StoreError
 from reassoc.stream.state import FencedError, MarkError
 from reassoc.stream.taking import Intake, Taken
+from reassoc.stream.vault_errors import VaultError
 
 STEPS_AT_ONCE = 64
 """Steps of the matchers between two looks at whether to stop."""
@@ -109,7 +110,9 @@ class Server:
         opened = self._opened
         opened.use_settings()
         with self._threads(("matching", self._match_on), ("publishing", self._publish_on)):
-            while not self._stop.is_set() and not self._take():
+            while not self._stop.is_set():
+                if self._patiently("taking files", lambda: self._take(drain=True)):
+                    break
                 self._stop.wait(LOOK_SECONDS)
             if not self._stop.is_set():
                 self._tick(until or opened.now())
@@ -134,9 +137,9 @@ class Server:
             if self._patiently("taking files", self._take):
                 self._end.wait(LOOK_SECONDS)
 
-    def _take(self) -> bool:
+    def _take(self, *, drain: bool = False) -> bool:
         """Take what is complete; whether that was all there is for now."""
-        taken, is_all = self._intake.take(stop=self._stop.is_set)
+        taken, is_all = self._intake.take(stop=self._stop.is_set, drain=drain)
         self.served.taken += taken
         if taken.logged_count:
             self._logged.set()
@@ -187,8 +190,11 @@ class Server:
                 return call()
             except (FencedError, MarkError):
                 raise
-            except (StoreError, OSError) as error:
-                text = error.strerror if isinstance(error, OSError) else str(error)
+            except (StoreError, VaultError, OSError) as error:
+                # The vault says by the same kind of error what no time mends: a key, damage.
+                if isinstance(error, VaultError) and not isinstance(error.__cause__, OSError):
+                    raise
+                text = (error.strerror if isinstance(error, OSError) else "") or str(error)
                 self._say(f"{what} failed, and is tried again in {seconds:.0f} s: {text}")
                 if self._end.wait(seconds):
                     return None
