@@ -79,7 +79,8 @@ class _Seen:
 
 
 class Inbox:
-    """The folders in/, done/ and refused/ of a home, on one filesystem. Not for several threads."""
+    """The folders in/, done/ and refused/ of a home, on one filesystem. Looking belongs to one
+    thread, moving to another."""
 
     def __init__(self, home: Path) -> None:
         """Makes the folders that are not there. Raises OSError."""
@@ -88,15 +89,13 @@ class Inbox:
             folder.mkdir(parents=True, exist_ok=True)
         self._seen: dict[str, _Seen] = {}
 
-    def settle(self, now_s: float, *, drain: bool = False) -> Look:
+    def settle(self, now_s: float) -> Look:
         """Look at what is in in/ now.
 
         now_s : seconds since 1970-01-01, by the clock that the filesystem has
-        drain : whoever asks wants all that is there now: a file that was last changed before
-            SETTLE_SECONDS counts at once
-
-        A file is complete when two looks that are SETTLE_SECONDS apart found it with the same size,
-        time and inode, and none between them found another. Names that begin with a point or end in
+        A file is complete when it was last changed SETTLE_SECONDS ago, or when two looks that are
+        so far apart found it with the same size, time and inode, and none between them found
+        another (clocks may differ). Names that begin with a point or end in
         one of WRITING_SUFFIXES are not looked at. A file comes up in every look until it is moved.
         O(files); of each ready one the first bytes are read, of an archive the directory.
         """
@@ -116,7 +115,7 @@ class Inbox:
                 look.problems.append(Problem(printable(relative), reason))
                 continue
             seen[relative] = now = self._compare(relative, status, now_s)
-            is_old = drain and now_s - status.st_mtime >= SETTLE_SECONDS
+            is_old = now_s - status.st_mtime >= SETTLE_SECONDS
             if is_old or now_s - now.since_s >= SETTLE_SECONDS:
                 self._add(look, path, relative, now.stamp)
             else:
@@ -127,8 +126,9 @@ class Inbox:
     def move_done(self, path: Path, day: date) -> Path:
         """Move a file of in/ to done/<day>/, under its relative name; where it is now.
 
-        Durable when it returns. What is there already is never overwritten: the name gets a number.
-        Folders of in/ that are empty then are removed. Raises InboxError.
+        What is there already is never overwritten: the name gets a number. Folders of in/ that are
+        empty then are removed. Not flushed to disk: a move that a crash undoes is made again, and
+        the file is a copy of what came before. Raises InboxError.
         """
         return self._move(path, self.done / day.isoformat(), None)
 
@@ -218,8 +218,6 @@ class Inbox:
             except BaseException:
                 _give_up(target, has_why=reasons is not None)
                 raise
-            _sync_folder(target.parent)
-            _sync_folder(path.parent)
         except OSError as error:
             advice = (
                 "in, done and refused must lie on one filesystem"

@@ -40,21 +40,26 @@ def under(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
 
 
+FUTURE = T0 + 9999
+"""The time of files whose clock is ahead of ours: only two looks can tell whether they change."""
+
+
 def test_a_file_is_complete_when_it_has_not_changed_between_two_looks(inbox: Inbox) -> None:
-    path = put(inbox, "b/x.835")
+    path = put(inbox, "b/x.835", at_s=FUTURE)
     assert inbox.settle(T0 + 1) == Look(waiting=1)
     assert inbox.settle(T0 + SETTLE_SECONDS) == Look(waiting=1)
     assert names(inbox.settle(T0 + 1 + SETTLE_SECONDS)) == ["b/x.835"]
-    for change in (b"ISA*", b"ISA+"):  # it grows; it is written anew with the same size
+    for number, change in enumerate((b"ISA*", b"ISA+")):  # it grows; it is written anew
         path.write_bytes(change)
+        os.utime(path, (FUTURE + number + 1,) * 2)
         assert inbox.settle(T0 + 20) == Look(waiting=1)
         assert names(inbox.settle(T0 + 20 + SETTLE_SECONDS)) == ["b/x.835"]
 
 
 def test_another_file_under_the_same_name_starts_anew(inbox: Inbox) -> None:
-    put(inbox, "x")
+    put(inbox, "x", at_s=FUTURE)
     inbox.settle(T0)
-    other = put(inbox, ".other")
+    other = put(inbox, ".other", at_s=FUTURE)
     other.rename(inbox.inbox / "x")
     assert inbox.settle(T0 + SETTLE_SECONDS).waiting == 1
 
@@ -66,20 +71,20 @@ def test_a_clock_that_is_set_back_does_not_block(inbox: Inbox) -> None:
     assert names(inbox.settle(T0 + SETTLE_SECONDS)) == ["x"]
 
 
-def test_draining_takes_old_files_at_once_and_young_ones_when_they_settle(inbox: Inbox) -> None:
+def test_old_files_are_taken_at_once_and_young_ones_when_they_settle(inbox: Inbox) -> None:
     put(inbox, "old", at_s=T0 - SETTLE_SECONDS)
     put(inbox, "young", at_s=T0 - 1)
     put(inbox, "from_the_future", at_s=T0 + 9999)
-    first = inbox.settle(T0, drain=True)
+    first = inbox.settle(T0)
     assert (names(first), first.waiting) == (["old"], 2)
-    last = inbox.settle(T0 + SETTLE_SECONDS, drain=True)
+    last = inbox.settle(T0 + SETTLE_SECONDS)
     assert names(last) == ["from_the_future", "old", "young"]
 
 
 def test_what_is_still_written_is_not_looked_at(inbox: Inbox) -> None:
     for name in (".x", "x.part", "x.PARTIAL", "x.tmp", "x.filepart", ".hidden/x", "a.part/y"):
         put(inbox, name, at_s=T0 - 100)
-    assert names(inbox.settle(T0, drain=True)) == ["a.part/y"]
+    assert names(inbox.settle(T0)) == ["a.part/y"]
 
 
 def test_archives_are_their_members_under_names_relative_to_the_inbox(inbox: Inbox) -> None:
@@ -92,7 +97,7 @@ def test_archives_are_their_members_under_names_relative_to_the_inbox(inbox: Inb
     data[at : at + 4] = b"\xff\xff\xff\xff"
     put(inbox, "p/a.zip", bytes(data), T0 - 100)
     put(inbox, "p/b.zip", bytes(data)[:50], T0 - 100)
-    good, broken = inbox.settle(T0, drain=True).ready
+    good, broken = inbox.settle(T0).ready
     assert [source.name for source in good.sources] == ["p/a.zip!bad", "p/a.zip!good"]
     with pytest.raises(SourceError), open_content(good.sources[0]) as content:
         content.finish()
@@ -107,7 +112,7 @@ def test_places_that_cannot_be_read_are_told_and_block_nothing(inbox: Inbox) -> 
     put(inbox, "good", at_s=T0 - 100)
     (inbox.inbox / "link").symlink_to(inbox.inbox / "good")
     os.mkfifo(inbox.inbox / "pipe")
-    look = inbox.settle(T0, drain=True)
+    look = inbox.settle(T0)
     assert names(look) == ["good"]
     assert {problem.name for problem in look.problems} == {"link", "pipe"}
 
@@ -133,7 +138,7 @@ def test_missing_permissions_are_told_and_not_fatal(
 
     monkeypatch.setattr(os, "scandir", scandir)
     monkeypatch.setattr(Path, "open", open_path)
-    look = inbox.settle(T0, drain=True)
+    look = inbox.settle(T0)
     assert names(look) == ["good"]
     assert {(problem.name, problem.reason) for problem in look.problems} == {
         (name, "cannot be looked at: Permission denied") for name in ("secret", "locked")
@@ -145,11 +150,11 @@ def test_a_look_is_bounded(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(inbox_module, "DEPTH_MAX", 2)
     paths = [put(inbox, f"{number}", at_s=T0 - 100) for number in range(5)]
     put(inbox, "a/b/c/d", at_s=T0 - 100)
-    look = inbox.settle(T0, drain=True)
+    look = inbox.settle(T0)
     assert (names(look), look.is_cut) == (["0", "1", "2"], True)
     for path in paths:
         inbox.move_done(path, DAY)
-    look = inbox.settle(T0, drain=True)
+    look = inbox.settle(T0)
     assert (names(look), look.is_cut) == ([], False)
     assert [problem.name for problem in look.problems] == ["a/b/c"]
 
