@@ -111,7 +111,7 @@ class Server:
         opened.use_settings()
         with self._threads(("matching", self._match_on), ("publishing", self._publish_on)):
             while not self._stop.is_set():
-                if self._patiently("taking files", lambda: self._take(drain=True)):
+                if self._patiently("taking files", self._take):
                     break
                 self._stop.wait(LOOK_SECONDS)
             if not self._stop.is_set():
@@ -137,9 +137,9 @@ class Server:
             if self._patiently("taking files", self._take):
                 self._end.wait(LOOK_SECONDS)
 
-    def _take(self, *, drain: bool = False) -> bool:
+    def _take(self) -> bool:
         """Take what is complete; whether that was all there is for now."""
-        taken, is_all = self._intake.take(stop=self._stop.is_set, drain=drain)
+        taken, is_all = self._intake.take(stop=self._stop.is_set)
         self.served.taken += taken
         if taken.logged_count:
             self._logged.set()

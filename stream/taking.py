@@ -122,16 +122,14 @@ class Intake:
         self._fault = fault
         self._told: set[tuple[str, str]] = set()
 
-    def take(self, *, stop: Callable[[], bool], drain: bool = False) -> tuple[Taken, bool]:
+    def take(self, *, stop: Callable[[], bool]) -> tuple[Taken, bool]:
         """Take every complete file; counts, and whether nothing is left that may still be taken.
-
-        drain : what has not changed for a while is complete at the first look, see Inbox.settle
 
         Raises what vault and log raise, and OSError; files that were not moved by then are found
         again.
         """
         total = Taken()
-        look = self._inbox.settle(self._now().timestamp(), drain=drain)
+        look = self._inbox.settle(self._now().timestamp())
         self._tell(look.problems)
         with ExitStack() as stack:
             readers = stack.enter_context(
