@@ -239,11 +239,12 @@ def _write_open(path: Path, found: OpenList) -> None:
 
 
 class History(msgspec.Struct, frozen=True):
-    """An item, and what became of it."""
+    """An item, what became of it, and ids of others that the search found."""
 
     name: str
     item: FoundItem
     events: list[HistoryEvent]
+    others: list[str]
 
 
 def history_command(
@@ -258,7 +259,8 @@ def history_command(
             fail("the ledger knows no item by this", EXIT_USAGE)
         events = history(desk.ledger, found[0].digest, found[0].offset)
     if as_json:
-        _print_json(History(found[0].name, found[0], events))
+        others = [other.name for other in found[1:]]
+        _print_json(History(found[0].name, found[0], events, others))
         return
     desk_view.show_history(Console(), found[0], events)
     if len(found) > 1:
