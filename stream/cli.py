@@ -9,52 +9,39 @@ import os
 import re
 import signal
 import sys
-import traceback
 from collections.abc import Callable, Iterable
 from datetime import date, datetime
+from functools import cache
+from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple, NoReturn
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
-from rich.console import Console
+from typer.core import TyperCommand
 
-from reassoc.core.directory import Directory
-from reassoc.core.errors import DirectoryError, LayoutError, PolicyError, ReassocError
-from reassoc.core.lockbox import LockboxLayout
-from reassoc.core.policy import Policy
 from reassoc.stream import package_version
-from reassoc.stream.console import ProgressBar, show_summary
-from reassoc.stream.decide_commands import DECIDE_HELP, decide_command
-from reassoc.stream.desk_commands import (
-    HISTORY_HELP,
-    MATCHES_HELP,
-    OPEN_HELP,
-    STATUS_HELP,
-    history_command,
-    matches_command,
-    open_command,
-    status_command,
-)
 from reassoc.stream.exits import EXIT_UNREADABLE, EXIT_USAGE, fail, say
-from reassoc.stream.inspect import inspect_file
-from reassoc.stream.intake import where_it_failed
-from reassoc.stream.job import run_match
-from reassoc.stream.layouts import load_layout
-from reassoc.stream.outputs import OutputError, check_free
-from reassoc.stream.result_commands import (
-    EXPLAIN_HELP,
-    PROPOSE_HELP,
-    explain_command,
-    propose_command,
-)
-from reassoc.stream.serve_commands import SERVE_HELP, serve_command
-from reassoc.stream.settings import load_policy, read_directory
-from reassoc.stream.summary import Summary
+
+# Whatever takes long to load (numpy, SQLAlchemy, the matcher) is imported by the command that needs
+# it, so that help, and each command, waits for its own imports only.
+if TYPE_CHECKING:
+    from reassoc.core.directory import Directory
+    from reassoc.core.lockbox import LockboxLayout
+    from reassoc.core.policy import Policy
+    from reassoc.stream.summary import Summary
 
 COMMAND_GROUP = "reassoc.commands"
 """Entry points of this group are commands too: name -> a function as typer takes it."""
+
+ONE_RUN, WAREHOUSE, KEEPING, PLUGINS = (
+    "Files, once",
+    "Warehouse",
+    "Keeping a warehouse",
+    "Made-up feeds",
+)
+"""Headings of `reassoc --help`."""
 
 # Paragraphs are one line each: the terminal's width decides where they wrap.
 MATCH_HELP = (
@@ -146,7 +133,7 @@ LayoutOption = Annotated[
 ]
 
 
-@app.command("match", help=MATCH_HELP)
+@app.command("match", help=MATCH_HELP, rich_help_panel=ONE_RUN)
 def match_command(
     paths: PathsArgument,
     out: OutOption,
@@ -159,6 +146,12 @@ def match_command(
     ] = False,
 ) -> None:
     """`reassoc match`."""
+    from rich.console import Console
+
+    from reassoc.core.errors import ReassocError
+    from reassoc.stream.console import ProgressBar
+    from reassoc.stream.outputs import OutputError, check_free
+
     day = _parse_day(as_of)
     rules = _policy(policy)
     known = _directory(directory)
@@ -188,8 +181,19 @@ def match_command(
     _show(summary, out, as_json=as_json, layouts_given=bool(layouts))
 
 
+def run_match(paths: Iterable[Path], out: Path, **options: Any) -> Summary:
+    """The main job; as `job.run_match`, which is imported when it runs."""
+    from reassoc.stream import job
+
+    return job.run_match(list(paths), out, **options)
+
+
 def _show(summary: Summary, out: Path, *, as_json: bool, layouts_given: bool) -> None:
     """Show a run that is there; ends with EXIT_UNREADABLE where it could not read all."""
+    from rich.console import Console
+
+    from reassoc.stream.console import show_summary
+
     try:
         if as_json:
             sys.stdout.buffer.write(summary.to_json())
@@ -207,7 +211,7 @@ def _show(summary: Summary, out: Path, *, as_json: bool, layouts_given: bool) ->
         raise typer.Exit(EXIT_UNREADABLE)
 
 
-@app.command("inspect", help=INSPECT_HELP)
+@app.command("inspect", help=INSPECT_HELP, rich_help_panel=ONE_RUN)
 def inspect_command(
     file: Annotated[str, typer.Argument(metavar="FILE", help="A file, or ARCHIVE.zip!MEMBER.")],
     mask: Annotated[
@@ -224,6 +228,11 @@ def inspect_command(
     ] = 50,
 ) -> None:
     """`reassoc inspect`."""
+    from rich.console import Console
+
+    from reassoc.core.errors import ReassocError
+    from reassoc.stream.inspect import inspect_file
+
     path = Path(file)
     member = ""
     if not path.exists() and "!" in file:
@@ -239,14 +248,135 @@ def inspect_command(
         fail(f"{file}: {error.strerror}", EXIT_UNREADABLE)
 
 
-app.command("serve", help=SERVE_HELP)(serve_command)
-app.command("status", help=STATUS_HELP)(status_command)
-app.command("open", help=OPEN_HELP)(open_command)
-app.command("decide", help=DECIDE_HELP)(decide_command)
-app.command("history", help=HISTORY_HELP)(history_command)
-app.command("matches", help=MATCHES_HELP)(matches_command)
-app.command("explain", help=EXPLAIN_HELP)(explain_command)
-app.command("propose", help=PROPOSE_HELP)(propose_command)
+# ---- commands that are imported when they are called ----
+
+
+class _Late(TyperCommand):
+    """A command whose module is imported when it is called. `real` gives the command itself."""
+
+    real: ClassVar[Callable[[], Any]]
+
+    def make_context(self, *args: Any, **more: Any) -> Any:
+        return type(self).real().make_context(*args, **more)
+
+
+class _LatePlugin(_Late):
+    """One whose help is its own: it is loaded to be listed, too."""
+
+    @property
+    def help(self) -> Any:
+        return type(self).real().help
+
+    @help.setter
+    def help(self, text: object) -> None:
+        pass
+
+
+class Late(NamedTuple):
+    """Where a command is, and its line in `reassoc --help`. what : a function, or a Typer of
+    several; help : name of its help text in the module, empty for a Typer"""
+
+    name: str
+    module: str
+    what: str
+    help: str
+    panel: str
+    line: str
+
+
+LATE = (
+    Late("explain", "result_commands", "explain_command", "EXPLAIN_HELP", ONE_RUN,
+         "Show one match of a result as a table a clerk understands."),
+    Late("propose", "result_commands", "propose_command", "PROPOSE_HELP", ONE_RUN,
+         "Directory entries that an approved review match calls for."),
+    Late("serve", "serve_commands", "serve_command", "SERVE_HELP", WAREHOUSE,
+         "Run a warehouse in a folder: hold 835s until their money is there, release them."),
+    Late("status", "desk_commands", "status_command", "STATUS_HELP", WAREHOUSE,
+         "How a warehouse is, and what waits in it."),
+    Late("open", "desk_commands", "open_command", "OPEN_HELP", WAREHOUSE,
+         "What is open: 835s without money, money without 835s."),
+    Late("decide", "decide_commands", "decide_command", "DECIDE_HELP", WAREHOUSE,
+         "Decide about items and matches: match, unmatch, release, hold, ..."),
+    Late("history", "desk_commands", "history_command", "HISTORY_HELP", WAREHOUSE,
+         "Everything that became of an item, in order."),
+    Late("matches", "desk_commands", "matches_command", "MATCHES_HELP", WAREHOUSE,
+         "Write the pairs that stand as CSV."),
+    Late("report", "report_commands", "report_command", "REPORT_HELP", WAREHOUSE,
+         "Report on a span of days: tables, CSV, JSON, a page with plots."),
+    Late("import", "import_commands", "import_command", "IMPORT_HELP", WAREHOUSE,
+         "Bring open items of another system along, from a CSV."),
+    Late("backup", "backup_commands", "backup_command", "BACKUP_HELP", KEEPING,
+         "Copy a warehouse into a new folder, while it serves."),
+    Late("restore", "backup_commands", "restore_command", "RESTORE_HELP", KEEPING,
+         "Make a new home of a backup; it releases nothing by itself."),
+    Late("doubt", "backup_commands", "doubt_command", "DOUBT_HELP", KEEPING,
+         "List released files that nobody knows to be delivered, and say whether they were."),
+    Late("resume", "backup_commands", "resume_command", "RESUME_HELP", KEEPING,
+         "Let the releases of a restored home go on."),
+    Late("vault", "vault_commands", "vault_app", "", KEEPING,
+         "The vault of a home: look at it, check it, erase from it, change its keys."),
+    Late("audit", "ledger_commands", "audit_app", "", KEEPING, "Checks for auditors."),
+)  # fmt: skip
+
+
+def _real(late: Late) -> Any:
+    module = import_module(f"reassoc.stream.{late.module}")
+    found = getattr(module, late.what)
+    if isinstance(found, typer.Typer):
+        return typer.main.get_command(found)
+    return _command(late.name, found, getattr(module, late.help))
+
+
+def _command(name: str, function: Callable[..., Any], text: str | None) -> Any:
+    alone = typer.Typer(add_completion=False)
+    alone.command(name, help=text)(function)
+    return typer.main.get_command(alone)
+
+
+def _mount(into: typer.Typer, late: Late) -> None:
+    # A class for each: typer makes the commands itself, from classes that it is given.
+    kind = type("LateCommand", (_Late,), {"real": staticmethod(cache(lambda: _real(late)))})
+    into.command(late.name, cls=kind, help=late.line, rich_help_panel=late.panel)(_late)
+
+
+def _late() -> None:
+    """Stands for a command that is not imported yet."""
+
+
+for each in LATE:
+    _mount(app, each)
+
+
+def add_plugins() -> None:
+    """Commands of other packages. One that cannot be loaded says so when it is called, and harms no
+    other.
+    """
+    for point in sorted(entry_points(group=COMMAND_GROUP), key=lambda point: point.name):
+
+        def load(point: Any = point) -> Any:
+            try:
+                return _command(point.name, point.load(), None)
+            except Exception as error:
+                reason = (
+                    f"command {point.name!r} ({point.value}) could not be loaded: "
+                    f"{type(error).__name__}: {error}"
+                )
+                return _command(
+                    point.name, _broken(reason), "Not available: it could not be loaded."
+                )
+
+        kind = type("LateCommand", (_LatePlugin,), {"real": staticmethod(cache(load))})
+        app.command(point.name, cls=kind, rich_help_panel=PLUGINS)(_late)
+
+
+def _broken(reason: str) -> Callable[[], None]:
+    def broken() -> None:
+        fail(reason, EXIT_USAGE)
+
+    return broken
+
+
+# ---- options of match ----
 
 
 def _parse_day(text: str | None) -> date:
@@ -270,6 +400,10 @@ def today_in_new_york() -> date:
 
 
 def _policy(path: Path | None) -> Policy:
+    from reassoc.core.errors import PolicyError
+    from reassoc.core.policy import Policy
+    from reassoc.stream.settings import load_policy
+
     if path is None:
         return Policy()
     try:
@@ -279,6 +413,9 @@ def _policy(path: Path | None) -> Policy:
 
 
 def _directory(path: Path | None) -> Directory | None:
+    from reassoc.core.errors import DirectoryError
+    from reassoc.stream.settings import read_directory
+
     if path is None:
         return None
     try:
@@ -288,34 +425,13 @@ def _directory(path: Path | None) -> Directory | None:
 
 
 def _layouts(paths: Iterable[Path]) -> list[LockboxLayout]:
+    from reassoc.core.errors import LayoutError
+    from reassoc.stream.layouts import load_layout
+
     try:
         return [load_layout(path) for path in paths]
     except LayoutError as error:
         fail(str(error), EXIT_USAGE)
-
-
-def add_plugins() -> None:
-    """Commands of other packages. One that cannot be loaded says so when it is called, and harms no
-    other.
-    """
-    for point in sorted(entry_points(group=COMMAND_GROUP), key=lambda point: point.name):
-        try:
-            command = point.load()
-        except Exception as error:
-            reason = (
-                f"command {point.name!r} ({point.value}) could not be loaded: "
-                f"{type(error).__name__}: {error}"
-            )
-            app.command(point.name, help="Not available: it could not be loaded.")(_broken(reason))
-        else:
-            app.command(point.name)(command)
-
-
-def _broken(reason: str) -> Callable[[], None]:
-    def broken() -> None:
-        fail(reason, EXIT_USAGE)
-
-    return broken
 
 
 def _stop(number: int, frame: object) -> NoReturn:
@@ -335,8 +451,12 @@ def main() -> None:
     try:
         app()
     except Exception:
+        from reassoc.stream.intake import where_it_failed
+
         say(f"internal error: {where_it_failed()}. Please report it; nothing was written.")
         if os.environ.get("REASSOC_DEBUG") == "1":
+            import traceback
+
             traceback.print_exc()
         else:
             say("REASSOC_DEBUG=1 shows the whole traceback, which may hold personal data.")

@@ -62,6 +62,7 @@ class Server:
         self._logged = threading.Event()
         self._applied = threading.Event()
         self._fault: BaseException | None = None
+        self._held: str | None = None
         self.served = Served()
 
     def stop(self) -> None:
@@ -98,7 +99,7 @@ class Server:
                 was_behind = behind
                 self._patiently("logging the time", lambda: self._tick(opened.now()))
         self._raise_fault()
-        return self.served
+        return self._ended()
 
     # ---- until nothing is left ----
 
@@ -120,6 +121,12 @@ class Server:
         self._raise_fault()
         if not self._stop.is_set():
             self._deliver()
+        return self._ended()
+
+    def _ended(self) -> Served:
+        """What the run did; while releases are held nobody counted what waits for them."""
+        if self._held is not None:
+            self.served.undelivered_count = self._opened.book.counts().waiting_file_count
         return self.served
 
     def _wait_until_settled(self) -> None:
@@ -167,6 +174,16 @@ class Server:
                 self._applied.clear()
 
     def _deliver(self) -> int:
+        held = self._opened.home.releases_held()
+        if held != self._held:
+            self._held = held
+            self._say(
+                f"releases are held ({held}): reassoc resume lets them go on"
+                if held is not None
+                else "releases go on"
+            )
+        if held is not None:
+            return 0
         run = self._opened.releaser.run_once()
         self.served.delivered_count += run.delivered_count
         self.served.undelivered_count = run.failed_count + run.waiting_count + run.in_doubt_count
