@@ -137,8 +137,8 @@ def _looked_up(connection: Connection, chain: sql.Chain, ids: Numbers) -> npt.ND
             if not events:
                 break
             batch = events[0][0]
-            for _, *pair, event, status in reversed(events):
+            for _, *pair, status in reversed(events):
                 row = pairs.pop(tuple(pair), -1)
-                if row >= 0 and event != PairEvent.GONE:
+                if row >= 0:
                     answer[row] = status
     return answer

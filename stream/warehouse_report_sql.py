@@ -244,7 +244,7 @@ def earlier_events(one: Chain, digest: int, before_batch: int) -> Select[Any]:
     file. No row: there is no such batch. Where it is about other things there is one row, of NULLs
     but for the batch.
 
-    -> batch, offset of the remittance, digest and offset of the payment, PairEvent, MatchStatus
+    -> batch, offset of the remittance, digest and offset of the payment, MatchStatus
     """
     batch, pair, mention = schema.batch, schema.pair_event, schema.mention
     newest = (
@@ -259,7 +259,7 @@ def earlier_events(one: Chain, digest: int, before_batch: int) -> Select[Any]:
     )
     own = schema.batch.alias("own")
     fits = and_(_rows_of(pair, own), pair.c.remittance_digest == digest)
-    names = (*PAIR_IDS[1:], "event", "status")
+    names = (*PAIR_IDS[1:], "status")
     return (
         select(own.c.number, *(pair.c[name] for name in names))
         .select_from(own.outerjoin(pair, fits))

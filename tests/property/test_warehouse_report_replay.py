@@ -23,13 +23,15 @@ BEGIN = date(2026, 3, 2)
 OPEN = {R.AWAITING_EFT, R.MATCHED, R.PROBABLE, R.DUPLICATE}, {P.UNMATCHED, P.SUGGESTED, P.DUPLICATE}
 AUTO = MatchStatus.AUTO
 
+_NUMBER = st.integers(0, 9)
 _CHANGES = st.lists(
     st.one_of(
-        st.tuples(st.sampled_from(("come", "change")), st.integers(0, 9), st.integers(0, 9)),
-        st.tuples(st.sampled_from(("pair", "pair", "gone")), st.integers(0, 9), st.integers(0, 9)),
+        st.tuples(st.sampled_from(("come", "change")), _NUMBER, _NUMBER),
+        st.tuples(st.sampled_from(("pair", "gone")), _NUMBER, _NUMBER),
         st.tuples(st.just("step"), st.just(0), st.integers(0, 2)),
     ),
-    max_size=60,
+    min_size=20,
+    max_size=80,
 )
 
 
@@ -69,10 +71,9 @@ class Replay:
         elif what == "change":
             self._change(one, other)
         elif self.sides[0] and self.sides[1]:
-            pair = (
-                self.sides[0][one % len(self.sides[0])],
-                self.sides[1][other % len(self.sides[1])],
-            )
+            # Of few items, so that much becomes of one pair.
+            left, right = (side[:2] for side in self.sides)
+            pair = left[one % len(left)], right[other % len(right)]
             self._pair(what, pair, list(MatchStatus)[(one + other) % 4])
 
     def _change(self, one: int, other: int) -> None:

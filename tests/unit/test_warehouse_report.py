@@ -258,6 +258,31 @@ def test_a_day_is_a_part_of_its_span(world: World) -> None:
     assert found.open == report(world, "2026-03-02", "2026-03-04").open
 
 
+def test_what_a_pair_was_before_the_span_is_looked_up(world: World) -> None:
+    """Its last event counts, in a batch behind one that is about the remittance alone."""
+    step = world.step("2026-03-02")
+    steady, moody = (step.remittance(cents, "2026-03-02", R.MATCHED) for cents in (5, 7))
+    money = step.payment(9, "2026-03-02", P.MATCHED)
+    step.pair(steady, money)
+    step.pair(moody, money)
+    step.pair(moody, money, PairEvent.CHANGED, MatchStatus.REVIEW)
+    step.write()
+    for item in (steady, moody):
+        step = world.step("2026-03-02")
+        step.change(item, R.PROBABLE)
+        step.write()
+    step = world.step("2026-03-03")
+    # It had fallen asleep: the row does not say what it was.
+    step.pair(steady, money, PairEvent.GONE, 0)
+    step.pair(moody, money, PairEvent.CHANGED, MatchStatus.AUTO, person=True)
+    step.write()
+    matched = report(world, "2026-03-03", "2026-03-03").matched
+    assert matched.by_tier == [
+        TierTally("T1", NONE, Tally(1, 5)),
+        TierTally("person", Tally(1, 7), NONE),
+    ]
+
+
 def test_by_default_a_report_is_of_the_last_days_month(world: World) -> None:
     build(world)
     found = report(world)
