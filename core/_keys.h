@@ -486,10 +486,9 @@ static inline void stable_keys(const item_set *set, const payer_table *payers, u
         const match_item *item = &set->items[i];
         out[i] = 0;
         if (!(item->flags & ITEM_TRACE) || !(item->flags & ITEM_PAYER)) continue;
-        uint64_t payer = hash_bytes(payers->names[item->payer_group],
-                                    payers->lengths[item->payer_group], 0);
-        uint64_t key =
-            hash_bytes(item_text(set, item) + item->at.n4_at, item->at.n4_length, payer);
+        uint64_t payer =
+            hash_bytes(payers->names[item->payer_group], payers->lengths[item->payer_group], 0);
+        uint64_t key = hash_bytes(item_text(set, item) + item->at.n4_at, item->at.n4_length, payer);
         out[i] = key ? key : 1;
     }
 }

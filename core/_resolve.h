@@ -84,8 +84,8 @@ typedef struct {
     const uint64_t *left_digest, *right_digest; /* ids */
     const int64_t *left_offset, *right_offset;
     int32_t window_days;
-    int32_t sums_only;                   /* only T8 and T9: the traces are roots */
-    int64_t to_review[TIERS];            /* why a tier may not match by itself, 0 where it may */
+    int32_t sums_only;        /* only T8 and T9: the traces are roots */
+    int64_t to_review[TIERS]; /* why a tier may not match by itself, 0 where it may */
     const uint64_t *vetoed; /* pairs that no tier matches by itself: left row << 32 | right row, */
     size_t vetoed_count;    /* ascending */
     int64_t *left_reason, *right_reason; /* out: added to what stands there */

@@ -177,10 +177,12 @@ def match(
     at_close : the banking day is at its close; False: the policy's close_tiers only show what they
         find, and with `standing` keep of it what they would still make
     pins : pairs that stand whatever the tiers would say: a person made them, or the remittance was
-        released. They come out as AUTO with the given ids and tiers, reason PINNED, and their items
-        are in no other pair. What fits them as well is held (RIVAL). Where money of a match went
-        back, all of it comes out as UNMATCHED, and its other items wait again
-    vetoes : pairs that a person undid: never made automatically (VETOED), but candidates as before
+        released; the pairs of one match together. They come out as AUTO with the given ids and
+        tiers, reason PINNED, whatever holds their items, which are in no other pair. What fits them
+        as well is held (RIVAL). Where money of a match went back, all of it comes out as UNMATCHED,
+        and its other items wait again
+    vetoes : pairs that a person undid: never made automatically (VETOED), but candidates as before;
+        a pin is stronger
     standing : pairs that were automatic at the last close. Where money of one went back, all of the
         match comes out as UNMATCHED
     late : bool[n], bool[m] items whose surroundings are not fully known: their matches wait
@@ -210,13 +212,13 @@ def match(
     state.at_close = at_close or standing is not None
     pairs, kernel = decide(state, rules, on_stage, at_close=at_close, surest_only=surest_only)
     columns = describe(state, pairs, kernel)
-    columns["cause"] = _causes(state, columns)
     on_stage("statuses")
-    conclude(state, columns, released)
-    return _matches(state, columns, tenants)
+    return _concluded(state, columns, tenants)
 
 
-def _matches(state: State, columns: dict[str, Any], tenants: tuple[str, ...]) -> Matches:
+def _concluded(state: State, columns: dict[str, Any], tenants: tuple[str, ...]) -> Matches:
+    columns["cause"] = _causes(state, columns)
+    conclude(state, columns, state.again.released)
     assert state.links is not None
     return Matches(
         **columns,
