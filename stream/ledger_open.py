@@ -306,8 +306,8 @@ def _merge(
     order = np.argsort(keys, kind="stable")
     wanted = latest[~found & (latest["open"] != 0)]
     places, known = _find(keys[order], np.ascontiguousarray(wanted["key"]))
-    wanted, rows = wanted[known], rows[order[places[known]]]
-    added = {name: np.ascontiguousarray(rows[name]) for name in columns}
+    wanted, numbers = wanted[known], order[places[known]]
+    added = {name: rows[name][numbers] for name in columns}
     added |= {name: np.ascontiguousarray(wanted[name]) for name in _AFTER}
     return [OpenPart(columns, live), OpenPart(added)]
 

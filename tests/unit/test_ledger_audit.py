@@ -88,10 +88,13 @@ def other_values(value: Any) -> list[Any]:
 @pytest.mark.parametrize(
     ("table", "column"), [(table.name, column.name) for table in TABLES for column in table.columns]
 )
-def test_every_column_of_every_row_counts(ledger: Ledger, table: str, column: str) -> None:
+def test_every_column_counts_in_the_first_row_and_the_last(
+    ledger: Ledger, table: str, column: str
+) -> None:
     place = [each.name for each in schema.metadata.tables[table].columns].index(column)
     key = schema.metadata.tables[table].columns[0].name
-    for row in rows_of(ledger, schema.metadata.tables[table]):
+    rows = rows_of(ledger, schema.metadata.tables[table])
+    for row in (rows[0], rows[-1]):
         for value in other_values(row[place]):
             with ledger.writing() as connection:
                 driver = connection.connection.driver_connection
