@@ -15,8 +15,10 @@ from reassoc.core.calendar import BankingCalendar
 from reassoc.core.columns import DATE_NONE
 from reassoc.core.directory import Directory
 from reassoc.core.match import Links, Matches, match
-from reassoc.core.matching.again import Pairs
+from reassoc.core.matching.again import Pairs, whole_groups
+from reassoc.core.matching.neighbours import waits_for_close
 from reassoc.core.policy import Policy
+from reassoc.core.pool import PaymentColumns
 from reassoc.core.statuses import (
     MatchStatus,
     PaymentStatus,
@@ -30,7 +32,7 @@ from reassoc.stream.records import take
 
 LOOSE_TIERS = (Tier.T4, Tier.T6, Tier.T7, Tier.T8, Tier.T9, Tier.T10)
 """Tiers that only the clock looks at: what they found then is shown until the next entry."""
-_FOUND_AGAIN = (Tier.T0, Tier.T1, Tier.T2, Tier.T3, Tier.T8)
+_FOUND_AGAIN = (Tier.T0, Tier.T1, Tier.T2, Tier.T3)
 """Tiers of which the matcher finds by itself what went back."""
 DORMANT = 0
 """Status of a pair that stood at the last clock entry and does not stand now: it is not shown."""
@@ -87,11 +89,11 @@ def decide(live: Live, setting: Setting) -> Decided:
         at_close=setting.at_close,
         pins=stored.pairs(stored.pinned()),
         vetoes=stored.vetoes(),
-        standing=None if setting.at_close else stored.pairs(stored.standing()),
+        standing=stored.pairs(stored.standing()),
         late=(live.remittances.late[left_rows], live.payments.late[right_rows]),
         surest_only=not live.whole,
     )
-    _take_statuses(live, matches, left_rows, right_rows)
+    _take_statuses(live, matches, left_rows, right_rows, _told_less(live, right, matches))
     pairs = _pairs_of(matches, setting.position)
     known = lookup(pair_ids(live.basis), pair_ids(pairs))
     pairs["person"] = _inherited(live.basis, known, "person")
@@ -108,7 +110,7 @@ def decide(live: Live, setting: Setting) -> Decided:
     _show_candidates(live, pairs, remittance, payment)
     may_release = np.zeros(len(live.remittances), np.bool_)
     may_release[left_rows] = matches.release
-    return Decided(pairs, remittance, payment, may_release, _links_of(matches, right_rows))
+    return Decided(pairs, remittance, payment, may_release, _links_of(live, matches, right_rows))
 
 
 _NEW_EACH_TIME = ("status", "funded", "standing", "person", "made_position", "reason")
@@ -141,28 +143,30 @@ class _Stored:
         self._right = _places(right_rows, len(live.payments))
 
     def pinned(self) -> Mask:
-        """bool[k]: pairs that people made, of what was released, or that went back and that no tier
-        finds again."""
+        """bool[k]: rows of matches that people made, or of which a remittance was released."""
         pairs = self._live.basis
         at = lookup(self._live.remittances.ids, _ids(pairs, "remittance"))
         released = np.append(self._live.remittances.has(ItemFlag.RELEASED), False)[at]
-        undone = pairs["status"] == MatchStatus.UNMATCHED
-        made = (pairs["status"] == MatchStatus.AUTO) & (pairs["person"] | released)
-        lost = undone & (pairs["person"] | released | ~np.isin(pairs["tier"], _FOUND_AGAIN))
-        pinned: Mask = made | lost
+        told = np.isin(pairs["status"], (MatchStatus.AUTO, MatchStatus.UNMATCHED))
+        pinned: Mask = told & whole_groups(pairs["match_id"], told & (pairs["person"] | released))
         return pinned
 
     def standing(self) -> Mask:
-        """bool[k]: pairs that stood at the last clock entry and are not pinned."""
-        standing: Mask = self._live.basis["standing"] & ~self.pinned()
+        """bool[k]: rows of other matches that stood at the last clock entry, or that went back
+        since and that no tier finds by itself."""
+        pairs = self._live.basis
+        lost = (pairs["status"] == MatchStatus.UNMATCHED) & ~np.isin(pairs["tier"], _FOUND_AGAIN)
+        standing: Mask = (pairs["standing"] | lost) & ~self.pinned()
         return standing
 
     def pairs(self, wanted: Mask) -> Pairs:
-        """Those of which both items take part."""
+        """Those of which all items take part."""
         rows = np.flatnonzero(wanted)
         pairs = take(self._live.basis, rows)
         left, right, both = self._rows(pairs)
-        return Pairs(left, right, pairs["match_id"][both], pairs["tier"][both])
+        groups = pairs["match_id"][both]
+        whole = ~np.isin(groups, pairs["match_id"][~both])
+        return Pairs(left[whole], right[whole], groups[whole], pairs["tier"][both][whole])
 
     def vetoes(self) -> Pairs:
         left, right, _ = self._rows(self._live.vetoes)
@@ -182,7 +186,24 @@ def _places(rows: Rows, count: int) -> npt.NDArray[np.int32]:
     return places
 
 
-def _take_statuses(live: Live, matches: Matches, left_rows: Rows, right_rows: Rows) -> None:
+def _told_less(live: Live, right: PaymentColumns, matches: Matches) -> Mask:
+    """bool[m]: payments of the pool of which a part of the items tells less than the last clock
+    entry did: checks and deposits that no match is about, now or before."""
+    if live.whole:
+        return np.zeros(len(right), np.bool_)
+    rows = live.payments.active
+    made = np.zeros(len(right), np.bool_)
+    made[matches.payment[matches.status == MatchStatus.AUTO]] = True
+    was = np.isin(
+        live.payments.rows["status"][rows], (PaymentStatus.MATCHED, PaymentStatus.PARTIAL)
+    )
+    less: Mask = waits_for_close(right) & ~live.payments.fresh[rows] & ~made & ~was
+    return less
+
+
+def _take_statuses(
+    live: Live, matches: Matches, left_rows: Rows, right_rows: Rows, told_less: Mask
+) -> None:
     """Statuses, reasons and funding of the items that took part. What was released stays so unless
     its money went back."""
     rows = live.remittances.rows
@@ -191,10 +212,13 @@ def _take_statuses(live: Live, matches: Matches, left_rows: Rows, right_rows: Ro
     status[released & (status != RemittanceStatus.UNMATCHED_BY_RETURN)] = RemittanceStatus.RELEASED
     rows["status"][left_rows] = status
     rows["reason"][left_rows] = matches.remittance_reason
-    rows = live.payments.rows
-    rows["status"][right_rows] = matches.payment_status
-    rows["reason"][right_rows] = matches.payment_reason
-    rows["funding"][right_rows] = matches.payment_funding
+    rows, told = live.payments.rows, ~told_less
+    for name, column in (
+        ("status", matches.payment_status),
+        ("reason", matches.payment_reason),
+        ("funding", matches.payment_funding),
+    ):
+        rows[name][right_rows[told]] = column[told]
 
 
 def _pairs_of(matches: Matches, position: int) -> Columns:
@@ -275,12 +299,16 @@ def _show_candidates(live: Live, pairs: Columns, remittance: Rows, payment: Rows
     status[rows[status[rows] == PaymentStatus.MATCHED]] = PaymentStatus.PARTIAL
 
 
-def _links_of(matches: Matches, right_rows: Rows) -> Links:
+def _links_of(live: Live, matches: Matches, right_rows: Rows) -> Links:
     links = matches.links
+    told = np.ones(len(links), np.bool_)
+    if not live.whole:
+        waits = waits_for_close(matches.payments)
+        told = ~(waits[links.payment] | waits[links.other])
     return Links(
-        right_rows[links.payment].astype(np.int32),
-        right_rows[links.other].astype(np.int32),
-        links.kind,
-        links.status,
-        links.days_apart,
+        right_rows[links.payment[told]].astype(np.int32),
+        right_rows[links.other[told]].astype(np.int32),
+        links.kind[told],
+        links.status[told],
+        links.days_apart[told],
     )
