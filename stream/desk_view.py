@@ -91,6 +91,9 @@ def show_open(console: Console, found: OpenList) -> None:
     if found.rows:
         table = _table("item", "status", "days", "dollars", "date", "trace", "payer",
                        numbers=("days", "dollars"))  # fmt: skip
+        # Ids and sums are what people type: a narrow terminal takes the room from the others.
+        table.columns[0].min_width = max(len(row.name) for row in found.rows)
+        table.columns[3].min_width = max(len(dollars(row.cents)) for row in found.rows)
         for row in found.rows:
             age = "" if row.age_banking_days is None else str(row.age_banking_days)
             table.add_row(

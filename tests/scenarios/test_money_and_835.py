@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
-from case_files import Line, bai2
-from home_story import Story, ach, entry, era, eft, interchange, paid_check, posted, remit
+from home_story import (
+    Story,
+    ach,
+    eft,
+    entry,
+    era,
+    interchange,
+    paid_check,
+    posted,
+    remit,
+    wired,
+)
 
 
 def test_match_on_time(story: Story) -> None:
@@ -55,9 +65,7 @@ def test_advised_before_its_settlement_day(story: Story) -> None:
 
 
 def test_a_bulk_payment_waits_for_the_close(story: Story) -> None:
-    remits = [
-        remit("B1", 700_00), remit("B1", 500_00), remit("B1", 300_00)
-    ]  # fmt: skip
+    remits = [remit("B1", 700_00), remit("B1", 500_00), remit("B1", 300_00)]
     story.at("2026-03-17T12:00", interchange(*remits), eft("B1", 1500_00))
     story.expects(released=[])
     story.at("2026-03-17T18:30")
@@ -80,20 +88,23 @@ def test_zero_pay_goes_at_once(story: Story) -> None:
     assert story.remittance("Z1").says("released by zero_pay")
 
 
-def test_a_check_in_the_banks_report(story: Story) -> None:
+def test_a_check_in_the_banks_report_is_for_a_person(story: Story) -> None:
+    # A report gives the number of a check and not who drew it: that is no proof.
     story.at("2026-03-17T12:00", era("0000778899", 1200_00, method="CHK"))
     story.expects(remittances={"0000778899": "AWAITING_CHECK"})
     story.at("2026-03-19", paid_check("778899", 1200_00, "2026-03-19"))
-    story.expects(released=["0000778899"])
+    story.expects(
+        released=[], remittances={"0000778899": "PROBABLE"}, payments={"778899": "SUGGESTED"}
+    )
+    story.decides("match", story.remittance("0000778899"), story.payment("778899"))
+    story.expects(released=["0000778899"], payments={"778899": "MATCHED"})
 
 
 def test_a_wire(story: Story) -> None:
     story.at("2026-03-17T12:00", era("W1", 9000_00, method="FWT"))
     story.expects(remittances={"W1": "AWAITING_WIRE"})
-    wire = Line(cents=9000_00, code=195, text="EXAMPLE HEALTH TRN*1*W1*1234567890\\")
-    story.at("2026-03-17", bai2(Line(cents=9000_00, code=206 if False else 195,
-             text=wire.text), day="260317"))  # fmt: skip
-    assert story.remittance("W1").status in ("RELEASED", "PROBABLE", "AWAITING_WIRE")
+    story.at("2026-03-18", wired("W1", 9000_00, "2026-03-18"))
+    story.expects(released=["W1"])
 
 
 def test_only_the_banks_report_funds_where_the_rules_say_so(story: Story) -> None:
