@@ -10,6 +10,7 @@ from typing import Annotated
 import numpy as np
 import numpy.typing as npt
 import typer
+from msgspec.structs import replace
 from rich.console import Console
 from rich.table import Table
 
@@ -24,7 +25,7 @@ from reassoc.stream.imports import (
     ImportFileError,
     read_import,
 )
-from reassoc.stream.item_log import Routing, SourceNote
+from reassoc.stream.item_log import Entry, ItemsEntry, Routing, SourceNote
 from reassoc.stream.item_rows import Entries, Share
 from reassoc.stream.items import PAYMENT_ITEM, REMITTANCE_ITEM, payment_pool, remittance_pool
 from reassoc.stream.open_home import OpenHome, open_home
@@ -36,6 +37,7 @@ IMPORT_KIND = "IMPORT"
 """The kind of the source that imported items come from."""
 PROBLEMS_SHOWN_MAX = 100
 STEPS_AT_ONCE = 64
+_NO_PROFILE = {0: b""}
 
 IMPORT_HELP = (
     "Bring open items of another system along: 835s whose money is to come, money whose 835 is, as "
@@ -136,15 +138,20 @@ def take_import(
     note = SourceNote(digest, name, IMPORT_KIND, stored.byte_count)
     entries = Entries()
     for share in _shares(imported, route):
-        entries.add(share, note, {0: b""})
+        entries.add(share, note, _NO_PROFILE)
     log.append(
-        entries.take(),
+        [(tenant, _without_profile(entry)) for tenant, entry in entries.take()],
         [
             (digest[:NAME_BYTES], Routing(digest, logged=True)),
             (digest, Routing(encode_route(route), logged=True)),
         ],
     )
     return TakenImport(is_copy=False, tenants=route.tenants)
+
+
+def _without_profile(entry: Entry) -> Entry:
+    # A remittance without bytes has no envelope either.
+    return replace(entry, profiles=()) if isinstance(entry, ItemsEntry) else entry
 
 
 def _route(imported: Imported, router: Router, tenant: str) -> Route:

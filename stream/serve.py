@@ -70,6 +70,11 @@ class Server:
         self._stop.set()
         self._end_threads()
 
+    @property
+    def is_stopped(self) -> bool:
+        """Whether it was told to stop."""
+        return self._stop.is_set()
+
     def _end_threads(self) -> None:
         self._end.set()
         self._logged.set()

@@ -22,7 +22,8 @@ from reassoc.stream.contents import close_archives
 from reassoc.stream.exits import EXIT_UNREADABLE, EXIT_USAGE, fail, say
 from reassoc.stream.home import Home, HomeError
 from reassoc.stream.inbox import Inbox
-from reassoc.stream.open_home import OpenHome, open_home
+from reassoc.stream.open_home import Now, OpenHome, open_home, utc_now
+from reassoc.stream.outputs import OutputError
 from reassoc.stream.releaser import Failure
 from reassoc.stream.routing import Router
 from reassoc.stream.serve import Served, Server
@@ -80,6 +81,9 @@ def serve_command(
             show_default="one for each core",
         ),
     ] = None,
+    pace: Annotated[
+        float | None, typer.Option(min=0, max=60, hidden=True, help="Seconds of a demo's scene.")
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="With --drain: print what was done as JSON.")
     ] = False,
@@ -87,7 +91,7 @@ def serve_command(
     """`reassoc serve`."""
     until = _moment(as_of)
     if demo:
-        _demo(home, workers)
+        _demo(home, workers, pace)
         return
     if home is None:
         fail(
@@ -117,7 +121,12 @@ def _show(opened: OpenHome, served: Served, *, as_json: bool) -> None:
 
 @contextmanager
 def running(
-    home: Home, what: str, workers: int | None, tell: Callable[[str], None] = say
+    home: Home,
+    what: str,
+    workers: int | None,
+    tell: Callable[[str], None] = say,
+    *,
+    now: Now = utc_now,
 ) -> Iterator[tuple[OpenHome, Server]]:
     """A home that is open, and a server for it that signals stop."""
 
@@ -125,7 +134,7 @@ def running(
         tell(f"not delivered: {failure.name or 'a sink'}: {failure.text}")
 
     with (
-        open_home(home, what, on_failure=told) as opened,
+        open_home(home, what, now=now, on_failure=told) as opened,
         tempfile.TemporaryDirectory(prefix="scratch-", dir=home.data) as scratch,
     ):
         settings = opened.use_settings()
@@ -190,8 +199,14 @@ def _cpu_count() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _demo(home: Path | None, workers: int | None) -> None:
-    from reassoc.stream.demo import run_demo
+def _demo(home: Path | None, workers: int | None, pace_seconds: float | None) -> None:
+    from reassoc.stream.demo import PACE_SECONDS, run_demo
 
+    pace = PACE_SECONDS if pace_seconds is None else pace_seconds
     with reporting(home or Path("demo")):
-        run_demo(Console(), home, workers)
+        try:
+            run_demo(Console(highlight=False), home, workers, pace_seconds=pace)
+        except OutputError as error:
+            fail(str(error), EXIT_USAGE)
+        except KeyboardInterrupt:
+            say("the demo was stopped")

@@ -1,0 +1,112 @@
+"""The feed of `reassoc serve --demo`: a small week of a clinic, as scenes that the stream plays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+from reassoc.loadtest.feed import FeedOptions, generate_feed
+from reassoc.stream.demo import Scene
+
+DEMO_OPTIONS = FeedOptions(
+    payments=90,
+    seed=5,
+    claims=2.0,
+    days=3,
+    start_date=date(2026, 3, 17),
+    ctx_per_mille=0,
+    directory=False,
+    rates_ppm={
+        "amount_variance": 30_000,
+        "bulk_shared_trace": 30_000,
+        "duplicate_remittance": 30_000,
+        "missing_payment": 40_000,
+        "missing_remittance": 30_000,
+        "returned": 40_000,
+        "zero_pay": 50_000,
+    },
+)
+"""Payments settle on Tuesday, Wednesday and Thursday; the 835s come a day ahead."""
+
+
+def make_demo_feed(folder: Path) -> list[Scene]:
+    """Make the feed in a new folder; the scenes of the week, whose files lie there."""
+    generate_feed(folder, DEMO_OPTIONS)
+    return list(_scenes(folder))
+
+
+def _files(folder: Path, kind: str, day: str, pattern: str) -> list[tuple[Path, str]]:
+    return [(path, path.name) for path in sorted((folder / kind / day).glob(pattern))]
+
+
+def _scenes(folder: Path) -> Iterator[Scene]:
+    mon, tue, wed, thu, fri = (f"2026-03-{day}" for day in range(16, 21))
+    yield Scene(
+        f"{mon}T09:30",
+        "Payers send 835s: what they say that they pay tomorrow",
+        "Nobody posts these yet: saying is not paying. They are held.",
+        _files(folder, "835", tue, "*"),
+    )
+    yield Scene(
+        f"{mon}T20:00",
+        "The bank hands over the ACH entries that settle tomorrow",
+        "The same trace, payer and cents, unique both ways: matched. But the money is not there yet.",
+        _files(folder, "ach", tue, "BANK*"),
+    )
+    yield Scene(
+        f"{tue}T08:30",
+        "The banking day opens: today's credits are final",
+        "Now the money is there: what is matched to the cent is released, byte for byte.",
+    )
+    first, name = _files(folder, "835", tue, "*")[0]
+    yield Scene(
+        f"{tue}T09:00",
+        "A payer sends a file of yesterday once more, under another name",
+        "The same content is known by its digest. Nothing is posted twice.",
+        [(first, f"AGAIN-{name}")],
+    )
+    yield Scene(
+        f"{tue}T09:30",
+        "More 835s; some of them pay nothing",
+        "Where nothing was paid no money is awaited: a zero pay is released at once.",
+        _files(folder, "835", wed, "*"),
+    )
+    yield Scene(
+        f"{tue}T14:00",
+        "The bank tells of returned entries",
+        "Their money went back after release: the books are open again, and people are alerted.",
+        _files(folder, "ach", tue, "RETURNS*"),
+    )
+    yield Scene(
+        f"{tue}T20:00",
+        "ACH entries of tomorrow",
+        "",
+        _files(folder, "ach", wed, "BANK*"),
+    )
+    yield Scene(f"{wed}T08:30", "The banking day opens")
+    yield Scene(
+        f"{wed}T10:15",
+        "A person looks at an 835 whose payment differs in amount, and releases it",
+        "Guessing about money is for people: who decided, and why, is in the ledger for ever.",
+        decide="matched_variance",
+        why="the payer confirmed a fee by phone",
+    )
+    yield Scene(
+        f"{wed}T11:00",
+        "More 835s",
+        "",
+        _files(folder, "835", thu, "*"),
+    )
+    yield Scene(
+        f"{wed}T20:00",
+        "ACH entries of tomorrow, and returns",
+        "",
+        _files(folder, "ach", wed, "RETURNS*") + _files(folder, "ach", thu, "BANK*"),
+    )
+    yield Scene(f"{thu}T08:30", "The banking day opens")
+    yield Scene(
+        f"{fri}T08:30",
+        "Three banking days after Tuesday, some of its money has not come",
+        "warehouse.toml says that this clinic does not wait longer: released by default, and watched.",
+    )
