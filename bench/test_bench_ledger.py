@@ -21,9 +21,9 @@ import pytest
 
 from reassoc.core.calendar import BankingCalendar
 from reassoc.core.statuses import PaymentStatus, RemittanceStatus
-from reassoc.stream import ledger as ledger_module
 from reassoc.stream.ageing import AgeBucket
 from reassoc.stream.ledger import Ledger
+from reassoc.stream.ledger_append import Appender
 from reassoc.stream.ledger_audit import verify
 from reassoc.stream.ledger_history import History
 from reassoc.stream.ledger_open import count_pending, fold_open
@@ -114,7 +114,7 @@ def test_append(benchmark: Any, ledger: Ledger, files: int, what: str) -> None:
 
     ledger.append(*next_batch()[0])
     if what == "rows-without-open-list":
-        with mock.patch.object(ledger_module._Appender, "_insert_open"):
+        with mock.patch.object(Appender, "_insert_open"):
             benchmark.pedantic(ledger.append, setup=next_batch, rounds=3)
     else:
         benchmark.pedantic(ledger.append, setup=next_batch, rounds=3)

@@ -15,6 +15,7 @@ from sqlalchemy import func, select, text, update
 
 from reassoc.core.errors import LimitError
 from reassoc.stream import ledger as ledger_module
+from reassoc.stream import ledger_append
 from reassoc.stream import ledger_schema as schema
 from reassoc.stream.ledger import Ledger
 from reassoc.stream.ledger_audit import Verification, verify
@@ -120,7 +121,7 @@ def test_a_batch_that_cannot_be_is_refused(
 
 
 def test_too_many_rows_are_refused(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ledger_module, "BATCH_ROWS_MAX", 1)
+    monkeypatch.setattr(ledger_append, "BATCH_ROWS_MAX", 1)
     with pytest.raises(LimitError, match="BATCH_ROWS_MAX"):
         ledger.append(1, ledgers.first_batch())
 
