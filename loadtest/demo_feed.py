@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
+from reassoc.core.statuses import RemittanceStatus
 from reassoc.loadtest.feed import FeedOptions, generate_feed
 from reassoc.stream.demo import Scene
 
@@ -45,13 +46,13 @@ def _scenes(folder: Path) -> Iterator[Scene]:
     yield Scene(
         f"{mon}T09:30",
         "Payers send 835s: what they say that they pay tomorrow",
-        "Nobody posts these yet: saying is not paying. They are held.",
+        "Nobody posts these yet: saying is not paying. Two look like copies: a person decides.",
         _files(folder, "835", tue, "*"),
     )
     yield Scene(
         f"{mon}T20:00",
         "The bank hands over the ACH entries that settle tomorrow",
-        "The same trace, payer and cents, unique both ways: matched. But the money is not there yet.",
+        "Same trace, payer and cents, unique both ways: matched. The money is not there yet.",
         _files(folder, "ach", tue, "BANK*"),
     )
     yield Scene(
@@ -75,7 +76,7 @@ def _scenes(folder: Path) -> Iterator[Scene]:
     yield Scene(
         f"{tue}T14:00",
         "The bank tells of returned entries",
-        "Their money went back after release: the books are open again, and people are alerted.",
+        "What was released lost its money: its books are open again, and people are alerted.",
         _files(folder, "ach", tue, "RETURNS*"),
     )
     yield Scene(
@@ -88,8 +89,8 @@ def _scenes(folder: Path) -> Iterator[Scene]:
     yield Scene(
         f"{wed}T10:15",
         "A person looks at an 835 whose payment differs in amount, and releases it",
-        "Guessing about money is for people: who decided, and why, is in the ledger for ever.",
-        decide="matched_variance",
+        "What differs by a cent is never guessed. Who decided, and why, stays in the ledger.",
+        decide=RemittanceStatus.MATCHED_VARIANCE,
         why="the payer confirmed a fee by phone",
     )
     yield Scene(
@@ -100,13 +101,19 @@ def _scenes(folder: Path) -> Iterator[Scene]:
     )
     yield Scene(
         f"{wed}T20:00",
-        "ACH entries of tomorrow, and returns",
+        "ACH entries of tomorrow",
         "",
-        _files(folder, "ach", wed, "RETURNS*") + _files(folder, "ach", thu, "BANK*"),
+        _files(folder, "ach", thu, "BANK*"),
     )
     yield Scene(f"{thu}T08:30", "The banking day opens")
     yield Scene(
+        f"{thu}T14:00",
+        "Another return",
+        "",
+        _files(folder, "ach", thu, "RETURNS*"),
+    )
+    yield Scene(
         f"{fri}T08:30",
-        "Three banking days after Tuesday, some of its money has not come",
-        "warehouse.toml says that this clinic does not wait longer: released by default, and watched.",
+        "Three banking days after Tuesday, some of Tuesday's money has not come",
+        "This clinic's warehouse.toml says not to wait longer: released without money, and told.",
     )

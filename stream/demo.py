@@ -12,31 +12,33 @@ import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from importlib.metadata import entry_points
 from pathlib import Path
 
+import numpy as np
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from reassoc.core.columns import Column
 from reassoc.core.errors import ReassocError
+from reassoc.core.statuses import PaymentStatus, RemittanceStatus
 from reassoc.stream.asking import entry_of, find_asked
-from reassoc.stream.calendar import federal_reserve_calendar
 from reassoc.stream.clock import parse_as_of
 from reassoc.stream.console import dollars
-from reassoc.stream.desk_filters import FilterOptions, status_name
 from reassoc.stream.home import Home
-from reassoc.stream.ledger_rows import ItemSide
-from reassoc.stream.ledger_views import OpenList, open_items
+from reassoc.stream.home_tables import read_items
+from reassoc.stream.items import item_name
 from reassoc.stream.open_home import OpenHome
 from reassoc.stream.outputs import check_free
 from reassoc.stream.serve import Served
 from reassoc.stream.serve_commands import running
+from reassoc.stream.state import State
 
 DEMO_GROUP = "reassoc.demo"
 """An entry point of this group makes the feed: a function of a folder that gives the scenes."""
@@ -53,18 +55,20 @@ default_release_banking_days = 3
 Sum = tuple[int, int]
 """Count and cents."""
 
-_HELD: Mapping[str, frozenset[str]] = {
-    "held: no money seen": frozenset({"awaiting_eft", "awaiting_check", "awaiting_wire"}),
-    "held: matched, money not settled": frozenset({"matched"}),
+_R, _P = RemittanceStatus, PaymentStatus
+_HELD: Mapping[str, frozenset[RemittanceStatus]] = {
+    "held: no money seen": frozenset({_R.AWAITING_EFT, _R.AWAITING_CHECK, _R.AWAITING_WIRE}),
+    "held: matched, money not settled": frozenset({_R.MATCHED}),
     "held: a person decides": frozenset(
-        {"probable", "matched_variance", "duplicate", "invalid", "quarantined"}
+        {_R.PROBABLE, _R.MATCHED_VARIANCE, _R.DUPLICATE, _R.INVALID, _R.QUARANTINED}
     ),
-    "held: its money went back": frozenset({"unmatched_by_return"}),
 }
 """Lines of the picture, and the statuses of the 835s that each counts."""
-RELEASED, PAYMENTS = "released: may be posted", "payments without an 835"
-LINES = (*_HELD, RELEASED, PAYMENTS)
-_STYLES = dict(zip(LINES, ("yellow", "cyan", "magenta", "red", "bold green", ""), strict=True))
+RELEASED, WENT_BACK = "released: may be posted", "its money went back"
+PAYMENTS = "payments without an 835"
+LINES = (*_HELD, RELEASED, WENT_BACK, PAYMENTS)
+_STYLES = dict(zip(LINES, ("yellow", "cyan", "magenta", "bold green", "red", ""), strict=True))
+_REMITTANCES = {**_HELD, RELEASED: {_R.RELEASED}, WENT_BACK: {_R.UNMATCHED_BY_RETURN}}
 
 OPENING = """\
 A clinic is paid by health plans. Each payment comes twice: as money (ACH, through the bank) and as
@@ -83,14 +87,15 @@ class Scene:
 
     at : as `parse_as_of` takes it    what : what happens    note : what it means, for a stranger
     files : copied into in/, each with its name there
-    decide : a status; the largest 835 that has it is released by a person    why : their reason
+    decide : a person releases the largest 835 of this status; None: nobody decides
+    why : their reason
     """
 
     at: str
     what: str
     note: str = ""
     files: Sequence[tuple[Path, str]] = ()
-    decide: str = ""
+    decide: RemittanceStatus | None = None
     why: str = ""
 
 
@@ -110,22 +115,17 @@ class _Stage:
     live: Live | None
     pause: Callable[[], None]
     picture: Picture = field(default_factory=Picture)
+    table: Table = field(default_factory=Table)
 
     def say(self, text: str, style: str = "") -> None:
         self.console.print(Text(text, style), soft_wrap=self.live is None)
 
     def show(self, picture: Picture, at: datetime) -> None:
-        """The new picture; as a line where it cannot be drawn."""
+        """The new picture."""
         before, self.picture = self.picture, picture
+        self.table = _table(picture, before, at)
         if self.live is not None:
-            self.live.update(_table(picture, before, at), refresh=True)
-        else:
-            sums = (
-                f"{name} {count:,} (${dollars(cents)})"
-                for name, (count, cents) in picture.sums.items()
-                if count
-            )
-            self.say(f"      in all: {'; '.join(sums)}")
+            self.live.update(self.table, refresh=True)
         self.pause()
 
 
@@ -182,7 +182,9 @@ def _stage(
             sleep(pace_seconds)
 
     if not console.is_terminal:
-        yield _Stage(console, None, pause)
+        stage = _Stage(console, None, pause)
+        yield stage
+        console.print(stage.table)
         return
     # Drawn when something has changed: nothing here moves by itself.
     with Live(console=console, auto_refresh=False) as live:
@@ -202,17 +204,19 @@ def _play(scene: Scene, place: Home, stage: _Stage, workers: int | None) -> None
         opened,
         server,
     ):
-        if scene.decide:
-            stage.say(_decide(scene, opened))
+        if scene.decide is not None:
+            stage.say(f"      {_decide(scene, opened)}")
         files_before = _released_files(place)
         served = server.drain(at)
         if server.is_stopped:
             raise KeyboardInterrupt
-        picture = take_picture(opened)
+        picture = take_picture(opened.state)
     for line in _outcome(served, stage.picture, picture):
         stage.say(f"      {line}")
-    for path in sorted(_released_files(place) - files_before):
-        stage.say(f"      -> {path.relative_to(place.path)}", "green")
+    fresh = _released_files(place) - files_before
+    if fresh:
+        folders = ", ".join(sorted({f"released/{path.parent.name}" for path in fresh}))
+        stage.say(f"      -> {_many(len(fresh), 'file', 'files')} in {folders}", "green")
     if scene.note:
         stage.say(f"      {scene.note}", "dim")
     stage.show(picture, at)
@@ -230,46 +234,34 @@ def _released_files(place: Home) -> set[Path]:
 
 def _decide(scene: Scene, opened: OpenHome) -> str:
     """A person releases the largest 835 of a status; what they said of it."""
-    options = FilterOptions(side="remittances", status=scene.decide)
-    item = _open(opened, options, limit=1).rows[0]
-    asked = find_asked(opened.state, [(item.digest, item.offset)])
-    for tenant, of_tenant in asked.items():
-        entry = entry_of(
-            "release", of_tenant, number=secrets.token_hex(8), who=DECIDER, why=scene.why
-        )
+    rows = read_items(opened.state, opened.state.tenants()).remittances
+    found = np.flatnonzero(rows["status"] == scene.decide)
+    row = int(found[np.argmax(rows["paid_cents"][found])])
+    name = int(rows["id_digest"][row]), int(rows["id_offset"][row])
+    for tenant, asked in find_asked(opened.state, [name]).items():
+        number = secrets.token_hex(8)
+        entry = entry_of("release", asked, number=number, who=DECIDER, why=scene.why)
         opened.log.append([(tenant, entry)])
-    return f"      decide release --item {item.name} (${dollars(item.cents)}): {scene.why}"
+    dollars_paid = dollars(int(rows["paid_cents"][row]))
+    return f'reassoc decide release --item {item_name(*name)} --why "{scene.why}" (${dollars_paid})'
 
 
-def _open(opened: OpenHome, options: FilterOptions, limit: int) -> OpenList:
-    clock = opened.log.clock
-    return open_items(
-        opened.ledger,
-        options.filter(),
-        day=clock.day if clock is not None else 0,
-        calendar=federal_reserve_calendar(),
-        limit=limit,
-        order="cents",
-    )
-
-
-def take_picture(opened: OpenHome) -> Picture:
-    """What is in a warehouse now. O(what is open)."""
-    sums = dict.fromkeys(LINES, (0, 0))
-    for total in _open(opened, FilterOptions(), limit=0).totals:
-        line = _line_of(total.side, status_name(total.side, total.status))
-        if line:
-            count, cents = sums[line]
-            sums[line] = count + total.count, cents + total.cents
-    counts = opened.book.counts()
-    sums[RELEASED] = counts.item_count, counts.cents
+def take_picture(state: State) -> Picture:
+    """What is in a warehouse now. O(items), all in memory."""
+    items = read_items(state, state.tenants())
+    left, right = items.remittances, items.payments
+    sums = {
+        line: _sum(left["status"], left["paid_cents"], statuses)
+        for line, statuses in _REMITTANCES.items()
+    }
+    waiting = {_P.UNMATCHED, _P.SUGGESTED}
+    sums[PAYMENTS] = _sum(right["status"], right["amount_cents"], waiting)
     return Picture(sums)
 
 
-def _line_of(side: ItemSide, status: str) -> str:
-    if side is ItemSide.PAYMENT:
-        return PAYMENTS if status in ("unmatched", "suggested") else ""
-    return next((line for line, statuses in _HELD.items() if status in statuses), "")
+def _sum(status: Column, cents: Column, wanted: Collection[int]) -> Sum:
+    rows = np.isin(status, [int(one) for one in wanted])
+    return int(rows.sum()), int(cents[rows].sum())
 
 
 # ---- words ----
@@ -279,17 +271,23 @@ def _outcome(served: Served, before: Picture, after: Picture) -> Iterator[str]:
     """What came and what changed, in words."""
     taken = served.taken
     if taken.remittance_count:
-        yield f"{taken.remittance_count:,} 835s came, ${dollars(taken.remittance_cents)}"
+        came = _many(taken.remittance_count, "835 came", "835s came")
+        yield f"{came}, ${dollars(taken.remittance_cents)}"
     if taken.payment_count:
-        yield f"{taken.payment_count:,} ACH entries came, credits ${dollars(taken.payment_cents)}"
+        came = _many(taken.payment_count, "ACH entry came", "ACH entries came")
+        yield f"{came}, ${dollars(taken.payment_cents)}" if taken.payment_cents else came
     if taken.copy_count:
-        yield f"{taken.copy_count:,} of them is a copy of a file that came before: not counted"
+        yield "a copy of a file that came before: nothing of it counts"
     for line in LINES:
         more = after.sums[line][0] - before.sums[line][0]
         if more:
             cents = after.sums[line][1] - before.sums[line][1]
             sign = "+" if more > 0 else "-"
-            yield f"{line}: {sign}{abs(more):,} ({dollars(cents)})"
+            yield f"{line}: {sign}{abs(more):,} (${dollars(abs(cents))})"
+
+
+def _many(count: int, one: str, more: str) -> str:
+    return f"{count:,} {one if count == 1 else more}"
 
 
 def _table(picture: Picture, before: Picture, at: datetime) -> Table:
