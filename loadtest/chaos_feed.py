@@ -16,10 +16,10 @@ from pathlib import Path
 
 SETTLED_AGO_S = 3600
 """How old the files are that are moved into in/: they count as complete at once."""
-PIECE_GAP_S_MAX = 2.0
-"""Between two pieces of a file that is written slowly; above SETTLE_SECONDS it would be taken."""
-OVERLAP_MAX = 4
-"""Files that are on their way at a time."""
+PIECE_PAUSE_S_MAX = 0.3
+PIECE_GAP_S_MAX = 4.0
+"""Between two pieces of a file that is written slowly, as planned, and as it came on a machine that
+is busy; above SETTLE_SECONDS what is there would be taken for all of it."""
 
 
 class ChaosError(Exception):
@@ -76,14 +76,12 @@ class Feeder:
         self._inbox = inbox
         self._aside = inbox.parent / "arriving"
         self._aside.mkdir(exist_ok=True)
-        actions = [self._actions(one, rng) for one in deliveries]
         self._waiting: deque[tuple[float, Callable[[], None]]] = deque()
-        while actions:
-            # Files overlap: the next piece is one of any of the first few.
-            chosen = rng.choice(actions[:OVERLAP_MAX])
-            self._waiting.append((rng.uniform(0, gap_s), chosen.pop(0)))
-            if not chosen:
-                actions.remove(chosen)
+        for one in deliveries:
+            pause_s = rng.uniform(0, gap_s)
+            for action in self._actions(one, rng):
+                self._waiting.append((pause_s, action))
+                pause_s = rng.uniform(0, PIECE_PAUSE_S_MAX)
         self._due = 0.0
         self._written: dict[str, float] = {}
 

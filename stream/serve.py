@@ -121,7 +121,7 @@ class Server:
                     break
                 self._stop.wait(LOOK_SECONDS)
             if not self._stop.is_set():
-                self._tick(until or opened.now())
+                self._patiently("logging the time", lambda: self._tick(until or opened.now()))
                 self._wait_until_settled()
         self._raise_fault()
         if not self._stop.is_set():
