@@ -36,6 +36,7 @@ from reassoc.stream.items import ItemFlag, ReleaseKind
 from reassoc.stream.ledger_chain import DECISION_KINDS
 from reassoc.stream.ledger_open import open_mask, read_open
 from reassoc.stream.ledger_rows import AlertCode, DecisionAnswer, ItemSide
+from reassoc.stream.ledger_store import fetch, wanted_rows
 from reassoc.stream.summary import Tally
 from reassoc.stream.table import iso_date
 from reassoc.stream.warehouse_report_figures import (
@@ -61,6 +62,7 @@ from reassoc.stream.warehouse_report_figures import (
 from reassoc.stream.warehouse_report_pairs import (
     PairHistory,
     as_numbers,
+    is_in,
     keys_of,
     read_history,
 )
@@ -222,7 +224,7 @@ class _Figures:
             self._waited[int(self._calendar.between(came, day))] += count
         for piece in sql.pieces(connection, sql.went_back(chain)):
             digest, offset, status, cents = as_numbers(piece, 4)
-            after = np.isin(keys_of(digest, offset), history.returned)
+            after = is_in(history.returned, keys_of(digest, offset))
             for code, count, total in _grouped(status << 1 | after, cents):
                 self._went_back[code >> 1, code & 1].add(count, total)
         for (side,), count, (cents,) in sql.counts(connection, sql.duplicates(chain), 1):
@@ -382,7 +384,7 @@ class _Came:
             for number, _, total in _grouped(day, claims):
                 self.claims[number] += total
             now = last[np.searchsorted(last["key"], keys)]
-            due, has = _due_and_has(side, cents, now, np.isin(keys, history.matched))
+            due, has = _due_and_has(side, cents, now, is_in(history.matched, keys))
             other = (side == ItemSide.PAYMENT) & (
                 (kind != EntryKind.CREDIT) | (now["status"] == PaymentStatus.REPORTED)
             )
@@ -593,6 +595,9 @@ def more_late(left: LateTally, right: LateTally) -> LateTally:
 # ---- what was open at the end ----
 
 _OPEN_FIELDS = ("key", "side", "status", "cents", "day")
+_BACK = np.dtype(
+    [("key", "<u8"), ("digest", "<i8"), ("offset", "<i8"), ("side", "u1"), ("status", "u1")]
+)
 
 
 def _open_at_end(connection: Connection, chain: sql.Chain) -> Columns:
@@ -608,23 +613,34 @@ def _open_at_end(connection: Connection, chain: sql.Chain) -> Columns:
         )
         for name in _OPEN_FIELDS
     }
+    back = np.zeros(0, _BACK)
     for piece in sql.pieces(connection, sql.undone_changes(chain)):
-        digest, offset, side, status, flags, cents, day = as_numbers(piece, 7)
-        keys = keys_of(digest, offset)
+        digest, offset, side, status, flags = as_numbers(piece, 5)
         # Of several changes of an item the oldest one says what it was before all of them.
-        _, first = np.unique(keys[::-1], return_index=True)
-        rows = len(keys) - 1 - first
-        rows = rows[open_mask(side[rows], status[rows], flags[rows].astype(np.uint16))]
-        before: Columns = {
-            "key": keys,
-            "side": side.astype(np.uint8),
-            "status": status.astype(np.uint8),
-            "cents": cents,
-            "day": day.astype(np.int32),
-        }
-        stays = ~np.isin(columns["key"], keys)
-        columns = {
-            name: np.concatenate([column[stays], before[name][rows]])
-            for name, column in columns.items()
-        }
-    return columns
+        keys, first = np.unique(keys_of(digest, offset)[::-1], return_index=True)
+        at = len(piece) - 1 - first
+        rows = np.zeros(len(keys), _BACK)
+        rows["key"], rows["digest"], rows["offset"] = keys, digest[at], offset[at]
+        rows["side"], rows["status"] = side[at], status[at]
+        rows = rows[open_mask(rows["side"], rows["status"], flags[at].astype(np.uint16))]
+        stays = ~is_in(keys, columns["key"])
+        columns = {name: column[stays] for name, column in columns.items()}
+        back = np.concatenate([back[~is_in(keys, back["key"])], rows])
+    cents, day = _money_of(connection, back)
+    more = {"key": back["key"], "side": back["side"], "status": back["status"], "cents": cents,
+            "day": day}  # fmt: skip
+    return {name: np.concatenate([column, more[name]]) for name, column in columns.items()}
+
+
+def _money_of(
+    connection: Connection, rows: npt.NDArray[Any]
+) -> tuple[Numbers, npt.NDArray[np.int32]]:
+    """Cents and ITEM_ROW.day of items, by digest and offset."""
+    order = np.argsort(rows["key"])
+    keys = rows["key"][order]
+    cents, day = np.zeros(len(rows), np.int64), np.full(len(rows), DATE_NONE, np.int32)
+    for wanted in wanted_rows(rows["digest"][order], rows["offset"][order]):
+        columns = as_numbers(fetch(connection, sql.money(wanted), once=True), 4)
+        at = order[np.searchsorted(keys, keys_of(columns[0], columns[1]))]
+        cents[at], day[at] = columns[2], columns[3]
+    return cents, day
