@@ -15,21 +15,15 @@ import numpy as np
 from sqlalchemy import select
 
 from reassoc.core.errors import ReassocError
+from reassoc.core.statuses import MatchStatus
 from reassoc.stream import ledger_schema as schema
-from reassoc.stream.decisions import DECISION_ITEMS_MAX
-from reassoc.stream.item_log import DecisionEntry, DecisionKind, Entry, ItemsEntry
-from reassoc.stream.items import (
-    PAYMENT,
-    PAYMENT_ITEM,
-    REMITTANCE,
-    REMITTANCE_ITEM,
-    RecordKind,
-    id_bytes,
-)
+from reassoc.stream.decisions import DECISION_ITEMS_MAX, ids_of
+from reassoc.stream.item_log import ENTRY_ITEMS_MAX, DecisionEntry, DecisionKind, Entry
+from reassoc.stream.items import PAIR, PAYMENT, REMITTANCE, ItemFlag, RecordKind, id_bytes
 from reassoc.stream.ledger import Ledger
 from reassoc.stream.ledger_rows import DecisionAnswer
-from reassoc.stream.live import Columns
-from reassoc.stream.matcher import profile_ids
+from reassoc.stream.live import Columns, Mask, id_keys_of
+from reassoc.stream.rerouting import items_entry
 from reassoc.stream.state import Records, State
 
 ANSWER_SECONDS_MAX = 30.0
@@ -81,8 +75,8 @@ def find_asked(state: State, items: Sequence[tuple[int, int]]) -> dict[str, Aske
     count = 0
     for tenant in state.tenants():
         records = state.fetch(tenant, ids)
-        if len(records):
-            asked = _asked(records)
+        asked = _asked(records)
+        if asked.item_count:
             found[tenant] = asked
             count += asked.item_count
     if count < len({*items}):
@@ -100,8 +94,11 @@ def _asked(records: Records) -> Asked:
         (RecordKind.PAYMENT, PAYMENT, asked.payments, "amount_cents"),
     ):
         of_kind = records.of_kind(kind)
-        ids += [row.tobytes() for row in of_kind.ids]
-        cents = int(schema_of.unpack(of_kind.bodies)[name].sum())
+        rows = schema_of.unpack(of_kind.bodies)
+        # What moved is another tenant's now, and is found there.
+        here = np.flatnonzero(rows["flags"] & int(ItemFlag.MOVED) == 0)
+        ids += [of_kind.ids[row].tobytes() for row in here.tolist()]
+        cents = int(rows[name][here].sum())
         if kind == RecordKind.REMITTANCE:
             asked.remittance_cents = cents
         else:
@@ -122,34 +119,52 @@ def entry_of(
 
 
 def moved(
-    state: State, tenant: str, asked: Asked, target: str, entry: DecisionEntry
+    state: State,
+    tenant: str,
+    asked: Asked,
+    target: str,
+    entry: DecisionEntry,
+    known: Callable[[str, Columns], Mask],
 ) -> list[tuple[str, Entry]]:
     """Entries that move items to another tenant: off the log of the one, onto that of the other,
-    by one append."""
-    sides = []
-    for ids, kind, schema_of, item_schema in (
-        (asked.remittances, RecordKind.REMITTANCE, REMITTANCE, REMITTANCE_ITEM),
-        (asked.payments, RecordKind.PAYMENT, PAYMENT, PAYMENT_ITEM),
-    ):
-        records = state.fetch(tenant, np.frombuffer(b"".join(ids), np.uint8).reshape(-1, 16))
-        rows = schema_of.unpack(records.of_kind(kind).bodies)
-        sides.append((rows, item_schema.pack({name: rows[name] for name in item_schema.types})))
-    (remittances, left), (_, right) = sides
-    items = ItemsEntry(
-        (),
-        left.data,
-        left.stops.astype("<i8").tobytes(),
-        right.data,
-        right.stops.astype("<i8").tobytes(),
-        tuple(_profiles(state, tenant, remittances)),
-    )
-    return [(tenant, msgspec.structs.replace(entry, tenant=target)), (target, items)]
+    by one append.
+
+    known : whether the history of a tenant has items, given as rows of REMITTANCE or PAYMENT
+
+    Raises AskingError where the move would be refused, so that no item is ever in both, and where
+    the target had an item once: it would not take it again.
+    """
+    if asked.item_count > ENTRY_ITEMS_MAX:
+        raise AskingError(f"more than ENTRY_ITEMS_MAX ({ENTRY_ITEMS_MAX}) items move at once")
+    if target == tenant:
+        raise AskingError("some of the items are of this tenant already")
+    records = state.fetch(tenant, ids_of(b"".join(asked.remittances + asked.payments)))
+    left = REMITTANCE.unpack(records.of_kind(RecordKind.REMITTANCE).bodies)
+    right = PAYMENT.unpack(records.of_kind(RecordKind.PAYMENT).bodies)
+    for rows in (left, right):
+        _check_movable(state, tenant, rows)
+        ids = id_bytes(rows["id_digest"], rows["id_offset"])
+        if len(state.fetch(target, ids)) or known(target, rows).any():
+            raise AskingError(
+                "some of the items were of the other tenant before: items never go back"
+            )
+    return [
+        (tenant, msgspec.structs.replace(entry, tenant=target)),
+        (target, items_entry(state, tenant, left, right)),
+    ]
 
 
-def _profiles(state: State, tenant: str, remittances: Columns) -> list[bytes]:
-    """Encoded envelope profiles of some remittances."""
-    keys = np.unique(remittances["profile"][remittances["start"] >= 0])
-    return state.fetch(tenant, profile_ids(keys.tolist())).bodies.rows()
+def _check_movable(state: State, tenant: str, rows: Columns) -> None:
+    gone = int(ItemFlag.RELEASED | ItemFlag.CLOSED | ItemFlag.MOVED)
+    count = int(np.count_nonzero(rows["flags"] & gone))
+    if count:
+        raise AskingError(
+            f"{count} of the items were released, voided, written to suspense or moved: they stay"
+        )
+    keys = id_keys_of(rows["id_digest"], rows["id_offset"])
+    pairs = PAIR.unpack(state.probe(tenant, keys).records.of_kind(RecordKind.PAIR).bodies)
+    if (pairs["person"] & (pairs["status"] == MatchStatus.AUTO)).any():
+        raise AskingError("some of the items were matched by a person: undo that first")
 
 
 def answers(

@@ -192,8 +192,9 @@ def _closed_remittances(rows: Columns) -> Mask:
 
 
 def _closed_payments(rows: Columns) -> Mask:
-    moved = rows["flags"] & int(ItemFlag.MOVED) != 0
-    return np.isin(rows["status"], _CLOSED_PAYMENTS) | moved
+    closed: Mask = np.isin(rows["status"], _CLOSED_PAYMENTS)
+    closed |= rows["flags"] & int(ItemFlag.MOVED) != 0
+    return closed
 
 
 def _close(side: Side, closed: Mask, day: int) -> None:

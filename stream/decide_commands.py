@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from reassoc.core.directory import Directory
 from reassoc.stream.asking import (
     Answer,
     Asked,
@@ -28,14 +29,16 @@ from reassoc.stream.calendar import federal_reserve_calendar
 from reassoc.stream.console import dollars
 from reassoc.stream.desk_filters import FilterError, FilterOptions, filtered_items
 from reassoc.stream.exits import EXIT_UNREADABLE, EXIT_USAGE, fail, say
-from reassoc.stream.home import Home
+from reassoc.stream.home import Home, read_settings
 from reassoc.stream.home_log import HomeLog
 from reassoc.stream.item_log import DecisionEntry, DecisionKind, Entry
 from reassoc.stream.item_log_sqlite import SqliteItemLog
 from reassoc.stream.items import parse_item_name
 from reassoc.stream.ledger import Ledger
-from reassoc.stream.live import match_keys_of
+from reassoc.stream.ledger_history import History
+from reassoc.stream.live import Columns, Mask, match_keys_of
 from reassoc.stream.open_home import iso, open_home, utc_now
+from reassoc.stream.routing import QUARANTINE
 from reassoc.stream.serve_commands import reporting
 from reassoc.stream.sqlite_file import SqliteFile
 from reassoc.stream.state import State
@@ -71,6 +74,9 @@ FILTERED: dict[str, str] = {
     "move": "",
 }
 """Kinds that filters can name items for, and the side that they are about."""
+
+POSITION_MAX = 2**62
+"""Above every position of a log."""
 
 Items = Annotated[
     list[str] | None, typer.Option("--item", metavar="ID", help="An item's id; repeatable.")
@@ -131,7 +137,8 @@ def decide_command(
         ledger = Ledger.open(f"sqlite:///{place.ledger_file}", read_only=True)
         try:
             desk = _Desk(SqliteState(file), HomeLog(SqliteItemLog(file, lambda: iso(utc_now()))),
-                         ledger, kind, who or getpass.getuser(), why)  # fmt: skip
+                         ledger, kind, who or getpass.getuser(), why,
+                         read_settings(place).directory)  # fmt: skip
             entries = _entries(desk, item or (), match, payer or (), to_tenant, difference,
                                filters, (count, cents))  # fmt: skip
             desk.log.append(entries)
@@ -153,14 +160,24 @@ class _Desk:
     """Who decides, and what they see."""
 
     def __init__(
-        self, state: State, log: HomeLog, ledger: Ledger, kind: str, who: str, why: str
+        self,
+        state: State,
+        log: HomeLog,
+        ledger: Ledger,
+        kind: str,
+        who: str,
+        why: str,
+        directory: Directory | None,
     ) -> None:
+        """directory : None where the home has none"""
         self.state = state
         self.log = log
         self.ledger = ledger
         self.kind: DecisionKind = next(known for known in KINDS if known == kind)
         self.who = who
         self.why = why
+        named = directory.tenants if directory is not None else ()
+        self.tenants = {*log.tenants(), *named} - {QUARANTINE}
         self.number = secrets.token_hex(8)
 
     def entry(self, asked: Asked, **more: object) -> DecisionEntry:
@@ -186,15 +203,27 @@ def _entries(
     if desk.kind == "match" and len(asked) > 1:
         raise AskingError("items of several tenants are never one match")
     if desk.kind == "move":
-        if not to_tenant:
-            raise AskingError("move needs --to TENANT")
-        return [
-            entry
-            for tenant, of_tenant in asked.items()
-            for entry in moved(desk.state, tenant, of_tenant, to_tenant, desk.entry(of_tenant))
-        ]
+        return _moves(desk, asked, to_tenant)
     more = {"difference_cents": difference} if desk.kind == "match" else {}
     return [(tenant, desk.entry(of_tenant, **more)) for tenant, of_tenant in asked.items()]
+
+
+def _moves(desk: _Desk, asked: dict[str, Asked], target: str) -> list[tuple[str, Entry]]:
+    if not target:
+        raise AskingError("move needs --to TENANT")
+    if target not in desk.tenants:
+        known = ", ".join(sorted(desk.tenants))
+        raise AskingError(f"--to must be a tenant that the directory or the log has: {known}")
+    history = History(desk.ledger)
+
+    def known_to(tenant: str, rows: Columns) -> Mask:
+        return history.known(tenant, rows["id_digest"], rows["id_offset"], POSITION_MAX)
+
+    return [
+        entry
+        for tenant, of_tenant in asked.items()
+        for entry in moved(desk.state, tenant, of_tenant, target, desk.entry(of_tenant), known_to)
+    ]
 
 
 def _alias(desk: _Desk, payers: Sequence[str], tenant: str) -> list[tuple[str, Entry]]:

@@ -319,6 +319,9 @@ def _move(live: Live, left: Rows, right: Rows) -> None:
         raise RefusedError("move takes at least one item")
     released = live.remittances.has(ItemFlag.RELEASED)[left]
     _refuse(released, "remittances were released already")
+    gone = ItemFlag.CLOSED | ItemFlag.MOVED
+    _refuse(live.remittances.has(gone)[left], "remittances are voided or moved")
+    _refuse(live.payments.has(gone)[right], "payments are in suspense or moved")
     _close(live, live.remittances.ids, left, "remittance")
     _close(live, live.payments.ids, right, "payment")
     live.remittances.rows["flags"][left] |= np.uint16(ItemFlag.MOVED)

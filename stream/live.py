@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,6 +73,16 @@ def match_keys_of(match_ids: npt.NDArray[np.uint64]) -> Keys:
 
 def _tagged(tag: int, *columns: npt.NDArray[np.int64]) -> Keys:
     return mix(np.full(len(columns[0]), tag, np.int64), *columns)
+
+
+def profile_ids(keys: Sequence[int]) -> Ids:
+    """uint8[k, 16]: ids of the records of envelope profiles, by their keys."""
+    return np.frombuffer(b"".join(map(profile_id, keys)), np.uint8).reshape(-1, 16)
+
+
+def profile_id(key: int) -> bytes:
+    """Ids of items end in an offset; this one ends in what no offset is."""
+    return key.to_bytes(8, "little") + b"\xff" * 8
 
 
 def pair_ids(pairs: Columns) -> Ids:

@@ -6,7 +6,7 @@ refuses a step that was made from another mark. It reads no clock: all times com
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
@@ -47,11 +47,22 @@ from reassoc.stream.items import (
     remittance_pool,
 )
 from reassoc.stream.ledger_rows import DecisionAnswer, DecisionRow, ItemSide
-from reassoc.stream.live import Columns, Live, Mask, Rows, lookup, match_keys_of
+from reassoc.stream.live import (
+    Columns,
+    Live,
+    Mask,
+    Rows,
+    lookup,
+    match_keys_of,
+    profile_id,
+    profile_ids,
+)
 from reassoc.stream.neighbours import surround
 from reassoc.stream.profiles import decode_profile, profile_key
 from reassoc.stream.records import Block, take
 from reassoc.stream.release_choice import Rules, choose
+from reassoc.stream.rerouting import NOBODY, out_of_quarantine
+from reassoc.stream.routing import QUARANTINE
 from reassoc.stream.rules import WarehouseRules
 from reassoc.stream.state import Claim, Ids, Records, State, Step
 from reassoc.stream.tenant_record import (
@@ -134,6 +145,7 @@ class Matcher:
         self._mark = self._claim.mark
         self._waiting: list[Logged] = []
         self._at = ""
+        self._let_out_by: bytes | None = None
         found = state.fetch(tenant, np.frombuffer(TENANT_ID, np.uint8).reshape(1, 16))
         record = decode_tenant(found.bodies.row(0)) if len(found) else TenantRecord()
         self._know(record)
@@ -158,6 +170,8 @@ class Matcher:
         close forgets what is old, and does so only when the outbox is empty."""
         if not self._waiting:
             self._waiting = self._log.read(self.tenant, self._mark, READ_ENTRIES_MAX)
+        if not self._waiting and self._let_out():
+            self._waiting = self._log.read(self.tenant, self._mark, READ_ENTRIES_MAX)
         if not self._waiting:
             return False
         logged = self._waiting[0]
@@ -180,12 +194,33 @@ class Matcher:
         known = getattr(self, "_knowledge", None)
         if known is not None and known.record == record:
             return
-        digest = record.settings.directory if record.settings is not None else b""
+        if self.tenant == QUARANTINE:
+            self._knowledge = _Knowledge(record, NOBODY)
+            return
+        digest = _directory_of(record)
         if known is not None and _directory_of(known.record) == digest:
             directory = known.directory
         else:
             directory = self._load_directory(digest) if digest else None
         self._knowledge = _Knowledge(record, directory)
+
+    def _let_out(self) -> bool:
+        """Where this is the quarantine and all of its log is applied: log the moves of items whose
+        payees a new directory knows. Whether there were any.
+
+        What was logged before a crash is applied before this looks again, so nothing moves twice.
+        It looks once for each directory, and once after a start, when the next entry comes.
+        """
+        digest = _directory_of(self.record)
+        if self.tenant != QUARANTINE or self._let_out_by == digest or self.record.settings is None:
+            return False
+        directory = self._load_directory(digest) if digest else None
+        moves = 0
+        for entries in out_of_quarantine(self._state, directory, self._mark):
+            self._log.append(entries)
+            moves += 1
+        self._let_out_by = digest
+        return moves > 0
 
     def _step_of(self, logged: Logged) -> tuple[Step, TenantRecord]:
         entry, position, record = logged.entry, logged.position, self.record
@@ -219,7 +254,7 @@ class Matcher:
             (note.digest, note.name, note.kind, note.byte_count) for note in entry.sources
         )
         making.records += [
-            (_profile_id(profile_key(decode_profile(data))), RecordKind.PROFILE, data)
+            (profile_id(profile_key(decode_profile(data))), RecordKind.PROFILE, data)
             for data in entry.profiles
         ]
         profiles = {profile_key(decode_profile(data)): data for data in entry.profiles}
@@ -464,16 +499,6 @@ def _joined(left: KeyedRows, right: KeyedRows) -> KeyedRows:
         np.concatenate([left.keys, right.keys]),
         np.concatenate([left.stops, right.stops + len(left.keys)]),
     )
-
-
-def profile_ids(keys: Sequence[int]) -> Ids:
-    """uint8[k, 16]: ids of the records of envelope profiles, by their keys."""
-    return np.frombuffer(b"".join(map(_profile_id, keys)), np.uint8).reshape(-1, 16)
-
-
-def _profile_id(key: int) -> bytes:
-    """Ids of items end in an offset; this one ends in what no offset is."""
-    return key.to_bytes(8, "little") + b"\xff" * 8
 
 
 def _tenant_row(record: TenantRecord) -> tuple[bytes, int, bytes]:

@@ -84,7 +84,10 @@ def wired(trace: str, cents: int, day: str = "2026-03-17", payer: str = PAYER) -
 
 @dataclass(frozen=True)
 class Item:
-    """An item by `reassoc history`. events : (kind, text) in order"""
+    """An item by `reassoc history`.
+
+    events : (kind, text) in order    steps : (tenant, status) after each status event
+    """
 
     name: str
     tenant: str
@@ -92,20 +95,19 @@ class Item:
     cents: int
     events: list[tuple[str, str]]
     matches: list[str]
+    steps: list[tuple[str, str]]
 
     @property
     def status(self) -> str:
         """The last one."""
-        texts = [text for kind, text in self.events if kind == "status"]
-        return texts[-1].split(";")[0].split(" to ")[-1]
+        return self.steps[-1][1]
 
     @property
     def statuses(self) -> list[str]:
         """All of them, in order, each change once."""
         found: list[str] = []
-        for kind, text in self.events:
-            status = text.split(";")[0].split(" to ")[-1]
-            if kind == "status" and found[-1:] != [status]:
+        for _, status in self.steps:
+            if found[-1:] != [status]:
                 found.append(status)
         return found
 
@@ -168,6 +170,7 @@ class Story:
         result = subprocess.run(
             [*program, command, "--home", str(self.home), *options],
             capture_output=True,
+            check=False,
             text=True,
             timeout=60,
         )
@@ -187,7 +190,7 @@ class Story:
     def items(self, trace: str) -> list[Item]:
         """All items with a trace, in the order in which they came."""
         first = self._history(trace)
-        names = [first["name"], *first["others"]]
+        names = dict.fromkeys([first["name"], *first["others"]])
         return [_item(self._history(name)) for name in names]
 
     def remittance(self, trace: str, place: int = 0) -> Item:
@@ -249,5 +252,9 @@ def _item(found: dict[str, Any]) -> Item:
             for event in events
             if event["kind"] == "pair" and "pair gone" not in event["text"]
         ],
+        [
+            (event["tenant"], event["text"].split(";")[0].split(" to ")[-1])
+            for event in events
+            if event["kind"] == "status"
+        ],
     )
-

@@ -12,9 +12,8 @@ DEFAULT = "default_release_banking_days = 3\n"
 
 
 def test_returned_before_release(story: Story) -> None:
-    story.at("2026-03-16T12:00", era("A1", 1200_00, "2026-03-19"),
-             ach(entry("A1", 1200_00, "2026-03-19", effective="260319", number=PAID.number)))  # fmt: skip
     late = entry("A1", 1200_00, "2026-03-19")
+    story.at("2026-03-16T12:00", era("A1", 1200_00, "2026-03-19"), ach(late))
     story.at("2026-03-18T12:00", ach(returned(late, effective="260320"), created="260320"))
     story.at("2026-03-31")
     story.expects(
@@ -97,9 +96,7 @@ def test_no_default_for_what_is_held_or_went_back(story: Story) -> None:
     story.at("2026-03-18", ach(entry("A1", 1200_00), created="260318"),
              ach(returned(PAID), created="260319"), era("A1", 1200_00))  # fmt: skip
     story.at("2026-03-27")
-    story.expects(
-        released=[], remittances={"H1": "AWAITING_EFT", "A1": "UNMATCHED_BY_RETURN"}
-    )
+    story.expects(released=[], remittances={"H1": "AWAITING_EFT", "A1": "UNMATCHED_BY_RETURN"})
     story.decides("unhold", story.remittance("H1"))
     story.at("2026-03-30")
     story.expects(released=["H1"])

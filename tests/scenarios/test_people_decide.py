@@ -166,6 +166,26 @@ def test_decisions_of_two_tenants(story: Story) -> None:
     story.expects(released=["A1", "B1"])
 
 
+def test_items_move_to_another_tenant(story: Story) -> None:
+    story.settles_on("directory", DIRECTORY)
+    story.at("2026-03-17T12:00", era("A1", 1200_00), era("B1", 300_00, **SOUTH),
+             eft("B1", 300_00, account="9988776"))  # fmt: skip
+    first, released = story.remittance("A1"), story.remittance("B1")
+    story.expects(released=["B1"])
+    assert "must be a tenant" in story.decides("move", first, to="west", code=2)
+    assert "of this tenant already" in story.decides("move", first, to="north", code=2)
+    assert "they stay" in story.decides("move", released, to="north", code=2)
+    story.decides("move", first, to="south")
+    assert story.remittance("A1").steps[-2] == ("north", "ARCHIVED")
+    assert story.open("--tenant=south") == [first.name]
+    assert story.open("--tenant=north") == []
+    assert "never go back" in story.decides("move", first, to="north", code=2)
+    # What cannot move is not half moved; what moved is decided about where it is.
+    assert story.open() == [first.name]
+    assert story.decides("release", first).count("is_done") == 1
+    story.expects(released=["A1", "B1"])
+
+
 def test_what_cannot_be_asked(story: Story) -> None:
     story.at("2026-03-17T12:00", era("A1", 1200_00))
     unknown = f"--item={'0' * 16}-7"
