@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -296,7 +296,7 @@ class Book(Protocol):
 
     def unfinished(self, after: int = 0) -> list[Intent]: ...
 
-    def done(self, number: int, *, at: str, code: int = 0) -> None: ...
+    def done(self, delivered: Sequence[tuple[int, int]], *, at: str) -> None: ...
 
     def in_doubt(self, number: int, *, at: str) -> None: ...
 
@@ -322,7 +322,7 @@ def leave_to_people(book: Book, released: Mapping[str, Path | None], at: str) ->
         for intent in intents:
             last = intent.number
             if intent.name in released and _is_same(intent, released[intent.name]):
-                book.done(intent.number, at=at, code=Delivery.FOUND)
+                book.done([(intent.number, int(Delivery.FOUND))], at=at)
                 delivered += 1
                 continue
             if not intent.is_in_doubt:

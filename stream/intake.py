@@ -217,7 +217,11 @@ def where_it_failed() -> str:
     """Type and place of the exception being handled: never its text, which may hold a value of a
     file.
     """
-    error = sys.exc_info()[1]
+    return place_of(sys.exc_info()[1])
+
+
+def place_of(error: BaseException | None) -> str:
+    """As `where_it_failed`, of any exception."""
     frames = traceback.extract_tb(error.__traceback__) if error is not None else []
     place = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "unknown place"
     return f"{type(error).__name__} at {place}"

@@ -220,61 +220,61 @@ class ReleaseBook:
                 found |= {int.from_bytes(digest[:8], "little"): bytes(digest) for digest in digests}
         return found
 
-    def prepared(self, number: int, written: Written, *, at: str) -> None:
-        """A file is written: its bytes are fixed. Raises ReleaseBookError where another process
-        has prepared or delivered it: two of them must not release from one book."""
-        self._add(number, ReleaseEvent.PREPARED, at, written=written)
+    def prepared(self, written: Sequence[tuple[int, Written]], *, at: str) -> None:
+        """Files are written: their bytes are fixed, of all or none. Raises ReleaseBookError where
+        another process has prepared or delivered one: two must not release from one book."""
+        self._add(
+            [_Event(number, ReleaseEvent.PREPARED, written=one) for number, one in written], at
+        )
 
-    def done(self, number: int, *, at: str, code: int = 0) -> None:
-        """A file is delivered. code : sinks.Delivery. Raises ReleaseBookError where it was done
-        before."""
-        self._add(number, ReleaseEvent.DONE, at, code)
+    def done(self, delivered: Sequence[tuple[int, int]], *, at: str) -> None:
+        """Files are delivered: (number, code), the code being sinks.Delivery. Raises
+        ReleaseBookError where one was done before; then none is."""
+        self._add([_Event(number, ReleaseEvent.DONE, code) for number, code in delivered], at)
 
     def failed(self, number: int, *, at: str, code: FailureCode) -> None:
         """An attempt failed; the file stays unfinished."""
-        self._add(number, ReleaseEvent.FAILED, at, code)
+        self._add([_Event(number, ReleaseEvent.FAILED, int(code))], at)
 
     def in_doubt(self, number: int, *, at: str) -> None:
         """Nobody knows whether a file was delivered: it waits for `answer`."""
-        self._add(number, ReleaseEvent.IN_DOUBT, at)
+        self._add([_Event(number, ReleaseEvent.IN_DOUBT)], at)
 
     def answer(self, number: int, *, delivered: bool, at: str) -> None:
         """A person says whether a file in doubt was delivered: it is done, or written once more.
         Raises ReleaseBookError for a file that is not in doubt."""
-        if delivered:
-            self._add(number, ReleaseEvent.DONE, at, is_answer=True)
-        else:
-            self._add(number, ReleaseEvent.FAILED, at, FailureCode.NOT_DELIVERED, is_answer=True)
+        event, code = ReleaseEvent.DONE, 0
+        if not delivered:
+            event, code = ReleaseEvent.FAILED, int(FailureCode.NOT_DELIVERED)
+        self._add([_Event(number, event, code, is_answer=True)], at)
 
-    def _add(
-        self,
-        number: int,
-        event: ReleaseEvent,
-        at: str,
-        code: int = 0,
-        *,
-        written: Written | None = None,
-        is_answer: bool = False,
-    ) -> None:
+    def _add(self, events: Sequence[_Event], at: str) -> None:
+        numbers = [event.number for event in events]
         with self._ledger.writing() as connection:
-            name = connection.execute(
-                select(release_file.c.name).where(release_file.c.file == number)
-            ).scalar()
-            if name is None:
-                raise ReleaseBookError(f"the release book has no file {number}")
-            events = _events(connection, [number]).get(number, [])
-            if any(before.event == ReleaseEvent.DONE for before in events):
-                raise ReleaseBookError(f"{name} is delivered already: nothing more becomes of it")
-            stands = _standing(events)
-            if is_answer and not stands.is_in_doubt:
-                raise ReleaseBookError(f"{name} is not in doubt: it is delivered by itself")
-            if event is ReleaseEvent.PREPARED and stands.prepared is not None:
-                raise ReleaseBookError(
-                    f"{name} was prepared by another process: only one may release from a book"
+            names: dict[int, str] = {}
+            for first in range(0, len(numbers), _PROBE_ROWS):
+                wanted = numbers[first : first + _PROBE_ROWS]
+                found = connection.execute(
+                    select(release_file.c.file, release_file.c.name).where(
+                        release_file.c.file.in_(wanted)
+                    )
                 )
-            size, digest = (written.byte_count, written.digest) if written else (None, None)
-            row = ReleaseEventRow(number, int(event), at, int(code), size, digest)
-            self._ledger.append_release(connection, day=_day_of(at), as_of=at, events=[row])
+                names |= {row.file: row.name for row in found}
+            before = _events(connection, numbers)
+            for event in events:
+                _check_event(event, names.get(event.number), before.get(event.number, []))
+            rows = [
+                ReleaseEventRow(
+                    event.number,
+                    int(event.event),
+                    at,
+                    event.code,
+                    event.written.byte_count if event.written else None,
+                    event.written.digest if event.written else None,
+                )
+                for event in events
+            ]
+            self._ledger.append_release(connection, day=_day_of(at), as_of=at, events=rows)
 
     def released_names(self, tenant: str, ids: Ids) -> list[str]:
         """Name of the file that each item was sent in last, empty for none.
@@ -320,6 +320,32 @@ class ReleaseBook:
             ).one()
             without = connection.execute(select(item).where(release_file.c.sink == NO_SINK))
             return ReleaseCounts(*map(int, (*files, *waiting, without.scalar_one())))
+
+
+@dataclass(frozen=True, slots=True)
+class _Event:
+    """Something that becomes of a file."""
+
+    number: int
+    event: ReleaseEvent
+    code: int = 0
+    written: Written | None = None
+    is_answer: bool = False
+
+
+def _check_event(event: _Event, name: str | None, events: Sequence[ReleaseEventRow]) -> None:
+    """Refuse what cannot become of a file after what became of it."""
+    if name is None:
+        raise ReleaseBookError(f"the release book has no file {event.number}")
+    if any(before.event == ReleaseEvent.DONE for before in events):
+        raise ReleaseBookError(f"{name} is delivered already: nothing more becomes of it")
+    stands = _standing(events)
+    if event.is_answer and not stands.is_in_doubt:
+        raise ReleaseBookError(f"{name} is not in doubt: it is delivered by itself")
+    if event.event is ReleaseEvent.PREPARED and stands.prepared is not None:
+        raise ReleaseBookError(
+            f"{name} was prepared by another process: only one may release from a book"
+        )
 
 
 _FILE_COLUMNS = frozenset(one.name for one in release_file.c) - {"number", "file", "body"}

@@ -7,38 +7,47 @@ vault cannot give back.
 
 from __future__ import annotations
 
-import io
 import logging
 import os
 import threading
-from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
 import numpy as np
 
 from reassoc.core.errors import ReassocError
-from reassoc.stream.intake import where_it_failed
-from reassoc.stream.ledger_store import LedgerError
+from reassoc.stream.gathering import (
+    ContentError,
+    Contents,
+    Gathered,
+    copy_source,
+    digest_of,
+    gather,
+    rows_of,
+    runs,
+)
+from reassoc.stream.intake import place_of
 from reassoc.stream.profiles import decode_profile
-from reassoc.stream.readers import PayloadReader, RangeReader
-from reassoc.stream.release import InterchangeWriter, SourceReader, copy_transactions
+from reassoc.stream.release import InterchangeWriter
 from reassoc.stream.release_book import FailureCode, Intent, ReleaseBook, ReleaseBookError
-from reassoc.stream.release_draft import BODY_ROW, FileBody, Rows
+from reassoc.stream.release_draft import FileBody, Rows
 from reassoc.stream.sinks import FAULT_POINTS as SINK_FAULT_POINTS
 from reassoc.stream.sinks import (
     BytesChangedError,
-    Delivery,
     Fault,
     NameTakenError,
+    Parcel,
     Sink,
     SinkError,
-    Written,
+    Write,
 )
 
+GROUP_FILES_MAX = 256
+GROUP_ITEMS_MAX = 10_000
+"""Files, and remittances in them, that go together: they share reads and syncs."""
 RETRY_SECONDS_FIRST = 5
 RETRY_SECONDS_MAX = 3600
 """A retry waits twice as long as the one before, up to this; jitter takes up to half of it off."""
@@ -55,38 +64,6 @@ FAULT_POINTS = (
 
 _EPOCH = date(1970, 1, 1)
 _log = logging.getLogger(__name__)
-
-
-class ContentError(ReassocError):
-    """What a file is made of cannot be read back."""
-
-
-class _LedgerDownError(Exception):
-    """Takes an error of the ledger through a sink, which has errors of the same kinds."""
-
-    def __init__(self, error: Exception) -> None:
-        super().__init__()
-        self.error = error
-
-
-@contextmanager
-def _ledger_apart() -> Iterator[None]:
-    try:
-        yield
-    except (OSError, LedgerError) as error:
-        raise _LedgerDownError(error) from error
-
-
-class Contents(Protocol):
-    """What the releaser needs of the vault. `digest` : 32 bytes"""
-
-    def read(self, digest: bytes, start: int, stop: int) -> bytes:
-        """The bytes of [start, stop) of a content."""
-        ...
-
-    def open_stream(self, digest: bytes) -> io.RawIOBase:
-        """A content from front to back."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,9 +124,11 @@ class Releaser:
         jitter: Callable[[], float],
         on_failure: Callable[[Failure], None] = lambda _: None,
         fault: Fault = lambda _: None,
+        group_files_max: int = GROUP_FILES_MAX,
     ) -> None:
         """
         now : aware of its zone      jitter : from 0 to 1
+        group_files_max : files that go together
         on_failure : told the first failure of a file, and each that is of another kind
         """
         self._book = book
@@ -159,6 +138,7 @@ class Releaser:
         self._jitter = jitter
         self._on_failure = on_failure
         self._fault = fault
+        self._group_files_max = group_files_max
         self._lock = threading.Lock()
         self._failures: OrderedDict[_Key, Failure] = OrderedDict()
         self._last_failure: Failure | None = None
@@ -170,21 +150,21 @@ class Releaser:
         Raises what the ledger raises: without it nothing can be told. All else is a failure of one
         file, or of one receiver, and is in `status`.
         """
-        delivered = failed = waiting = in_doubt = after = 0
+        counts = Counter[str]()
         for name, sink in self._sinks.items():
             self._make_ready(name, sink)
+        after = 0
         while intents := self._book.unfinished(after):
-            for intent in intents:
-                after = intent.number
-                if intent.is_in_doubt:
-                    in_doubt += 1
-                elif self._waits(intent):
-                    waiting += 1
-                elif self._try(intent):
-                    delivered += 1
-                else:
-                    failed += 1
-        run = Run(delivered, failed, waiting, in_doubt)
+            after = intents[-1].number
+            sure = [intent for intent in intents if not intent.is_in_doubt]
+            counts["in doubt"] += len(intents) - len(sure)
+            for group in _groups(sure, self._group_files_max):
+                due = [intent for intent in group if not self._waits(intent)]
+                counts["waiting"] += len(group) - len(due)
+                delivered = self._try(due) if due else 0
+                counts["delivered"] += delivered
+                counts["failed"] += len(due) - delivered
+        run = Run(counts["delivered"], counts["failed"], counts["waiting"], counts["in doubt"])
         with self._lock:
             self._last_run = run
         return run
@@ -227,51 +207,93 @@ class Releaser:
         keys = _keys(intent)
         return any(key in self._failures and _is_ahead(self._failures[key], now) for key in keys)
 
-    def _try(self, intent: Intent) -> bool:
-        """Deliver one file; whether it went."""
-        of_all, of_receiver, of_file = _keys(intent)
+    def _try(self, intents: Sequence[Intent]) -> int:
+        """Deliver some files of one sink; how many went."""
         self._fault("releaser: begun")
+        parcels = self._pack(intents)
+        sink = self._sinks.get(intents[0].sink)
         try:
-            delivery = self._hand_over(intent)
-        except _LedgerDownError as failed:
-            raise failed.error from None
-        except NameTakenError as error:
-            self._fail(intent, of_file, FailureCode.NAME_TAKEN, str(error))
+            if sink is None:
+                raise SinkError("no sink of that name is set up here")
+            sink.prepare(parcels)
+            self._book_prepared(intents, parcels)
+            sink.deliver(parcels)
         except SinkError as error:
-            self._fail(intent, of_receiver, FailureCode.SINK, str(error))
-        except BytesChangedError as error:
-            self._fail(intent, of_file, FailureCode.BYTES_CHANGED, str(error))
-        except ContentError as error:
-            self._fail(intent, of_file, FailureCode.CONTENT, str(error))
-        except ReleaseBookError as error:
-            # Another releaser has the file, or the book is damaged there: nothing to book.
-            self._keep(of_file, intent.number, intent.name, FailureCode.INTERNAL, str(error))
-        except Exception:
-            # A fault of ours must not keep the other files waiting, and its text may hold a value.
-            text = f"internal error, please report it: {where_it_failed()}"
-            self._fail(intent, of_file, FailureCode.INTERNAL, text)
-        else:
-            self._fault("releaser: delivered")
-            self._book.done(intent.number, at=self._at(), code=delivery)
-            self._fault("releaser: done")
-            for key in (of_all, of_receiver, of_file):
+            for parcel in parcels:
+                parcel.error = parcel.error or error
+        self._fault("releaser: delivered")
+        done = [
+            (intent, parcel)
+            for intent, parcel in zip(intents, parcels, strict=True)
+            if parcel.error is None and parcel.delivery is not None
+        ]
+        if done:
+            self._book.done(
+                [(intent.number, int(parcel.delivery or 0)) for intent, parcel in done],
+                at=self._at(),
+            )
+        self._fault("releaser: done")
+        for intent, _ in done:
+            for key in _keys(intent):
                 self._forget(key)
             _log.info("%s: delivered, %d remittances", intent.name, intent.item_count)
-            return True
-        return False
+        for intent, parcel in zip(intents, parcels, strict=True):
+            if parcel.error is not None:
+                self._tell(intent, parcel.error)
+        return len(done)
 
-    def _hand_over(self, intent: Intent) -> Delivery:
-        sink = self._sinks.get(intent.sink)
-        if sink is None:
-            raise SinkError("no sink of that name is set up here")
-        with _ledger_apart():
-            body = self._book.body(intent.number)
-            prefixes = np.unique(np.frombuffer(body.rows, BODY_ROW)["digest"])
-            digests = self._book.sources(prefixes.tolist())
+    def _book_prepared(self, intents: Sequence[Intent], parcels: Sequence[Parcel]) -> None:
+        """Make durable what was written, before a receiver sees it."""
+        fresh = [
+            (intent.number, parcel.written)
+            for intent, parcel in zip(intents, parcels, strict=True)
+            if parcel.error is None and parcel.prepared is None and parcel.written is not None
+        ]
+        if not fresh:
+            return
+        try:
+            self._book.prepared(fresh, at=self._at())
+        except ReleaseBookError as error:
+            # Another releaser has a file of these: none of them may be moved.
+            for parcel in parcels:
+                parcel.error = parcel.error or error
 
-        def write(output: BinaryIO) -> None:
+    def _pack(self, intents: Sequence[Intent]) -> list[Parcel]:
+        """What the sink gets of some files. What the book or the vault cannot give of one is that
+        one's error."""
+        bodies: list[FileBody | ReassocError] = []
+        for intent in intents:
             try:
-                write_file(intent, body, self._vault, digests, output, self._fault)
+                bodies.append(self._book.body(intent.number))
+            except ReleaseBookError as error:
+                bodies.append(error)
+        good = [body for body in bodies if isinstance(body, FileBody)]
+        prefixes = np.unique(
+            np.concatenate([np.zeros(0, np.uint64), *(rows_of(body)["digest"] for body in good)])
+        )
+        digests = self._book.sources(prefixes.tolist())
+        gathered = gather(good, self._vault, digests) if len(good) > 1 else None
+        writes = (
+            self._writing(intent, body, digests, gathered)
+            for intent, body in zip(intents, bodies, strict=True)
+        )
+        return [
+            Parcel(intent.name, intent.receiver, write, intent.prepared)
+            for intent, write in zip(intents, writes, strict=True)
+        ]
+
+    def _writing(
+        self,
+        intent: Intent,
+        body: FileBody | ReassocError,
+        digests: Mapping[int, bytes],
+        gathered: Gathered | None,
+    ) -> Write:
+        def write(output: BinaryIO) -> None:
+            if not isinstance(body, FileBody):
+                raise body
+            try:
+                write_file(intent, body, self._vault, digests, output, self._fault, gathered)
             except SinkError:
                 raise
             except OSError as error:
@@ -279,13 +301,26 @@ class Releaser:
             except ReassocError as error:
                 raise ContentError(f"a content of the file cannot be read back: {error}") from error
 
-        def on_prepared(written: Written) -> None:
-            with _ledger_apart():
-                self._book.prepared(intent.number, written, at=self._at())
+        return write
 
-        return sink.deliver(
-            intent.name, intent.receiver, write, prepared=intent.prepared, on_prepared=on_prepared
-        )
+    def _tell(self, intent: Intent, error: Exception) -> None:
+        """Book and remember why a file did not go."""
+        _, of_receiver, of_file = _keys(intent)
+        if isinstance(error, NameTakenError):
+            self._fail(intent, of_file, FailureCode.NAME_TAKEN, str(error))
+        elif isinstance(error, SinkError):
+            self._fail(intent, of_receiver, FailureCode.SINK, str(error))
+        elif isinstance(error, BytesChangedError):
+            self._fail(intent, of_file, FailureCode.BYTES_CHANGED, str(error))
+        elif isinstance(error, ContentError):
+            self._fail(intent, of_file, FailureCode.CONTENT, str(error))
+        elif isinstance(error, ReleaseBookError):
+            # Another releaser has the file, or the book is damaged there: nothing to book.
+            self._keep(of_file, intent.number, intent.name, FailureCode.INTERNAL, str(error))
+        else:
+            # A fault of ours must not keep the other files waiting, and its text may hold a value.
+            text = f"internal error, please report it: {place_of(error)}"
+            self._fail(intent, of_file, FailureCode.INTERNAL, text)
 
     def _fail(self, intent: Intent, key: _Key, code: FailureCode, text: str) -> None:
         # The ledger has the first of equal failures: a sink that is down for a week is one row.
@@ -324,16 +359,18 @@ def write_file(
     digests: Mapping[int, bytes],
     output: BinaryIO,
     fault: Fault = lambda _: None,
+    gathered: Gathered | None = None,
 ) -> None:
     """Write the bytes of a file, the same ones each time: day and numbers are the intent's.
 
     digests : full digests of the sources, by their first 8 bytes
+    gathered : transactions that were read already
 
     Raises ContentError where a source is not known, SourceError where it is other than when it was
     read first, and what the vault raises. Memory: SPAN_BYTES_MAX, or the longest transaction.
     """
     profile = decode_profile(body.profile)
-    rows = np.frombuffer(body.rows, BODY_ROW)
+    rows = rows_of(body)
     writer = InterchangeWriter(
         profile,
         _EPOCH + timedelta(days=intent.day),
@@ -341,35 +378,39 @@ def write_file(
         intent.group_control_first,
         np.bincount(rows["group"], minlength=intent.group_count).tolist(),
     )
-    firsts = np.flatnonzero(np.diff(rows["digest"], prepend=~rows["digest"][:1])).tolist()
-    for first, last in zip(firsts, [*firsts[1:], len(rows)], strict=True):
-        digest = digests.get(int(rows["digest"][first]))
-        if digest is None:
-            raise ContentError("the ledger does not know the file that a remittance came in")
-        _copy_source(rows[first:last], vault, digest, writer, output)
+    for first, last in runs(rows):
+        part = rows[first:last]
+        name, write = int(part["digest"][0]), _to(writer, output, part)
+        if gathered is None:
+            copy_source(part, vault, digest_of(name, digests), write)
+        else:
+            for row, start in enumerate(part["start"].tolist()):
+                write(row, gathered.take(name, start))
         if first == 0:
             fault("releaser: half written")
     writer.close(output)
 
 
-def _copy_source(
-    rows: Rows, vault: Contents, digest: bytes, writer: InterchangeWriter, output: BinaryIO
-) -> None:
-    """Copy the transactions of one source."""
+def _to(
+    writer: InterchangeWriter, output: BinaryIO, rows: Rows
+) -> Callable[[int, bytes | memoryview], None]:
     groups = rows["group"].tolist()
-    starts, stops = rows["start"].astype(np.int64), rows["stop"].astype(np.int64)
+    return lambda row, data: writer.write(output, groups[row], data)
 
-    def write(row: int, data: bytes | memoryview) -> None:
-        writer.write(output, groups[row], data)
 
-    def copy(reader: SourceReader) -> None:
-        copy_transactions(reader, starts, stops, groups, write)
-
-    if rows["carried"][0]:
-        with closing(vault.open_stream(digest)) as stream:
-            copy(PayloadReader(stream, starts, lambda _: None))
-    else:
-        copy(RangeReader(lambda start, stop: vault.read(digest, start, stop), starts, stops))
+def _groups(intents: Sequence[Intent], files_max: int) -> Iterator[list[Intent]]:
+    """Files of one sink that go together: within the limits, a larger one alone."""
+    group: list[Intent] = []
+    size = 0
+    for intent in sorted(intents, key=lambda one: (one.sink, one.number)):
+        is_full = len(group) >= files_max or size + intent.item_count > GROUP_ITEMS_MAX
+        if group and (is_full or group[0].sink != intent.sink):
+            yield group
+            group, size = [], 0
+        group.append(intent)
+        size += intent.item_count
+    if group:
+        yield group
 
 
 def _keys(intent: Intent) -> tuple[_Key, _Key, _Key]:

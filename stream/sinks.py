@@ -12,7 +12,8 @@ import errno
 import fcntl
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import IntEnum
@@ -25,6 +26,8 @@ from reassoc.core.errors import ReassocError
 
 PARTIAL = ".partial"
 """Private folder of a folder sink: files that are not whole, or not delivered yet."""
+SYNCS_AT_ONCE = 16
+"""Files that are flushed to disk side by side."""
 NAME_BYTES_MAX = 200
 """Bytes of a file name, or of a receiver's folder."""
 FAULT_POINTS = (
@@ -81,10 +84,31 @@ class BytesChangedError(ReassocError):
     """A file came out other than when it was prepared."""
 
 
-class Sink(Protocol):
-    """Takes files. `name` is unique for ever, `receiver` the safe name of who gets it.
+@dataclass(slots=True)
+class Parcel:
+    """A file on its way into a sink.
 
-    Raises SinkError where it cannot.
+    name, receiver    unique for ever; the safe name of who gets it
+    write             writes its bytes
+    prepared          what it was at an earlier attempt, None where it never was prepared
+    written           what it is now; None where it could not be written, or need not be
+    delivery          how it got there, None while it is not there
+    error             what went wrong with it: SinkError, BytesChangedError, or what `write` raised
+    """
+
+    name: str
+    receiver: str
+    write: Write
+    prepared: Written | None = None
+    written: Written | None = None
+    delivery: Delivery | None = None
+    error: Exception | None = None
+
+
+class Sink(Protocol):
+    """Takes files, many at a time. What is wrong with one is its error, and touches no other.
+
+    Raises SinkError where it takes none at present.
     """
 
     def is_ready(self) -> bool:
@@ -96,30 +120,23 @@ class Sink(Protocol):
         """Begin anew: files that were prepared before are forgotten."""
         ...
 
-    def deliver(
-        self,
-        name: str,
-        receiver: str,
-        write: Write,
-        *,
-        prepared: Written | None,
-        on_prepared: Callable[[Written], None],
-    ) -> Delivery:
-        """Deliver a file.
+    def prepare(self, parcels: Sequence[Parcel]) -> None:
+        """Write the files where their receivers do not see them, durably: sets `written`, or
+        `error`, or `delivery` where a file that was prepared is gone: it was delivered before."""
+        ...
 
-        prepared : what `on_prepared` was told at an earlier attempt, None where it never was
-        on_prepared : makes it durable that the file is written; told before the receiver sees it
-
-        Raises NameTakenError, BytesChangedError, and whatever `write` raises.
-        """
+    def deliver(self, parcels: Sequence[Parcel]) -> None:
+        """Let the receivers have what is prepared, durably: sets `delivery` or `error`. Whoever
+        calls has made durable before what was written."""
         ...
 
 
 class FolderSink:
     """A folder per receiver: `root/receiver/name`.
 
-    A file is written under `root/.partial` (same filesystem), synced with its folder, told as
-    prepared, moved without ever replacing another, and the receiver's folder is synced. One process
+    Files are written under `root/.partial` (same filesystem) and synced with it; once they are told
+    as prepared, each is moved without ever replacing another, and the receivers' folders are
+    synced. Many files share a sync of a folder, and their own are made side by side. One process
     delivers at a time: `.partial` is locked meanwhile.
     """
 
@@ -140,93 +157,142 @@ class FolderSink:
             with _folder(self._root) as root:
                 os.fsync(root)
 
-    def deliver(
-        self,
-        name: str,
-        receiver: str,
-        write: Write,
-        *,
-        prepared: Written | None,
-        on_prepared: Callable[[Written], None],
-    ) -> Delivery:
+    # ---- written ----
+
+    def prepare(self, parcels: Sequence[Parcel]) -> None:
         """See Sink. Memory: _BUFFER_BYTES, and what `write` needs."""
-        _check_names(name, receiver)
         with _sink_errors(), self._locked() as partial:
-            written = prepared
-            if written is None:
-                written = self._prepare(partial, name, write)
-                on_prepared(written)
-                self._fault("sink: prepared")
-            elif not _exists(name, partial):
-                self._sync(receiver)
-                return Delivery.TAKEN
-            # A damaged one is written anew in its place. It stays there whatever happens: were it
-            # removed, it would count as delivered.
-            elif (
-                _written(name, partial) != written and self._write(partial, name, write) != written
-            ):
-                raise BytesChangedError(
-                    f"{name} would not have the bytes that it was prepared with: the content it is "
-                    "made from has changed; verify the vault"
-                )
-            return self._move(partial, name, receiver, written)
+            fresh = []
+            for parcel in parcels:
+                with _own_errors(parcel):
+                    if self._begin(partial, parcel):
+                        fresh.append(parcel)
+            try:
+                self._sync_files(partial, fresh)
+                self._fault("sink: synced")
+                os.fsync(partial)
+            except OSError:
+                # Whether the disk has what was written is not known.
+                self._drop(partial, fresh)
+                raise
+            self._fault("sink: listed")
+            self._drop(partial, [parcel for parcel in fresh if parcel.error is not None])
+            for parcel in parcels:
+                self._check(parcel)
 
-    def _prepare(self, partial: int, name: str, write: Write) -> Written:
+    def _begin(self, partial: int, parcel: Parcel) -> bool:
+        """Write a file where that is needed; whether it was."""
+        _check_names(parcel.name, parcel.receiver)
+        if parcel.prepared is not None:
+            if not _exists(parcel.name, partial):
+                parcel.written, parcel.delivery = parcel.prepared, Delivery.TAKEN
+                return False
+            if _written(parcel.name, partial) == parcel.prepared:
+                parcel.written = parcel.prepared
+                return False
         try:
-            return self._write(partial, name, write)
+            parcel.written = self._write(partial, parcel)
         except Exception:
-            # What is not prepared only takes up room.
-            with suppress(OSError):
-                os.unlink(name, dir_fd=partial)
+            self._drop(partial, [parcel])
             raise
+        return True
 
-    def _write(self, partial: int, name: str, write: Write) -> Written:
+    def _write(self, partial: int, parcel: Parcel) -> Written:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-        with _open(name, partial, flags, "wb") as file:
+        with _open(parcel.name, partial, flags, "wb") as file:
             self._fault("sink: opened")
             output = _Hashed(file)
-            write(cast(BinaryIO, output))
+            parcel.write(cast(BinaryIO, output))
             file.flush()
             self._fault("sink: written")
-            os.fsync(file.fileno())
-        self._fault("sink: synced")
-        os.fsync(partial)
-        self._fault("sink: listed")
         return output.written()
 
-    def _move(self, partial: int, name: str, receiver: str, written: Written) -> Delivery:
-        path = self._root / receiver
-        if not path.is_dir():
-            path.mkdir()
-        # Every time: it may have been made by a process that died before it synced.
-        with _folder(self._root) as root:
-            os.fsync(root)
-        self._fault("sink: folder made")
-        with _folder(path) as folder:
-            delivery = Delivery.MOVED
-            try:
-                _rename_apart(name, partial, folder)
-            except FileExistsError:
-                if _written(name, folder) != written:
-                    raise NameTakenError(
-                        f"another file lies where {receiver}/{name} belongs: take it away, it is "
-                        "none of ours",
-                        errno.EEXIST,
-                    ) from None
-                delivery = Delivery.FOUND
-            self._fault("sink: moved")
-            os.fsync(folder)
-            if delivery is Delivery.FOUND:
-                os.unlink(name, dir_fd=partial)
+    def _sync_files(self, partial: int, parcels: Sequence[Parcel]) -> None:
+        """Flush files to disk, side by side: the disk then takes many in one go."""
+
+        def sync(parcel: Parcel) -> None:
+            with _own_errors(parcel):
+                _sync_file(parcel.name, partial)
+
+        good = [parcel for parcel in parcels if parcel.error is None]
+        if len(good) > 1:
+            with ThreadPoolExecutor(min(len(good), SYNCS_AT_ONCE)) as syncs:
+                list(syncs.map(sync, good))
+        elif good:
+            sync(good[0])
+
+    def _drop(self, partial: int, parcels: Sequence[Parcel]) -> None:
+        """What is not prepared only takes up room. What was prepared stays whatever happens: were
+        it removed, it would count as delivered."""
+        for parcel in parcels:
+            if parcel.prepared is None:
+                parcel.written = None
+                with suppress(OSError):
+                    os.unlink(parcel.name, dir_fd=partial)
+
+    def _check(self, parcel: Parcel) -> None:
+        if parcel.error is None and parcel.prepared not in (None, parcel.written):
+            parcel.written = None
+            parcel.error = BytesChangedError(
+                f"{parcel.name} would not have the bytes that it was prepared with: the content it "
+                "is made from has changed; verify the vault"
+            )
+
+    # ---- moved ----
+
+    def deliver(self, parcels: Sequence[Parcel]) -> None:
+        """See Sink."""
+        with _sink_errors(), self._locked() as partial:
+            waiting = [parcel for parcel in parcels if parcel.error is None]
+            self._fault("sink: prepared")
+            for receiver in sorted({parcel.receiver for parcel in waiting}):
+                of_receiver = [parcel for parcel in waiting if parcel.receiver == receiver]
+                try:
+                    with _sink_errors():
+                        self._move_all(partial, receiver, of_receiver)
+                except SinkError as error:
+                    for parcel in of_receiver:
+                        if parcel.delivery is not Delivery.TAKEN:
+                            parcel.delivery = None
+                        parcel.error = parcel.error or error
             os.fsync(partial)
         self._fault("sink: folder synced")
-        return delivery
 
-    def _sync(self, receiver: str) -> None:
-        """A move that was made before a crash is made durable, unless the receiver removed its
-        folder with it."""
-        with suppress(FileNotFoundError), _folder(self._root / receiver) as folder:
+    def _move_all(self, partial: int, receiver: str, parcels: Sequence[Parcel]) -> None:
+        path = self._root / receiver
+        moving = [parcel for parcel in parcels if parcel.delivery is None]
+        if moving:
+            if not path.is_dir():
+                path.mkdir()
+            # Every time: it may have been made by a process that died before it synced.
+            with _folder(self._root) as root:
+                os.fsync(root)
+            self._fault("sink: folder made")
+        elif not path.is_dir():
+            return  # the receiver has taken its folder away with what lay in it
+        with _folder(path) as folder:
+            for parcel in moving:
+                with _own_errors(parcel):
+                    parcel.delivery = self._move(partial, folder, parcel)
+            self._fault("sink: moved")
+            # A move that was made before a crash is made durable as well.
             os.fsync(folder)
+            for parcel in moving:
+                if parcel.delivery is Delivery.FOUND:
+                    os.unlink(parcel.name, dir_fd=partial)
+
+    def _move(self, partial: int, folder: int, parcel: Parcel) -> Delivery:
+        try:
+            _rename_apart(parcel.name, partial, folder)
+        except FileExistsError:
+            if _written(parcel.name, folder) != parcel.written:
+                raise NameTakenError(
+                    f"another file lies where {parcel.receiver}/{parcel.name} belongs: take it "
+                    "away, it is none of ours",
+                    errno.EEXIST,
+                ) from None
+            return Delivery.FOUND
+        return Delivery.MOVED
 
     @contextmanager
     def _locked(self) -> Iterator[int]:
@@ -239,6 +305,24 @@ class FolderSink:
                     "another process delivers into the same folder: only one may"
                 ) from None
             yield partial
+
+
+@contextmanager
+def _own_errors(parcel: Parcel) -> Iterator[None]:
+    """What goes wrong with one file is its own, and the others go on."""
+    try:
+        with _sink_errors():
+            yield
+    except Exception as error:
+        parcel.error = error
+
+
+def _sync_file(name: str, folder: int) -> None:
+    descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 class _Hashed:

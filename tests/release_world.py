@@ -83,10 +83,12 @@ class Stream(io.RawIOBase):
 
 
 class World:
-    """Everything that a releaser needs, in a folder. `clock` moves only by hand."""
+    """Everything that a releaser needs, in a folder. `clock` moves only by hand. Files go one by
+    one unless `group_files_max` says otherwise."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, group_files_max: int = 1) -> None:
         self.folder = folder
+        self.group_files_max = group_files_max
         file = folder / "ledger.db"
         if not file.exists():
             file.write_bytes(_empty_ledger())
@@ -109,6 +111,7 @@ class World:
             jitter=lambda: 0.0,
             on_failure=self.failures.append,
             fault=fault,
+            group_files_max=self.group_files_max,
         )
 
     def sleep(self, seconds: int) -> None:

@@ -96,6 +96,53 @@ def test_a_crash_costs_nothing(world: World, point: str, visit: int) -> None:
     assert world.releaser.run_once() == Run(0, 0, 0, 0)
 
 
+PER_FILE = ("releaser: half written", "sink: opened", "sink: written")
+
+
+@pytest.mark.parametrize("again", FAULT_POINTS)
+@pytest.mark.parametrize(("point", "visit"), [*((point, 1) for point in FAULT_POINTS),
+                                              *((point, 3) for point in PER_FILE)])  # fmt: skip
+def test_files_that_go_together_survive_crashes(
+    world: World, point: str, visit: int, again: str
+) -> None:
+    world.group_files_max = 4
+    for name, number in ((point, visit), (again, 1)):
+        world.restart(crash_at(name, number))
+        try:
+            world.releaser.run_once()
+        except Crash:
+            continue
+    world.restart()
+    world.releaser.run_once()
+    check_all_there(world, world.files())
+
+
+def test_files_that_go_together_fail_alone(world: World) -> None:
+    world.group_files_max = 4
+    world.restart()
+    (world.released / PARTIAL).mkdir(parents=True)
+    (world.released / "WEST").mkdir()
+    (world.released / "WEST" / "WEST_SENDER_000000001.x12").write_bytes(b"in the way")
+    assert world.releaser.run_once() == Run(3, 1, 0, 0)
+    assert [failure.name for failure in world.failures] == ["WEST_SENDER_000000001.x12"]
+    (world.released / "WEST" / "WEST_SENDER_000000001.x12").unlink()
+    world.sleep(3600)
+    assert world.releaser.run_once() == Run(1, 0, 0, 0)
+    check_all_there(world, world.files())
+
+
+def test_a_content_that_is_damaged_costs_only_the_files_that_need_it(world: World) -> None:
+    world.group_files_max = 4
+    world.restart()
+    bad = next(iter(world.vault.contents))
+    world.vault.damaged.add(bad)
+    assert world.releaser.run_once() == Run(3, 1, 0, 0)
+    world.vault.damaged.clear()
+    world.sleep(3600)
+    assert world.releaser.run_once() == Run(1, 0, 0, 0)
+    check_all_there(world, world.files())
+
+
 @pytest.mark.parametrize("second", FAULT_POINTS)
 @pytest.mark.parametrize("first", ["sink: written", "sink: prepared", "sink: moved"])
 def test_a_crash_after_a_crash_costs_nothing(world: World, first: str, second: str) -> None:

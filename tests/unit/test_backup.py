@@ -448,7 +448,7 @@ def test_a_restored_book_gives_no_number_twice(ledger: tuple[Home, Ledger], tmp_
     book = ReleaseBook(opened)
     rules = WarehouseRules()
     first = book.intend([order(1), order(2)], day=20_000, at=AT, rules=rules)
-    book.done(first[0].number, at=AT)
+    book.done([(first[0].number, 1)], at=AT)
     second = book.intend([order(3)], day=20_000, at=AT, rules=rules)
     out = tmp_path / "backup"
     backup(home, out, copy_vault=None, taken_at=AT)

@@ -320,25 +320,26 @@ def test_what_has_become_of_a_file_is_final(world: World) -> None:
     (intent,) = world.intend(order_of(file_of([1])))
     book, number, written = world.book, intent.number, Written(3, bytes(32))
     with pytest.raises(ReleaseBookError, match="no file 9"):
-        book.done(9, at=AT)
+        book.done([(9, 1)], at=AT)
     with pytest.raises(ReleaseBookError, match="not in doubt"):
         book.answer(number, delivered=True, at=AT)
-    book.prepared(number, written, at=AT)
+    book.prepared([(number, written)], at=AT)
     (found,) = book.unfinished()
     assert (found.prepared, found.is_in_doubt) == (written, False)
     with pytest.raises(ReleaseBookError, match="by another process"):
-        book.prepared(number, written, at=AT)
+        book.prepared([(number, written)], at=AT)
     book.in_doubt(number, at=AT)
     assert book.unfinished()[0].is_in_doubt
     book.answer(number, delivered=False, at=AT)
     (found,) = book.unfinished()
     assert (found.prepared, found.is_in_doubt) == (None, False)
-    book.prepared(number, written, at=AT)
-    book.done(number, at=AT)
+    book.prepared([(number, written)], at=AT)
+    book.done([(number, 1)], at=AT)
     assert book.unfinished() == []
-    for call in (book.done, book.in_doubt):
-        with pytest.raises(ReleaseBookError, match="delivered already"):
-            call(number, at=AT)
+    with pytest.raises(ReleaseBookError, match="delivered already"):
+        book.done([(number, 1)], at=AT)
+    with pytest.raises(ReleaseBookError, match="delivered already"):
+        book.in_doubt(number, at=AT)
 
 
 def test_unfinished_files_come_in_pages_and_old_ones_are_not_looked_at_again(
@@ -350,11 +351,11 @@ def test_unfinished_files_come_in_pages_and_old_ones_are_not_looked_at_again(
     assert [one.number for one in book.unfinished(limit=2)] == [1, 2]
     assert [one.number for one in book.unfinished(2, limit=2)] == [3, 4]
     for number in (1, 2, 4):
-        book.done(number, at=AT)
+        book.done([(number, 1)], at=AT)
     assert [one.number for one in book.unfinished()] == [3, 5]
     assert [one.number for one in book.unfinished(3)] == [5]
-    book.done(3, at=AT)
-    book.done(5, at=AT)
+    book.done([(3, 1)], at=AT)
+    book.done([(5, 1)], at=AT)
     assert book.unfinished() == book.unfinished() == []
     world.intend(order_of(file_of([1], mark="z")))
     assert [one.number for one in book.unfinished()] == [6]

@@ -20,6 +20,7 @@ from reassoc.stream.sinks import (
     Delivery,
     FolderSink,
     NameTakenError,
+    Parcel,
     SinkError,
     Written,
 )
@@ -43,11 +44,26 @@ def write_all(data: bytes = DATA) -> Callable[[BinaryIO], None]:
     return write
 
 
+def hand_over(
+    root: Path, parcel: Parcel, on_prepared: Callable[[Written], None] = lambda _: None
+) -> Delivery:
+    """Deliver one file as the releaser does."""
+    sink = FolderSink(root)
+    sink.prepare([parcel])
+    if parcel.error is None and parcel.prepared is None:
+        assert parcel.written is not None
+        on_prepared(parcel.written)
+    sink.deliver([parcel])
+    if parcel.error is not None:
+        raise parcel.error
+    assert parcel.delivery is not None
+    return parcel.delivery
+
+
 def deliver(root: Path, data: bytes = DATA, prepared: Written | None = None) -> Delivery:
     told: list[Written] = []
-    delivery = FolderSink(root).deliver(
-        NAME, "EAST", write_all(data), prepared=prepared, on_prepared=told.append
-    )
+    parcel = Parcel(NAME, "EAST", write_all(data), prepared)
+    delivery = hand_over(root, parcel, told.append)
     assert told == ([] if prepared else [Written(len(data), blake3(data).digest())])
     return delivery
 
@@ -138,7 +154,7 @@ def test_what_fails_before_it_is_prepared_leaves_nothing(root: Path) -> None:
         raise ValueError("content")
 
     with pytest.raises(ValueError, match="content"):
-        FolderSink(root).deliver(NAME, "EAST", broken, prepared=None, on_prepared=lambda _: None)
+        hand_over(root, Parcel(NAME, "EAST", broken))
     assert os.listdir(root / PARTIAL) == []
     assert os.listdir(root) == [PARTIAL]
 
@@ -159,9 +175,7 @@ def test_a_sync_that_fails_is_an_error_and_the_retry_delivers(
         fsync(descriptor)
 
     def go(prepared: Written | None) -> Delivery:
-        return FolderSink(root).deliver(
-            NAME, "EAST", write_all(), prepared=prepared, on_prepared=told.append
-        )
+        return hand_over(root, Parcel(NAME, "EAST", write_all(), prepared), told.append)
 
     with monkeypatch.context() as patched:
         patched.setattr(os, "fsync", failing)
@@ -204,10 +218,9 @@ def test_a_folder_that_may_only_be_read(root: Path) -> None:
     "name", ["", ".", "..", ".partial", "a/b", "/etc", "a\0b", "-x", "a b", "\xe4", "x" * 201]
 )
 def test_unsafe_names_are_refused(root: Path, name: str) -> None:
-    sink = FolderSink(root)
     for names in ((name, "EAST"), (NAME, name)):
         with pytest.raises(SinkError, match="not safe"):
-            sink.deliver(*names, write_all(), prepared=None, on_prepared=lambda _: None)
+            hand_over(root, Parcel(*names, write_all()))
     assert os.listdir(root) == [PARTIAL]
 
 

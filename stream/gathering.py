@@ -1,0 +1,131 @@
+"""Transactions of released files out of the vault: of one file as it is written, or of many files
+in one go, so that a content that has parts in all of them is read once.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from typing import Protocol
+
+import numpy as np
+
+from reassoc.core.errors import ReassocError
+from reassoc.stream.readers import PayloadReader, RangeReader
+from reassoc.stream.release import SourceReader, copy_transactions
+from reassoc.stream.release_draft import BODY_ROW, FileBody, Rows
+
+GATHER_BYTES_MAX = 128 << 20
+"""Bytes of transactions that are held in memory for files that go together."""
+_CARRIED_BYTES = 1 << 16
+"""What an 835 in addenda is counted with: its size is not known before it is read."""
+
+Put = Callable[[int, bytes | memoryview], None]
+"""Told a row and the bytes from it on."""
+
+
+class ContentError(ReassocError):
+    """What a file is made of cannot be read back."""
+
+
+class Contents(Protocol):
+    """What is needed of the vault. `digest` : 32 bytes"""
+
+    def read(self, digest: bytes, start: int, stop: int) -> bytes:
+        """The bytes of [start, stop) of a content."""
+        ...
+
+    def open_stream(self, digest: bytes) -> io.RawIOBase:
+        """A content from front to back."""
+        ...
+
+
+class Gathered:
+    """Transactions by their content and place. What could not be read raises when it is taken."""
+
+    def __init__(self) -> None:
+        self._data: dict[tuple[int, int], bytes] = {}
+        self._errors: dict[int, Exception] = {}
+
+    def put(self, name: int, start: int, data: bytes | memoryview) -> None:
+        """Keep a transaction. name : first 8 bytes of the content's digest"""
+        self._data[name, start] = bytes(data)
+
+    def fail(self, name: int, error: Exception) -> None:
+        """Keep why the transactions of a content are not all there."""
+        self._errors[name] = error
+
+    def take(self, name: int, start: int) -> bytes:
+        """The bytes of a transaction. Raises what `fail` was told."""
+        data = self._data.get((name, start))
+        if data is None:
+            raise self._errors[name]
+        return data
+
+
+def gather(
+    bodies: Sequence[FileBody], vault: Contents, digests: Mapping[int, bytes]
+) -> Gathered | None:
+    """Read the transactions of several files, each content once, front to back; None where they are
+    more than GATHER_BYTES_MAX.
+
+    digests : full digests of the contents, by their first 8 bytes
+    """
+    rows = np.concatenate([rows_of(body) for body in bodies])
+    sizes = np.where(rows["carried"] != 0, _CARRIED_BYTES, rows["stop"] - rows["start"])
+    if int(sizes.sum()) > GATHER_BYTES_MAX:
+        return None
+    rows = rows[np.lexsort((rows["start"], rows["digest"]))]
+    gathered = Gathered()
+    for first, last in runs(rows):
+        part = rows[first:last]
+        # Neighbours must come apart: each goes to a file of its own.
+        part["group"] = np.arange(len(part))
+        name, starts = int(part["digest"][0]), part["start"].tolist()
+
+        def put(
+            row: int, data: bytes | memoryview, name: int = name, starts: list[int] = starts
+        ) -> None:
+            gathered.put(name, starts[row], data)
+
+        try:
+            copy_source(part, vault, digest_of(name, digests), put)
+        except (OSError, ReassocError) as error:
+            gathered.fail(name, error)
+    return gathered
+
+
+def rows_of(body: FileBody) -> Rows:
+    """The rows of a file."""
+    return np.frombuffer(body.rows, BODY_ROW)
+
+
+def runs(rows: Rows) -> Iterator[tuple[int, int]]:
+    """Ranges of neighbours that are of one content."""
+    firsts = np.flatnonzero(np.diff(rows["digest"], prepend=~rows["digest"][:1])).tolist()
+    yield from zip(firsts, [*firsts[1:], len(rows)], strict=True)
+
+
+def digest_of(name: int, digests: Mapping[int, bytes]) -> bytes:
+    """The full digest of a content. Raises ContentError where it is not known."""
+    digest = digests.get(name)
+    if digest is None:
+        raise ContentError("the ledger does not know the file that a remittance came in")
+    return digest
+
+
+def copy_source(rows: Rows, vault: Contents, digest: bytes, write: Put) -> None:
+    """Hand the transactions of one content to `write`, neighbours of one group in one piece with
+    the row of the first."""
+    groups = rows["group"].tolist()
+    starts, stops = rows["start"].astype(np.int64), rows["stop"].astype(np.int64)
+
+    def copy(reader: SourceReader) -> None:
+        copy_transactions(reader, starts, stops, groups, write)
+
+    if rows["carried"][0]:
+        with closing(vault.open_stream(digest)) as stream:
+            copy(PayloadReader(stream, starts, lambda _: None))
+    else:
+        copy(RangeReader(lambda start, stop: vault.read(digest, start, stop), starts, stops))
