@@ -7,7 +7,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from report_world import World, day_number
+from report_world import Item, World, day_number
 from sqlalchemy.dialects import sqlite
 
 from reassoc.core.ach import EntryKind
@@ -64,25 +64,29 @@ def report(
         )
 
 
-def build(world: World) -> None:
-    """February, three days of March that are reported on (2nd to 4th), and what came after."""
-    # Before the span: one that is released in it, one released by default before, one open.
+Items = dict[str, Item]
+
+
+def february(world: World, of: Items) -> None:
+    """One that is released in the span, one released by default before it, one that stays open."""
     step = world.step("2026-02-26")
-    early = step.remittance(100_00, "2026-02-26", R.AWAITING_EFT, payer="1P1", claims=9)
-    by_default = step.remittance(50_00, "2026-02-10", R.AWAITING_EFT, payer="1P2")
+    of["early"] = step.remittance(100_00, "2026-02-26", R.AWAITING_EFT, payer="1P1", claims=9)
+    of["by_default"] = step.remittance(50_00, "2026-02-10", R.AWAITING_EFT, payer="1P2")
     step.remittance(70_00, "2026-01-05", R.AWAITING_EFT, payer="1P2")
-    step.change(by_default, R.RELEASED, flags=BY_DEFAULT, release=ReleaseKind.DEFAULT)
+    step.change(of["by_default"], R.RELEASED, flags=BY_DEFAULT, release=ReleaseKind.DEFAULT)
     step.write()
 
-    # Monday: a pair at once, the early one's money, a zero pay, a duplicate, other entries.
+
+def monday(world: World, of: Items) -> None:
+    """A pair at once, the early one's money, a zero pay, a duplicate, other entries."""
     step = world.step("2026-03-02")
-    exact = step.remittance(200_00, "2026-03-02", R.MATCHED, payer="1P1", claims=3)
-    money = step.payment(200_00, "2026-03-02", P.MATCHED)
-    step.pair(exact, money)
-    step.change(exact, R.RELEASED, flags=RELEASED, release=ReleaseKind.MATCH)
-    early_money = step.payment(100_00, "2026-03-02", P.MATCHED)
-    step.pair(early, early_money, tier=2)
-    step.change(early, R.RELEASED, flags=RELEASED, release=ReleaseKind.MATCH)
+    of["exact"] = step.remittance(200_00, "2026-03-02", R.MATCHED, payer="1P1", claims=3)
+    of["money"] = step.payment(200_00, "2026-03-02", P.MATCHED)
+    step.pair(of["exact"], of["money"])
+    step.change(of["exact"], R.RELEASED, flags=RELEASED, release=ReleaseKind.MATCH)
+    of["early_money"] = step.payment(100_00, "2026-03-02", P.MATCHED)
+    step.pair(of["early"], of["early_money"], tier=2)
+    step.change(of["early"], R.RELEASED, flags=RELEASED, release=ReleaseKind.MATCH)
     zero = step.remittance(0, "2026-03-02", R.NO_FUNDS_EXPECTED, claims=2)
     step.change(zero, R.RELEASED, flags=RELEASED, release=ReleaseKind.ZERO_PAY)
     copy = step.remittance(200_00, "2026-03-02", R.DUPLICATE)
@@ -91,74 +95,91 @@ def build(world: World) -> None:
     step.payment(200_00, "2026-03-02", P.REPORTED, source=PaymentSource.BANK_ACH)
     step.write()
 
-    # Tuesday: matched, then undone by a person; matched later (after the span); a variance; the
-    # default is funded; candidates.
+
+def tuesday(world: World, of: Items) -> None:
+    """Matched, then undone by a person; matched after the span; a variance; the default is funded;
+    candidates."""
     step = world.step("2026-03-03")
-    undone = step.remittance(300_00, "2026-03-03", R.MATCHED, payer="1P3")
-    wrong = step.payment(300_00, "2026-03-03", P.MATCHED)
-    step.pair(undone, wrong, tier=7)
-    later = step.remittance(400_00, "2026-02-20", R.AWAITING_EFT, payer="1P3")
-    differs = step.remittance(1000_00, "2026-03-02", R.MATCHED_VARIANCE, payer="1P4")
-    less = step.payment(976_00, "2026-03-02", P.SUGGESTED)
+    of["undone"] = step.remittance(300_00, "2026-03-03", R.MATCHED, payer="1P3")
+    of["wrong"] = step.payment(300_00, "2026-03-03", P.MATCHED)
+    step.pair(of["undone"], of["wrong"], tier=7)
+    of["later"] = step.remittance(400_00, "2026-02-20", R.AWAITING_EFT, payer="1P3")
+    of["differs"] = step.remittance(1000_00, "2026-03-02", R.MATCHED_VARIANCE, payer="1P4")
+    of["less"] = step.payment(976_00, "2026-03-02", P.SUGGESTED)
     step.pair(
-        differs, less, PairEvent.MADE, MatchStatus.VARIANCE, 5, difference=-24_00,
+        of["differs"], of["less"], PairEvent.MADE, MatchStatus.VARIANCE, 5, difference=-24_00,
         cause=VarianceCause.FEE,
     )  # fmt: skip
     funds = step.payment(50_00, "2026-03-03", P.MATCHED)
-    step.pair(by_default, funds)
-    step.alert(by_default, AlertCode.FUNDED_AFTER_DEFAULT)
-    guess = step.remittance(10_00, "", R.PROBABLE)
-    step.pair(guess, less, PairEvent.MADE, MatchStatus.REVIEW, 10)
+    step.pair(of["by_default"], funds)
+    step.alert(of["by_default"], AlertCode.FUNDED_AFTER_DEFAULT)
+    of["guess"] = step.remittance(10_00, "", R.PROBABLE)
+    step.pair(of["guess"], of["less"], PairEvent.MADE, MatchStatus.REVIEW, 10)
     step.write()
     step = world.step("2026-03-03")
-    step.pair(undone, wrong, PairEvent.GONE, tier=7)
-    step.change(undone, R.AWAITING_EFT)
-    step.change(wrong, P.UNMATCHED)
+    step.pair(of["undone"], of["wrong"], PairEvent.GONE, tier=7)
+    step.change(of["undone"], R.AWAITING_EFT)
+    step.change(of["wrong"], P.UNMATCHED)
     step.decision("unmatch", DecisionAnswer.DONE, 2, 300_00)
     step.decision("release", DecisionAnswer.REFUSED)
     step.write()
 
-    # Wednesday: a return after a release and one before; a sum by a person; by hand; resent.
+
+def wednesday(world: World, of: Items) -> None:
+    """A return after a release and one before; a sum by a person; by hand; resent."""
     step = world.step("2026-03-04")
-    step.change(money, P.RETURNED)
+    step.change(of["money"], P.RETURNED)
     step.pair(
-        exact, money, PairEvent.CHANGED, MatchStatus.UNMATCHED, reason=Reason.RETURN_AFTER_RELEASE
+        of["exact"],
+        of["money"],
+        PairEvent.CHANGED,
+        MatchStatus.UNMATCHED,
+        reason=Reason.RETURN_AFTER_RELEASE,
     )
-    step.change(exact, R.UNMATCHED_BY_RETURN)
-    step.alert(exact, AlertCode.RETURN_AFTER_RELEASE)
+    step.change(of["exact"], R.UNMATCHED_BY_RETURN)
+    step.alert(of["exact"], AlertCode.RETURN_AFTER_RELEASE)
     step.payment(33_00, "2026-03-04", P.RETURNED)
-    part_one = step.remittance(60_00, "2026-03-03", R.MATCHED, payer="1P2", claims=0)
+    of["part_one"] = step.remittance(60_00, "2026-03-03", R.MATCHED, payer="1P2", claims=0)
     part_two = step.remittance(40_00, "2026-03-03", R.MATCHED, payer="1P2", claims=0)
     whole = step.payment(100_00, "2026-03-04", P.MATCHED, source=PaymentSource.CHECK)
-    step.pair(part_one, whole, tier=8, person=True)
+    step.pair(of["part_one"], whole, tier=8, person=True)
     step.pair(part_two, whole, tier=8, person=True)
-    step.change(guess, R.RELEASED, flags=RELEASED, release=ReleaseKind.MANUAL)
+    step.change(of["guess"], R.RELEASED, flags=RELEASED, release=ReleaseKind.MANUAL)
     step.decision("release", DecisionAnswer.DONE, 1, 10_00)
     step.decision("resend", DecisionAnswer.DONE, 2, 300_00)
     step.write()
 
-    # After the span: nothing of it may be seen.
+
+def after_the_span(world: World, of: Items) -> None:
+    """Nothing of it may be seen."""
     step = world.step("2026-03-05")
     late_money = step.payment(400_00, "2026-02-20", P.MATCHED)
-    step.pair(later, late_money)
-    step.change(later, R.RELEASED, flags=RELEASED, release=ReleaseKind.MATCH)
-    step.pair(differs, less, PairEvent.GONE, MatchStatus.VARIANCE, 5)
-    step.change(differs, R.AWAITING_EFT)
-    step.change(less, P.UNMATCHED)
-    step.change(part_one, R.RELEASED, flags=RELEASED, release=ReleaseKind.MATCH)
-    step.change(early_money, P.RETURNED)
-    step.alert(later, AlertCode.CROWDED_KEY)
+    step.pair(of["later"], late_money)
+    step.change(of["later"], R.RELEASED, flags=RELEASED, release=ReleaseKind.MATCH)
+    step.pair(of["differs"], of["less"], PairEvent.GONE, MatchStatus.VARIANCE, 5)
+    step.change(of["differs"], R.AWAITING_EFT)
+    step.change(of["less"], P.UNMATCHED)
+    step.change(of["part_one"], R.RELEASED, flags=RELEASED, release=ReleaseKind.MATCH)
+    step.change(of["early_money"], P.RETURNED)
+    step.alert(of["later"], AlertCode.CROWDED_KEY)
     step.decision("hold", DecisionAnswer.DONE, 1, 1)
     step.write()
     step = world.step("2026-03-06")
-    step.change(differs, R.VOIDED, flags=ItemFlag.CLOSED)
+    step.change(of["differs"], R.VOIDED, flags=ItemFlag.CLOSED)
     step.write()
+
+
+def build(world: World) -> None:
+    """February, three days of March that are reported on (2nd to 4th), and what came after."""
+    of: Items = {}
+    for happens in (february, monday, tuesday, wednesday, after_the_span):
+        happens(world, of)
 
 
 NONE = Tally(0, 0)
 
 
-def test_every_figure_of_a_small_world(world: World) -> None:
+def test_what_came_and_was_matched_in_a_small_world(world: World) -> None:
     build(world)
     found = report(world, "2026-03-02", "2026-03-04")
     assert (found.first_day, found.last_day, found.tenant) == ("2026-03-02", "2026-03-04", None)
@@ -194,6 +215,10 @@ def test_every_figure_of_a_small_world(world: World) -> None:
     assert found.matched.payments.expected == Tally(5, 1526_00)
     assert found.matched.payments.matched == Tally(3, 250_00)
 
+
+def test_what_left_and_what_stayed_in_a_small_world(world: World) -> None:
+    build(world)
+    found = report(world, "2026-03-02", "2026-03-04")
     assert found.released.by_kind == {
         "match": Tally(2, 300_00),
         "zero_pay": Tally(1, 0),
@@ -227,6 +252,10 @@ def test_every_figure_of_a_small_world(world: World) -> None:
     ]
     assert found.late.total == LateTally("", "", 2, 1, 14)
 
+
+def test_what_somebody_should_know_of_in_a_small_world(world: World) -> None:
+    build(world)
+    found = report(world, "2026-03-02", "2026-03-04")
     assert found.went_back == [
         WentBack("returned", Tally(1, 33_00), Tally(1, 200_00)),
         WentBack("reversed", NONE, NONE),
@@ -324,12 +353,16 @@ def test_a_ledger_without_steps(world: World) -> None:
 def test_steps_before_the_first_clock_entry_are_of_no_day(world: World) -> None:
     step = world.step("")
     step.remittance(9_00, "2026-03-02", R.AWAITING_EFT)
+    step.remittance(8_00, "", R.AWAITING_EFT)
     step.write()
     with pytest.raises(ReportError, match="no banking day yet"):
         report(world)
     found = report(world, "2026-03-02", "2026-03-02")
     assert found.received.remittances == NONE
-    assert found.open == [OpenTally("remittances", "awaiting_eft", "0-3", 1, 9_00)]
+    assert found.open == [
+        OpenTally("remittances", "awaiting_eft", "0-3", 1, 9_00),
+        OpenTally("remittances", "awaiting_eft", "no date", 1, 8_00),
+    ]
 
 
 def test_what_cannot_be_reported(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
