@@ -192,7 +192,7 @@ def _read_answers(ledger: Ledger, number: str) -> Mapping[str, Answer]:
         .join_from(schema.decision_text, schema.decision, text.decision == decision.number)
         .join(
             schema.batch,
-            batch.number == decision.number.op(">>")(schema.PLACE_BITS),
+            batch.number == schema.batch_of(decision.number),
         )
         .where(text.number == number)
     )

@@ -30,6 +30,10 @@ STEPS_AT_ONCE = 64
 """Steps of the matchers between two looks at whether to stop."""
 IDLE_SECONDS = 0.1
 """How long matching waits where nobody wakes it: decisions come from other processes."""
+SETTLE_SECONDS = 0.02
+"""How long a drain waits between two looks at whether all is done."""
+LINGER_SECONDS = 0.5
+"""How long what is released may wait for more, while the matchers are at work."""
 LOOK_SECONDS = 1.0
 """How long intake waits between two looks at in/."""
 RETRY_SECONDS_MAX = 60.0
@@ -61,6 +65,7 @@ class Server:
         self._end = threading.Event()
         self._logged = threading.Event()
         self._applied = threading.Event()
+        self._is_matching = False
         self._fault: BaseException | None = None
         self._held: str | None = None
         self.served = Served()
@@ -140,7 +145,7 @@ class Server:
         while not self._stop.is_set() and not (engine.is_matched() and engine.is_published()):
             self._logged.set()
             self._applied.set()
-            time.sleep(0.005)
+            time.sleep(SETTLE_SECONDS)
 
     # ---- threads ----
 
@@ -160,23 +165,34 @@ class Server:
     def _match_on(self) -> None:
         while not self._end.is_set():
             count = self._patiently("matching", lambda: self._opened.engine.match(STEPS_AT_ONCE))
+            self._is_matching = bool(count)
             if count:
                 self.served.step_count += count
-                self._applied.set()
             else:
+                # Nothing to do, or a close that waits until everything is written.
+                self._applied.set()
                 self._logged.wait(IDLE_SECONDS)
                 self._logged.clear()
 
     def _publish_on(self) -> None:
         while not self._end.is_set():
-            count = self._patiently("writing the ledger", self._opened.engine.publish)
-            if count:
+            self._applied.wait(IDLE_SECONDS)
+            self._applied.clear()
+            self._linger()
+            while not self._end.is_set():
+                count = self._patiently("writing the ledger", self._opened.engine.publish)
+                if not count:
+                    break
                 self.served.published_count += count
                 self._logged.set()
             self._patiently("releasing", self._deliver)
-            if not count:
-                self._applied.wait(IDLE_SECONDS)
-                self._applied.clear()
+
+    def _linger(self) -> None:
+        """While steps are made, wait a moment: what several of them release goes out together, and
+        files are few where work is much."""
+        until = time.monotonic() + LINGER_SECONDS
+        while self._is_matching and time.monotonic() < until and not self._end.is_set():
+            self._applied.wait(SETTLE_SECONDS)
 
     def _deliver(self) -> int:
         held = self._opened.home.releases_held()

@@ -7,7 +7,7 @@ import shutil
 import sqlite3
 import stat
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -351,10 +351,11 @@ class Book:
     def unfinished(self, after: int = 0) -> list[Intent]:
         return [intent for number, intent in sorted(self.open.items()) if number > after][:3]
 
-    def done(self, number: int, *, at: str, code: int = 0) -> None:
+    def done(self, delivered: Sequence[tuple[int, int]], *, at: str) -> None:
         assert at == AT
-        self.told.append(("done", number))
-        del self.open[number]
+        for number, _ in delivered:
+            self.told.append(("done", number))
+            del self.open[number]
 
     def in_doubt(self, number: int, *, at: str) -> None:
         self.told.append(("in doubt", number))
