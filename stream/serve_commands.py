@@ -90,13 +90,15 @@ def serve_command(
 ) -> None:
     """`reassoc serve`."""
     until = _moment(as_of)
+    if as_json and not drain:
+        fail("--json goes with --drain", EXIT_USAGE)
     if demo:
+        if drain or until is not None:
+            fail("--demo has a clock of its own: give it without --drain and --as-of", EXIT_USAGE)
         _demo(home, workers, pace)
         return
     if home is None:
-        fail(
-            "--home DIR says where the warehouse is (or --demo for one that goes again)", EXIT_USAGE
-        )
+        fail("give --home DIR, the warehouse's folder (or --demo for a made-up one)", EXIT_USAGE)
     with reporting(home):
         place = Home.create_or_open(home)
         with running(place, "reassoc serve", workers) as (opened, server):
