@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable
 from datetime import date, datetime
 from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, NoReturn
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
@@ -251,25 +251,19 @@ def inspect_command(
 # ---- commands that are imported when they are called ----
 
 
-class _Late(TyperCommand):
-    """A command whose module is imported when it is called. `real` gives the command itself."""
-
-    real: ClassVar[Callable[[], Any]]
-
-    def make_context(self, *args: Any, **more: Any) -> Any:
-        return type(self).real().make_context(*args, **more)
+Load = Callable[[], Any]
+"""Imports a command and gives it."""
 
 
-class _LatePlugin(_Late):
-    """One whose help is its own: it is loaded to be listed, too."""
+def _late_class(load: Load) -> type[TyperCommand]:
+    """A class of a command that is imported when it is called. typer makes commands itself, of
+    classes that it is given."""
 
-    @property
-    def help(self) -> Any:
-        return type(self).real().help
+    class LateCommand(TyperCommand):
+        def make_context(self, *args: Any, **more: Any) -> Any:
+            return load().make_context(*args, **more)
 
-    @help.setter
-    def help(self, text: object) -> None:
-        pass
+    return LateCommand
 
 
 class Late(NamedTuple):
@@ -319,6 +313,13 @@ LATE = (
 )  # fmt: skip
 
 
+PLUGIN_LINES = {
+    "generate": "Make a feed of synthetic 835s, ACH files and bank reports, with its truth.",
+    "score": "Hold a result against the truth of its feed.",
+}
+"""Lines for commands of packages above this one, which are not imported to be listed."""
+
+
 def _real(late: Late) -> Any:
     module = import_module(f"reassoc.stream.{late.module}")
     found = getattr(module, late.what)
@@ -334,8 +335,7 @@ def _command(name: str, function: Callable[..., Any], text: str | None) -> Any:
 
 
 def _mount(into: typer.Typer, late: Late) -> None:
-    # A class for each: typer makes the commands itself, from classes that it is given.
-    kind = type("LateCommand", (_Late,), {"real": staticmethod(cache(lambda: _real(late)))})
+    kind = _late_class(cache(lambda: _real(late)))
     into.command(late.name, cls=kind, help=late.line, rich_help_panel=late.panel)(_late)
 
 
@@ -353,7 +353,7 @@ def add_plugins() -> None:
     """
     for point in sorted(entry_points(group=COMMAND_GROUP), key=lambda point: point.name):
 
-        def load(point: Any = point) -> Any:
+        def load(point: EntryPoint = point) -> Any:
             try:
                 return _command(point.name, point.load(), None)
             except Exception as error:
@@ -361,12 +361,11 @@ def add_plugins() -> None:
                     f"command {point.name!r} ({point.value}) could not be loaded: "
                     f"{type(error).__name__}: {error}"
                 )
-                return _command(
-                    point.name, _broken(reason), "Not available: it could not be loaded."
-                )
+                return _command(point.name, _broken(reason), None)
 
-        kind = type("LateCommand", (_LatePlugin,), {"real": staticmethod(cache(load))})
-        app.command(point.name, cls=kind, rich_help_panel=PLUGINS)(_late)
+        line = PLUGIN_LINES.get(point.name, f"A command of {point.module.partition('.')[0]}.")
+        kind = _late_class(cache(load))
+        app.command(point.name, cls=kind, help=line, rich_help_panel=PLUGINS)(_late)
 
 
 def _broken(reason: str) -> Callable[[], None]:
