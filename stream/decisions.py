@@ -279,6 +279,16 @@ def _void(live: Live, left: Rows, right: Rows) -> None:
     side.rows["status"][left] = RemittanceStatus.VOIDED
 
 
+_NO_MONEY_THERE = (
+    PaymentStatus.RECEIVED,
+    PaymentStatus.PRENOTE,
+    PaymentStatus.RETURNED,
+    PaymentStatus.REVERSED,
+    PaymentStatus.REPORTED,
+)
+"""Payments that never moved money, or whose money went back or is another row's."""
+
+
 def _suspend(live: Live, left: Rows, right: Rows) -> None:
     _only(right, left, "suspense", "payments")
     _close(live, live.payments.ids, right, "payment")
@@ -286,6 +296,7 @@ def _suspend(live: Live, left: Rows, right: Rows) -> None:
     _refuse(side.has(ItemFlag.CLOSED | ItemFlag.MOVED)[right], "payments are closed already")
     matched = (PaymentStatus.MATCHED, PaymentStatus.PARTIAL)
     _refuse(np.isin(side.rows["status"][right], matched), "payments are matched: undo that first")
+    _refuse(np.isin(side.rows["status"][right], _NO_MONEY_THERE), "payments have no money there")
     side.rows["flags"][right] |= np.uint16(ItemFlag.CLOSED)
     side.rows["status"][right] = PaymentStatus.WRITTEN_TO_SUSPENSE
 

@@ -65,6 +65,7 @@ from reassoc.stream.rerouting import NOBODY, out_of_quarantine
 from reassoc.stream.routing import QUARANTINE
 from reassoc.stream.rules import WarehouseRules
 from reassoc.stream.state import Claim, Ids, Records, State, Step
+from reassoc.stream.status_machine import StatusError
 from reassoc.stream.tenant_record import (
     ALIASES_MAX,
     TENANT_ID,
@@ -354,13 +355,14 @@ class Matcher:
         try:
             live = self._around(entry)
             decision = decisions.apply(live, entry, position, self.record.day)
-        except RefusedError as error:
+            making = self._making(live, position, "decision")
+            making.kinds, making.resend = decision.kinds, decision.resend
+            making.vetoes = decision.vetoes
+            making.decisions = (_row(entry, position, decision),)
+            return self._finish(live, making, self._setting(position))
+        except (RefusedError, StatusError) as error:
+            # A decision never stops a tenant: what would break the life of an item is refused.
             return self._answer(entry, position, str(error))
-        making = self._making(live, position, "decision")
-        making.kinds, making.resend = decision.kinds, decision.resend
-        making.vetoes = decision.vetoes
-        making.decisions = (_row(entry, position, decision),)
-        return self._finish(live, making, self._setting(position))
 
     def _around(self, entry: DecisionEntry) -> Live:
         """The items that a decision is about, and their surroundings."""
