@@ -82,6 +82,16 @@ demo: $(VENV)/installed     ## make a small feed, run the main job on it and sho
 	@echo
 	@echo "The result held against the truth of the feed (reassoc score build/demo/out build/demo/feed):"
 	@$(BIN)/reassoc score build/demo/out build/demo/feed | sed -n '/^By tier/,/^ total/{/^ total/G;p};/^Shares/,$$p'
+	@echo
+	@echo "The same feed in a warehouse, which holds 835s until their money is there (build/demo/home):"
+	@mkdir -p build/demo/home/layouts
+	@cp -r build/demo/feed build/demo/home/in && rm build/demo/home/in/truth.csv
+	@mv build/demo/home/in/directory.toml build/demo/home/
+	@mv build/demo/home/in/lockbox.layout.toml build/demo/home/layouts/
+	@find build/demo/home/in -type f -exec touch -d '1 minute ago' {} +
+	$(BIN)/reassoc serve --home build/demo/home --drain --as-of 2026-03-31
+	@echo
+	@echo "A week of a warehouse, to watch: $(BIN)/reassoc serve --demo"
 
 dist: $(VENV)/installed     ## source distribution and wheel
 	$(BIN)/python -m pip install --quiet build
