@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -11,6 +13,7 @@ import msgspec
 import pytest
 from home_feed import TUESDAY, WEDNESDAY, done, drain, drop, files_of, make_feed, released
 
+from reassoc.stream import cli
 from reassoc.stream.clock import parse_as_of
 from reassoc.stream.home import Home
 from reassoc.stream.serve_commands import running
@@ -100,6 +103,40 @@ def test_a_server_that_runs_sees_when_releases_are_let_go(feed: Path, tmp_path: 
         "releases go on",
     ]
     assert msgspec.json.encode(server.served)
+
+
+HEAVY = {"alembic", "matplotlib", "numpy", "sqlalchemy"}
+LOADED = """\
+import sys
+from typer.testing import CliRunner
+from reassoc.stream import cli
+assert CliRunner().invoke(cli.app, sys.argv[1:]).exit_code == 0
+print(*{name.partition(".")[0] for name in sys.modules})
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "allowed"),
+    [(["--help"], set()), (["open", "--home", "home"], {"numpy", "sqlalchemy"})],
+)
+def test_a_command_loads_what_it_needs(
+    arguments: list[str], allowed: set[str], feed: Path, tmp_path: Path
+) -> None:
+    drop(tmp_path / "home", files_of(feed, TUESDAY)[:1])
+    drain(tmp_path / "home", TUESDAY)
+    ran = subprocess.run(
+        [sys.executable, "-c", LOADED, *arguments],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert set(ran.stdout.split()) & HEAVY == allowed
+
+
+def test_every_command_can_be_loaded() -> None:
+    for late in cli.LATE:
+        assert late.name in done(late.name, "--help")
 
 
 def wait_until(is_so: object, seconds: float = 30) -> None:
