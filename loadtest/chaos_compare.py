@@ -120,6 +120,10 @@ def read_picture(path: Path) -> Picture:
         day = log.clock.day if log.clock is not None else 0
         tables["open lists"] = _open_lists(ledger, state.tenants(), day)
         tables |= _ledger_tables(ledger)
+        tables["statuses"] = {
+            key: {"status": now[0], "flags": now[1], "funding": now[2]}
+            for key, now in _last_statuses(ledger).items()
+        }
     return Picture(tables, day)
 
 
@@ -272,22 +276,32 @@ def _names(folder: Path) -> list[str]:
     )
 
 
-def _against_state(state: SqliteState, ledger: Ledger) -> list[str]:
-    """The last status, funding and flags that the ledger has of an item are those of the state."""
+def _last_statuses(ledger: Ledger) -> dict[tuple[Any, ...], tuple[int, ...]]:
+    """Status, flags and funding that the ledger has of each item last."""
     change = schema.status_change.c
-    last: dict[tuple[Any, ...], tuple[int, int, int]] = {}
     with ledger.reading() as connection:
-        for tenant, digest, offset, *now in connection.execute(
-            select(schema.batch.c.tenant, change.digest, change.offset, change.after,
-                   change.flags_after, change.funding_after)
+        rows = connection.execute(
+            select(
+                schema.batch.c.tenant,
+                change.digest,
+                change.offset,
+                change.after,
+                change.flags_after,
+                change.funding_after,
+            )
             .join_from(
                 schema.status_change,
                 schema.batch,
                 schema.batch.c.number == schema.batch_of(change.number),
             )
             .order_by(change.number)
-        ):  # fmt: skip
-            last[tenant, digest, offset] = (now[0], now[1], now[2])
+        )
+        return {tuple(row[:3]): tuple(row[3:]) for row in rows}
+
+
+def _against_state(state: SqliteState, ledger: Ledger) -> list[str]:
+    """The last status, flags and funding that the ledger has of an item are those of the state."""
+    last = _last_statuses(ledger)
     lines: list[str] = []
     for tenant in state.tenants():
         records = Records.concat(list(state.scan(tenant)))
@@ -328,9 +342,8 @@ def _illegal_releases(ledger: Ledger) -> list[str]:
             for row in connection.execute(select(table).order_by(table.c.number)):
                 of_batch = by_batch.setdefault(row.number >> schema.PLACE_BITS, {})
                 of_batch.setdefault(table.name, []).append(row)
-        tenants = dict(
-            connection.execute(select(schema.batch.c.number, schema.batch.c.tenant)).tuples().all()
-        )
+        named = connection.execute(select(schema.batch.c.number, schema.batch.c.tenant))
+        tenants = dict(map(tuple, named))
     known: dict[str, _Tenant] = {}
     for number in sorted(by_batch):
         rows = by_batch[number]

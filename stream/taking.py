@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import date
@@ -141,28 +141,36 @@ class Intake:
             for group in _groups(look):
                 if stop():
                     break
-                keep = self._read(group, readers)
-                if before is not None:
-                    total += before.result()
+                files = ExitStack()
+                try:
+                    keep = self._read(group, readers, files)
+                    if before is not None:
+                        total += before.result()
+                except BaseException:
+                    files.close()
+                    raise
                 before = keeper.submit(keep)
             if before is not None:
                 total += before.result()
         return total, not (look.waiting or look.is_cut or stop())
 
-    def _read(self, group: Sequence[Ready], readers: ThreadPoolExecutor) -> Callable[[], Taken]:
-        """Read a group; what is left to do for it."""
+    def _read(
+        self, group: Sequence[Ready], readers: ThreadPoolExecutor, files: ExitStack
+    ) -> Callable[[], Taken]:
+        """Read a group; what is left to do for it. files : what must be closed in the end"""
         stack = ExitStack()
-        try:
-            rules = self._rules()
-            batch = stack.enter_context(self._vault.batch())
-            futures = [
-                [readers.submit(self._read_one, source, batch, rules) for source in ready.sources]
-                for ready in group
+        files.callback(stack.close)
+        rules = self._rules()
+        batch = stack.enter_context(self._vault.batch())
+        futures = [
+            [
+                readers.submit(self._read_one, source, batch, rules, files)
+                for source in ready.sources
             ]
-            inputs = [[future.result() for future in of_file] for of_file in futures]
-        except BaseException:
-            stack.close()
-            raise
+            for ready in group
+        ]
+        wait([future for of_file in futures for future in of_file])
+        inputs = [[future.result() for future in of_file] for of_file in futures]
         self._fault("intake: read")
 
         def keep() -> Taken:
@@ -171,16 +179,15 @@ class Intake:
                 self._fault("intake: in the vault")
                 return self._keep(group, inputs)
             finally:
-                for one in (one for of_file in inputs for one in of_file):
-                    one.taken.close()
-                    one.findings.close()
+                files.close()
 
         return keep
 
-    def _read_one(self, source: Source, batch: Putting, rules: Rules) -> _Input:
+    def _read_one(self, source: Source, batch: Putting, rules: Rules, files: ExitStack) -> _Input:
         findings = tempfile.SpooledTemporaryFile(  # noqa: SIM115
             FINDINGS_MEMORY_BYTES, dir=str(self._scratch)
         )
+        files.callback(findings.close)
         taken = read_in(
             source,
             vault=self._vault,
@@ -191,15 +198,19 @@ class Intake:
             scratch=self._scratch,
             findings=findings,
         )
+        files.callback(taken.close)
         return _Input(source, findings, taken)
 
     def _keep(self, group: Sequence[Ready], inputs: Sequence[Sequence[_Input]]) -> Taken:
         """Log what is in the vault, and move the files."""
         total = Taken()
         flat = [one for of_file in inputs for one in of_file]
+        day = self._now().astimezone(NEW_YORK).date()
+        # Before the items are logged: after a crash a logged input is a copy, which tells nothing.
+        for one in flat:
+            self._write_findings(one, day)
         receipts = iter(log_all([one.taken for one in flat], self._log))
         self._fault("intake: logged")
-        day = self._now().astimezone(NEW_YORK).date()
         for ready, of_file in zip(group, inputs, strict=True):
             problems = list(ready.problems)
             good = False
@@ -210,7 +221,6 @@ class Intake:
                     problems.append(Problem(one.source.name, receipt.reason))
                 else:
                     good = True
-                    self._write_findings(one, day)
             self._move(ready, problems, day, total, is_good=good)
         self._fault("intake: moved")
         return total
@@ -232,7 +242,7 @@ class Intake:
             self._say(str(error))
 
     def _write_findings(self, one: _Input, day: date) -> None:
-        if not one.findings.tell():
+        if one.taken.receipt.reason or not one.findings.tell():
             return
         digest = one.taken.receipt.digest.hex()[:16]
         folder = self._findings / day.isoformat()
