@@ -9,7 +9,7 @@ import numpy as np
 from reassoc.stream.items import RecordKind, id_bytes, id_parts
 from reassoc.stream.live import PAIR_PARTS, id_keys_of
 from reassoc.stream.records import Schema
-from reassoc.stream.state import PROBE_KEYS_MAX, Ids, Keys, Records, State, Stops, no_ids
+from reassoc.stream.state import ID_BYTES, PROBE_KEYS_MAX, Ids, Keys, Records, State, Stops, no_ids
 
 POOL_RECORDS_MAX = 200_000
 """Records that one step brings in beside its own items: what is left out waits for the clock."""
@@ -49,32 +49,31 @@ class _Search:
         self._tenant = tenant
         self._parts: list[Records] = []
         self._seen: set[bytes] = set()
-        self._probed: set[int] = set()
-        self._crowded: set[int] = set()
+        self._probed = np.zeros(0, np.uint64)
+        self._crowded = np.zeros(0, np.uint64)
         self._count = 0
 
     def run(self, ids: Ids, keys: Keys, key_stops: Stops) -> Surroundings:
-        digest, offset = id_parts(ids)
-        frontier = set(keys.tolist()) | set(id_keys_of(digest, offset).tolist())
+        """Search from some items on."""
+        frontier = np.unique(np.concatenate([keys, id_keys_of(*id_parts(ids))]))
         missing = no_ids()
         for _ in range(ROUNDS_MAX):
-            if self._count > POOL_RECORDS_MAX or not (frontier or len(missing)):
+            if self._count > POOL_RECORDS_MAX or not (len(frontier) or len(missing)):
                 break
             found = self._round(frontier, missing)
             frontier, missing = self._onward(found)
         records = Records.concat(self._parts)
-        unknown = self._crowded | frontier
-        late = _having(records, unknown, ids, keys, key_stops) if unknown else no_ids()
-        return Surroundings(records, late, np.array(sorted(self._crowded), np.uint64))
+        unknown = np.union1d(self._crowded, frontier)
+        late = _having(records, unknown, ids, keys, key_stops) if len(unknown) else no_ids()
+        return Surroundings(records, late, self._crowded)
 
-    def _round(self, frontier: set[int], missing: Ids) -> Records:
+    def _round(self, frontier: Keys, missing: Ids) -> Records:
         """Records that are new to the search."""
         parts = []
-        keys = np.fromiter(frontier, np.uint64, len(frontier))
-        self._probed |= frontier
-        for start in range(0, len(keys), PROBE_KEYS_MAX):
-            probe = self._state.probe(self._tenant, keys[start : start + PROBE_KEYS_MAX])
-            self._crowded.update(probe.crowded.tolist())
+        self._probed = np.union1d(self._probed, frontier)
+        for start in range(0, len(frontier), PROBE_KEYS_MAX):
+            probe = self._state.probe(self._tenant, frontier[start : start + PROBE_KEYS_MAX])
+            self._crowded = np.union1d(self._crowded, probe.crowded)
             parts.append(probe.records)
         if len(missing):
             parts.append(self._state.fetch(self._tenant, missing))
@@ -92,14 +91,14 @@ class _Search:
         self._count += len(records)
         return records
 
-    def _onward(self, records: Records) -> tuple[set[int], Ids]:
+    def _onward(self, records: Records) -> tuple[Keys, Ids]:
         """Keys to probe next, and ids of items that pairs name."""
         items = records.take(np.flatnonzero(np.isin(records.kinds, _ITEM_KINDS)))
-        digest, offset = id_parts(items.ids)
-        keys = set(items.keys.tolist()) | set(id_keys_of(digest, offset).tolist())
+        keys = np.unique(np.concatenate([items.keys, id_keys_of(*id_parts(items.ids))]))
         named = _items_of_pairs(records.of_kind(RecordKind.PAIR))
         missing = [value for value in dict.fromkeys(_as_bytes(named)) if value not in self._seen]
-        return keys - self._probed, np.frombuffer(b"".join(missing), np.uint8).reshape(-1, 16)
+        ids = np.frombuffer(b"".join(missing), np.uint8).reshape(-1, ID_BYTES)
+        return np.setdiff1d(keys, self._probed, assume_unique=True), ids
 
 
 def _items_of_pairs(pairs: Records) -> Ids:
@@ -118,22 +117,19 @@ def _items_of_pairs(pairs: Records) -> Ids:
     )
 
 
-def _having(records: Records, wanted: set[int], ids: Ids, keys: Keys, key_stops: Stops) -> Ids:
+def _having(records: Records, wanted: Keys, ids: Ids, keys: Keys, key_stops: Stops) -> Ids:
     """Ids of items that have one of some keys."""
-    values = np.fromiter(wanted, np.uint64, len(wanted))
     found = []
     for some_ids, some_keys, stops in (
         (records.ids, records.keys, records.key_stops),
         (ids, keys, key_stops),
     ):
-        counts = np.diff(stops, prepend=0)
-        owner = np.repeat(np.arange(len(some_ids)), counts)
-        found.append(some_ids[np.unique(owner[np.isin(some_keys, values)])])
-    digest, offset = id_parts(records.ids)
-    found.append(records.ids[np.isin(id_keys_of(digest, offset), values)])
+        owner = np.repeat(np.arange(len(some_ids)), np.diff(stops, prepend=0))
+        found.append(some_ids[np.unique(owner[np.isin(some_keys, wanted)])])
+    found.append(records.ids[np.isin(id_keys_of(*id_parts(records.ids)), wanted)])
     return np.concatenate(found)
 
 
 def _as_bytes(ids: Ids) -> list[bytes]:
     data = ids.tobytes()
-    return [data[start : start + 16] for start in range(0, len(data), 16)]
+    return [data[start : start + ID_BYTES] for start in range(0, len(data), ID_BYTES)]

@@ -77,7 +77,7 @@ class Intent:
 
     number              of the file, 1, 2, 3...
     name, receiver      file name, unique for ever, and the safe name of who gets it
-    sink                name of the sink
+    sink, sender        name of the sink; whose 835s are in it
     interchange_control, group_control_first   ISA13, and GS06 of the first group
     day                 of the envelope, days since 1970-01-01
     prepared            what was written, where the file was prepared
@@ -89,6 +89,7 @@ class Intent:
     name: str
     sink: str
     receiver: str
+    sender: str
     interchange_control: int
     group_control_first: int
     group_count: int

@@ -399,10 +399,11 @@ def _to(
 
 
 def _groups(intents: Sequence[Intent], files_max: int) -> Iterator[list[Intent]]:
-    """Files of one sink that go together: within the limits, a larger one alone."""
+    """Files of one sink that go together: within the limits, a larger one alone. Those of one
+    sender stand side by side: their 835s lie in the same contents."""
     group: list[Intent] = []
     size = 0
-    for intent in sorted(intents, key=lambda one: (one.sink, one.number)):
+    for intent in sorted(intents, key=lambda one: (one.sink, one.sender, one.number)):
         is_full = len(group) >= files_max or size + intent.item_count > GROUP_ITEMS_MAX
         if group and (is_full or group[0].sink != intent.sink):
             yield group

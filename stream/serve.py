@@ -30,10 +30,12 @@ STEPS_AT_ONCE = 64
 """Steps of the matchers between two looks at whether to stop."""
 IDLE_SECONDS = 0.1
 """How long matching waits where nobody wakes it: decisions come from other processes."""
-SETTLE_SECONDS = 0.02
+SETTLE_SECONDS = 0.1
 """How long a drain waits between two looks at whether all is done."""
 LINGER_SECONDS = 0.5
 """How long what is released may wait for more, while the matchers are at work."""
+DRAIN_LINGER_SECONDS = 10.0
+"""The same for a drain, of which nobody waits for the first file."""
 LOOK_SECONDS = 1.0
 """How long intake waits between two looks at in/."""
 RETRY_SECONDS_MAX = 60.0
@@ -65,7 +67,9 @@ class Server:
         self._end = threading.Event()
         self._logged = threading.Event()
         self._applied = threading.Event()
+        self._settled = threading.Event()
         self._is_matching = False
+        self._linger_s = LINGER_SECONDS
         self._fault: BaseException | None = None
         self._held: str | None = None
         self.served = Served()
@@ -120,6 +124,7 @@ class Server:
         """
         opened = self._opened
         opened.use_settings()
+        self._linger_s = DRAIN_LINGER_SECONDS
         with self._threads(("matching", self._match_on), ("publishing", self._publish_on)):
             while not self._stop.is_set():
                 if self._patiently("taking files", self._take):
@@ -144,8 +149,8 @@ class Server:
         engine = self._opened.engine
         while not self._stop.is_set() and not (engine.is_matched() and engine.is_published()):
             self._logged.set()
-            self._applied.set()
-            time.sleep(SETTLE_SECONDS)
+            self._settled.wait(SETTLE_SECONDS)
+            self._settled.clear()
 
     # ---- threads ----
 
@@ -171,6 +176,7 @@ class Server:
             else:
                 # Nothing to do, or a close that waits until everything is written.
                 self._applied.set()
+                self._settled.set()
                 self._logged.wait(IDLE_SECONDS)
                 self._logged.clear()
 
@@ -182,6 +188,7 @@ class Server:
             while not self._end.is_set():
                 count = self._patiently("writing the ledger", self._opened.engine.publish)
                 if not count:
+                    self._settled.set()
                     break
                 self.served.published_count += count
                 self._logged.set()
@@ -190,7 +197,7 @@ class Server:
     def _linger(self) -> None:
         """While steps are made, wait a moment: what several of them release goes out together, and
         files are few where work is much."""
-        until = time.monotonic() + LINGER_SECONDS
+        until = time.monotonic() + self._linger_s
         while self._is_matching and time.monotonic() < until and not self._end.is_set():
             self._applied.wait(SETTLE_SECONDS)
 

@@ -363,7 +363,8 @@ class Book:
 
 
 def intent(number: int, **values: object) -> Intent:
-    made = Intent(number, f"R_S_{number:09d}.x12", "folder", "R", number, number, 1, 1, 100, 20_000)
+    name = f"R_S_{number:09d}.x12"
+    made = Intent(number, name, "folder", "R", "S", number, number, 1, 1, 100, 20_000)
     return replace(made, **values)  # type: ignore[arg-type]
 
 
