@@ -41,6 +41,7 @@ SERVE_HELP = (
     "there; DIR/policy.toml, DIR/warehouse.toml, DIR/directory.toml and DIR/layouts/*.toml are its "
     "settings. Everything else lies in DIR/data; the key of the vault in DIR/vault.key (keep a "
     "copy elsewhere), or in REASSOC_VAULT_KEY.\n\n"
+    "In a restored home nothing is delivered until `reassoc resume` lets releases go on.\n\n"
     "Exit code 0: ended as asked. 1: it failed, or with --drain a release could not be delivered. "
     "2: wrong usage, or another process works in DIR."
 )

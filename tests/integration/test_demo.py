@@ -68,6 +68,6 @@ def test_on_a_terminal_the_table_changes_and_the_audience_has_time(tmp_path: Pat
 
 def test_without_a_feed_it_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo, "entry_points", lambda group: [])
-    with pytest.raises(DemoError, match="install reassoc"):
+    with pytest.raises(DemoError, match="install reassoc again"):
         run_demo(Console(file=io.StringIO()), None, 1, pace_seconds=0)
-    assert "entry points" in done("serve", "--demo", code=1)
+    assert "entry point" in done("serve", "--demo", code=1)
