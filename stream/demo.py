@@ -164,7 +164,7 @@ def _feed_maker() -> Callable[[Path], Sequence[Scene]]:
     points = sorted(entry_points(group=DEMO_GROUP), key=lambda point: point.name)
     if not points:
         raise DemoError(
-            f"no package here makes a feed (entry points {DEMO_GROUP}): install reassoc"
+            f"no installed package makes a feed (entry point {DEMO_GROUP}): install reassoc again"
         )
     try:
         made: Callable[[Path], Sequence[Scene]] = points[0].load()
