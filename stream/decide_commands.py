@@ -6,6 +6,7 @@ import getpass
 import secrets
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -29,7 +30,7 @@ from reassoc.stream.calendar import federal_reserve_calendar
 from reassoc.stream.console import dollars
 from reassoc.stream.desk_filters import FilterError, FilterOptions, filtered_items
 from reassoc.stream.exits import EXIT_UNREADABLE, EXIT_USAGE, fail, say
-from reassoc.stream.home import Home, read_settings
+from reassoc.stream.home import Home, HomeLockedError, read_settings
 from reassoc.stream.home_log import HomeLog
 from reassoc.stream.item_log import DecisionEntry, DecisionKind, Entry
 from reassoc.stream.item_log_sqlite import SqliteItemLog
@@ -109,7 +110,8 @@ def decide_command(
     status: Annotated[str, typer.Option(help="Filter: a status of that side.")] = "",
     payee: Annotated[str, typer.Option(help="Filter: NPI, tax number or account.")] = "",
     older_than: Annotated[
-        int | None, typer.Option(metavar="DAYS", help="Filter: banking days at least.")
+        int | None,
+        typer.Option(metavar="DAYS", help="Filter: waits for more banking days than this."),
     ] = None,
     count: Annotated[
         int | None, typer.Option(help="Confirms how many items the filters found.")
@@ -146,7 +148,9 @@ def decide_command(
                 name for name, entry in entries if isinstance(entry, DecisionEntry)
             ))  # fmt: skip
             if place.holder() is None:
-                _settle(place)
+                # Somebody who began to serve since decides it instead.
+                with suppress(HomeLockedError):
+                    _settle(place)
             found = answers(ledger, desk.number, asked)
         except (AskingError, FilterError, ValueError) as error:
             fail(str(error), EXIT_USAGE)

@@ -145,8 +145,11 @@ def _check_matchable(live: Live, left: Rows, right: Rows) -> None:
     at = lookup(remittances.ids, _pair_side(live.basis, "remittance"))
     released = np.append(remittances.has(ItemFlag.RELEASED), False)[at]
     _refuse((funded & released)[funded], "matches of these items were released: they stand")
-    _refuse(remittances.rows["flags"][left] & int(OUT_OF_MATCHING) != 0, "remittances are closed")
-    _refuse(payments.rows["flags"][right] & int(OUT_OF_MATCHING) != 0, "payments are closed")
+    _refuse(remittances.has(OUT_OF_MATCHING)[left], "remittances are voided, moved or duplicates")
+    _refuse(
+        payments.has(OUT_OF_MATCHING)[right],
+        "payments are in suspense, moved or duplicates: see reopen",
+    )
     _refuse(
         np.isin(status, (RemittanceStatus.DUPLICATE, RemittanceStatus.QUARANTINED)),
         "remittances are duplicates, or of an unknown payee",
@@ -237,6 +240,8 @@ def _unmatch(live: Live, entry: DecisionEntry, position: int, decision: Decision
 def _hold(live: Live, left: Rows, right: Rows, *, holds: bool) -> None:
     _only(left, right, "hold" if holds else "unhold", "remittances")
     _refuse(live.remittances.has(ItemFlag.RELEASED)[left], "remittances were released already")
+    gone = ItemFlag.CLOSED | ItemFlag.MOVED
+    _refuse(live.remittances.has(gone)[left], "remittances are voided or moved")
     flags = live.remittances.rows["flags"]
     if holds:
         flags[left] |= np.uint16(ItemFlag.HELD)

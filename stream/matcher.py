@@ -395,6 +395,8 @@ class Matcher:
                     f"more than ALIASES_MAX ({ALIASES_MAX}) aliases: use the directory"
                 )
             pair = (entry.payers[0], entry.payers[1])
+            if pair in record.aliases or pair[::-1] in record.aliases:
+                raise RefusedError("these two identifiers mean one payer already")
             changed = msgspec.structs.replace(record, aliases=(*record.aliases, pair))
             changed.policy()
         except ReassocError as error:

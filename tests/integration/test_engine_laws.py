@@ -22,11 +22,13 @@ from case_files import Entry, Line, Remit, ach, bai2, era, returned, reversal
 from engine_world import Books, World
 
 from reassoc.core.directory import Directory, load_directory
-from reassoc.stream import decisions
+from reassoc.core.statuses import PaymentStatus, RemittanceStatus
+from reassoc.stream import decisions, rerouting
 from reassoc.stream import matcher as matcher_module
+from reassoc.stream.engine import Engine
 from reassoc.stream.home_tables import HomeItems, read_items
 from reassoc.stream.item_log import DecisionEntry
-from reassoc.stream.items import ItemFlag, id_bytes
+from reassoc.stream.items import ItemFlag, RecordKind, id_bytes
 from reassoc.stream.ledger_rows import (
     ITEM_ROW,
     STATUS_ROW,
@@ -36,8 +38,8 @@ from reassoc.stream.ledger_rows import (
     rows_of,
 )
 from reassoc.stream.matcher import Matcher
-from reassoc.stream.routing import Router
-from reassoc.stream.sqlite_file import SqliteFile
+from reassoc.stream.routing import QUARANTINE, Router
+from reassoc.stream.sqlite_file import SqliteFile, StoreError
 from reassoc.stream.state import FencedError
 from reassoc.stream.state_sqlite import SqliteState
 
@@ -82,6 +84,10 @@ class _Home(World):
 
     def _load(self, digest: bytes) -> Directory:
         return self.directories[digest]
+
+    def restart(self) -> None:
+        """Go on as a new process does: with what lies on disk."""
+        self.engine = Engine(self.engine._parts)
 
     def use(self, *, rules: str, directory: str) -> None:
         """New settings."""
@@ -455,3 +461,92 @@ def test_a_matcher_whose_claim_was_taken_over_stops(world: World, tmp_path: Path
     assert (world.state.dump("default"), world.state.outbox("default", 10)) == before
     assert new.step()
     assert world.state.dump("default") != before[0]
+
+
+def test_an_unmatch_raises_the_generation_and_leaves_a_veto(world: World, tmp_path: Path) -> None:
+    paths = [tmp_path / "later.835", tmp_path / "later.ach"]
+    paths[0].write_bytes(era(Remit("L1", (800,), day="20260320")))
+    paths[1].write_bytes(ach(Entry(800, "L1", number=50, effective="260320")))
+    world.feed(world.sources(*paths))
+    world.settle()
+    left, right = _by_trace(world, "remittances", b"L1"), _by_trace(world, "payments", b"L1")
+    pairs = read_items(world.state, ["default"]).pairs
+    made = pairs["match_id"][_ids_of(pairs, "remittance").index(left)]
+    world.log.append([("default", DecisionEntry("unmatch", "n1", "me", "w", match_id=int(made)))])
+    world.tick("2026-03-19T20:00")
+    for side, one, matched in (
+        ("remittances", left, RemittanceStatus.MATCHED),
+        ("payments", right, PaymentStatus.MATCHED),
+    ):
+        rows = getattr(read_items(world.state, ["default"]), side)
+        row = [i.tobytes() for i in id_bytes(rows["id_digest"], rows["id_offset"])].index(one)
+        assert rows["generation"][row] == 1
+        assert rows["status"][row] != matched
+    assert len(next(world.state.scan("default", [RecordKind.VETO]))) == 1
+    world.log.append([("default", DecisionEntry("match", "n2", "me", "why", left, right))])
+    world.tick("2026-03-20T12:00")
+    assert len(world.books.released_rows()) == 2
+
+
+# ---- out of the quarantine ----
+
+
+def _lost(folder: Path, count: int) -> list[Path]:
+    """Files of 835s and payments of the south."""
+    south = {"npi": "1888888883", "tin": "445556666", "account": "9988776", "day": "20260317"}
+    paths = []
+    for number in range(count):
+        trace = f"S{number}"
+        paid = Entry(
+            100 + number, trace, number=number + 1, effective="260317", account="9988776"
+        )  # fmt: skip
+        for kind, data in (
+            ("835", era(Remit(trace, (100 + number,), **south))),
+            ("ach", ach(paid)),
+        ):
+            paths.append(folder / f"{number}.{kind}")
+            paths[-1].write_bytes(data)
+    return paths
+
+
+def test_the_quarantine_is_left_once_whatever_crashes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rerouting, "ENTRY_ITEMS_MAX", 3)
+    home = _Home(tmp_path / "world")
+    try:
+        home.use(rules="", directory=NORTH)
+        home.feed(home.sources(*_lost(tmp_path, 4)))
+        home.tick("2026-03-17T12:00")
+        assert list(home.log.tenants()) == [QUARANTINE]
+        assert len(home.books.released_rows()) == 0
+        home.use(rules="", directory=NORTH + SOUTH)
+        append, count = home.log.append, 0
+
+        def crash(entries: Any) -> list[int]:
+            nonlocal count
+            count += 1
+            if count == 2:
+                raise StoreError("the disk is full")
+            positions = append(entries)
+            return positions
+
+        monkeypatch.setattr(home.log, "append", crash)
+        with pytest.raises(StoreError):
+            home.settle()
+        monkeypatch.setattr(home.log, "append", append)
+        home.restart()
+        home.settle()
+        home.tick("2026-03-17T20:00")
+        left = read_items(home.state, ["south"])
+        assert len(left.remittances["status"]) == len(left.payments["status"]) == 4
+        assert len(home.books.released_rows()) == 4
+        moves = [row for _, b in home.books.batches for row in b.decisions]
+        assert {(row.kind, row.answer) for row in moves} == {("move", DecisionAnswer.DONE)}
+        assert sum(row.item_count for row in moves) == 8
+        home.restart()
+        home.tick("2026-03-18T12:00")
+        again = [row for _, b in home.books.batches for row in b.decisions]
+        assert again == moves
+    finally:
+        home.close()

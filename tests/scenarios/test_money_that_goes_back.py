@@ -19,6 +19,9 @@ def test_returned_before_release(story: Story) -> None:
     story.expects(
         released=[], remittances={"A1": "UNMATCHED_BY_RETURN"}, payments={"A1": "RETURNED"}
     )
+    # The payer pays again: that is the first time that it goes out.
+    story.at("2026-04-01T12:00", eft("A1", 1200_00, "2026-04-01", number=late.number + 1))
+    story.expects(released=["A1"])
 
 
 def test_returned_after_release_and_paid_again(story: Story) -> None:
