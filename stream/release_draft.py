@@ -82,7 +82,10 @@ def join_orders(orders: Sequence[ReleaseOrder]) -> Order:
             raise OrderError(f"{where} has {len(order.controls)} ST02 for {len(rows)} rows")
         keys, inverse = np.unique(rows["profile"], return_inverse=True)
         numbers = np.zeros(len(keys), np.int64)
-        for place, key in enumerate(keys.tolist()):
+        # What has no bytes has no envelope either.
+        wanted = np.isin(keys, rows["profile"][rows["start"] >= 0])
+        for place in np.flatnonzero(wanted).tolist():
+            key = int(keys[place])
             if key not in by_key:
                 raise OrderError(f"{where} names an envelope profile that it does not hold")
             numbers[place] = known.setdefault(by_key[key], len(known))

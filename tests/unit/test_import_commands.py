@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-import pytest
 from home_feed import done, drain
 
 from reassoc.stream.home import Home
@@ -96,7 +95,6 @@ def test_wrong_usage_and_files_that_are_no_import(tmp_path: Path) -> None:
     assert "1,200.00" in done("import", file, "--home", home)
 
 
-@pytest.mark.xfail(reason="an order of items without bytes is refused", strict=True)
 def test_what_is_imported_matches_and_is_released_without_a_file(tmp_path: Path) -> None:
     home, file = tmp_path / "home", tmp_path / "items.csv"
     file.write_bytes(done("import", "--template").encode())
