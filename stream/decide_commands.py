@@ -311,7 +311,8 @@ def _settle(place: Home) -> None:
         engine = opened.engine
         while engine.match(64) or engine.publish():
             pass
-        opened.releaser.run_once()
+        if place.releases_held() is None:
+            opened.releaser.run_once()
 
 
 def _show(found: Sequence[Answer], kind: str, *, as_json: bool) -> None:

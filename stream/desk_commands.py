@@ -122,9 +122,10 @@ class Waiting(msgspec.Struct, frozen=True):
 
 
 class Status(msgspec.Struct, frozen=True):
-    """How a warehouse is."""
+    """How a warehouse is. held : why releases are held, None where they are not"""
 
     home: str
+    held: str | None
     serving: Holder | None
     clock: ClockEntry | None
     tenants: list[Waiting]
@@ -152,6 +153,7 @@ def _status(desk: Desk) -> Status:
     )
     return Status(
         str(desk.home.path),
+        desk.home.releases_held(),
         desk.home.holder(),
         desk.clock,
         tenants,

@@ -37,6 +37,8 @@ def show_status(console: Console, status: Status) -> None:
     """Who serves, what time it is, what waits, what is open."""
     serving = f"served by {status.serving}" if status.serving else "nobody serves it"
     console.print(Text(f"{status.home}: {serving}"), soft_wrap=True)
+    if status.held is not None:
+        console.print(Text(f"Releases are held ({status.held}): reassoc resume lets them go on"))
     if status.clock is None:
         console.print("No banking day has opened yet.")
     else:
