@@ -9,9 +9,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,7 @@ from reassoc.stream.ledger_chain import DECISION_KINDS
 needs_reopen = pytest.mark.skipif(
     "reopen" not in DECISION_KINDS, reason="the ledger has no number for the decision"
 )
+PROGRAM = (sys.executable, "-c", "from reassoc.stream.cli import main; main()")
 LONG_AGO_SECONDS = 60
 """Files are put into in/ as if they had been complete for so long."""
 
@@ -166,9 +169,8 @@ class Story:
 
     def runs_alone(self, command: str, *options: str, code: int = 0) -> str:
         """The same in a process of its own."""
-        program = [sys.executable, "-c", "from reassoc.stream.cli import main; main()"]
         result = subprocess.run(
-            [*program, command, "--home", str(self.home), *options],
+            [*PROGRAM, command, "--home", str(self.home), *options],
             capture_output=True,
             check=False,
             text=True,
@@ -176,6 +178,30 @@ class Story:
         )
         assert result.returncode == code, result.stdout + result.stderr
         return result.stdout + result.stderr
+
+    @contextmanager
+    def served(self, moment: str) -> Iterator[None]:
+        """Another process serves the home; it ends as asked."""
+        command = [*PROGRAM, "serve", "--home", str(self.home), "--as-of", moment]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+            assert process.stderr is not None
+            try:
+                assert "serving" in process.stderr.readline()
+                yield
+            finally:
+                process.terminate()
+                said = process.stderr.read()
+            assert process.wait(60) == 0, said
+
+    def waits_for(self, trace: str, status: str) -> None:
+        """Look until the 835 with a trace has a status."""
+        command = ["history", trace, "--home", str(self.home)]
+        for _ in range(300):
+            is_known = CliRunner().invoke(app, command).exit_code == 0
+            if is_known and self.remittance(trace).status == status:
+                return
+            time.sleep(0.1)
+        raise AssertionError(f"{trace} is not {status} after half a minute")
 
     def decides(
         self, kind: str, *items: Item, code: int = 0, why: str = "looked into", **more: str

@@ -43,6 +43,8 @@ def test_era_first(story: Story) -> None:
     story.at("2026-03-17T12:00", era("A1", 1200_00))
     story.expects(remittances={"A1": "AWAITING_EFT"})
     assert story.open() == [story.remittance("A1").name]
+    # People type ids as they see them: a narrow terminal must not cut them.
+    assert story.remittance("A1").name in story.runs("open")
     story.at("2026-03-19T12:00", eft("A1", 1200_00, settles="2026-03-19"))
     story.expects(released=["A1"])
     assert story.open() == []

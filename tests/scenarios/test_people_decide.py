@@ -194,6 +194,20 @@ def test_items_move_to_another_tenant(story: Story) -> None:
     story.expects(released=["A1", "B1"])
 
 
+def test_decisions_while_another_process_serves(story: Story) -> None:
+    story.receives(era("A1", 1200_00), era("A2", 300_00))
+    with story.served("2026-03-17T12:00"):
+        story.waits_for("A2", "AWAITING_EFT")
+        said = story.runs("serve", "--drain", code=2)
+        assert "reassoc serve" in said, "it says who has the home"
+        story.decides("hold", story.remittance("A1"))
+        story.decides("release", story.remittance("A2"))
+        assert "were released already" in story.decides("void", story.remittance("A2"), code=1)
+        story.receives(eft("A1", 1200_00))
+        story.waits_for("A1", "MATCHED")
+    story.expects(released=["A2"], remittances={"A1": "MATCHED"})
+
+
 def test_what_cannot_be_asked(story: Story) -> None:
     story.at("2026-03-17T12:00", era("A1", 1200_00))
     unknown = f"--item={'0' * 16}-7"
