@@ -7,7 +7,7 @@ SHELL := /bin/bash
 # One build at a time: the words may be run side by side.
 BUILD_LOCK := flock build/lock
 
-.PHONY: help demo test score lint type bench fuzz sanitize dist build dev clean
+.PHONY: help demo test score chaos lint type bench fuzz sanitize dist build dev clean
 
 help:            ## list the words
 	@grep -hE '^[a-z]+: .*##|^[a-z]+:  *##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -65,6 +65,15 @@ SCORE_PAYMENTS ?= 100000
 
 score: $(VENV)/installed     ## generated feeds matched and held against their truth; fails where money could go wrong
 	$(BIN)/python -m reassoc.loadtest.scoring_run --seeds $(SCORE_SEEDS) --payments $(SCORE_PAYMENTS) --claims 1.2 --work build/score
+
+# Processes that are killed, and payments of the feed; 300 kills take about ten minutes.
+CHAOS_SEED ?= 1
+CHAOS_KILLS ?= 300
+CHAOS_PAYMENTS ?= 1000
+
+chaos: $(VENV)/installed     ## a warehouse that is killed all the time, held against one that is left in peace
+	rm -rf build/chaos
+	$(BIN)/python -m reassoc.loadtest.chaos --seed $(CHAOS_SEED) --kills $(CHAOS_KILLS) --payments $(CHAOS_PAYMENTS) --work build/chaos
 
 DEMO_PAYMENTS ?= 2000
 demo: $(VENV)/installed     ## make a small feed, run the main job on it and show the result

@@ -263,6 +263,8 @@ def broken_laws(
             lines.append(
                 f"ledger: {verified.fault.text if verified.fault else 'a head is missing'}"
             )
+        if lines:
+            return lines  # What is damaged or half done cannot be looked at any closer.
         lines += _against_state(state, ledger)
         lines += _illegal_releases(ledger)
         lines += _wrong_files(home, ledger, vault)
