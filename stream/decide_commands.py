@@ -5,8 +5,8 @@ from __future__ import annotations
 import getpass
 import secrets
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -16,7 +16,6 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from reassoc.core.directory import Directory
 from reassoc.stream.asking import (
     Answer,
     Asked,
@@ -133,30 +132,17 @@ def decide_command(
         payee,
         older_than=older_than,
     )
-    with reporting(home):
-        place = Home.open(home)
-        file = SqliteFile(place.state_file)
-        ledger = Ledger.open(f"sqlite:///{place.ledger_file}", read_only=True)
-        try:
-            desk = _Desk(SqliteState(file), HomeLog(SqliteItemLog(file, lambda: iso(utc_now()))),
-                         ledger, kind, who or getpass.getuser(), why,
-                         read_settings(place).directory)  # fmt: skip
-            entries = _entries(desk, item or (), match, payer or (), to_tenant, difference,
-                               filters, (count, cents))  # fmt: skip
-            desk.log.append(entries)
-            asked = list(dict.fromkeys(
-                name for name, entry in entries if isinstance(entry, DecisionEntry)
-            ))  # fmt: skip
-            if place.holder() is None:
-                # Somebody who began to serve since decides it instead.
-                with suppress(HomeLockedError):
-                    _settle(place)
-            found = answers(ledger, desk.number, asked)
-        except (AskingError, FilterError, ValueError) as error:
-            fail(str(error), EXIT_USAGE)
-        finally:
-            ledger.close()
-            file.close()
+    with reporting(home), _sitting(home, kind, who or getpass.getuser(), why) as desk:
+        entries = _entries(desk, item or (), match, payer or (), to_tenant, difference,
+                           filters, (count, cents))  # fmt: skip
+        desk.log.append(entries)
+        decisions = (name for name, entry in entries if isinstance(entry, DecisionEntry))
+        asked = list(dict.fromkeys(decisions))
+        if desk.home.holder() is None:
+            # Somebody who began to serve since decides it instead.
+            with suppress(HomeLockedError):
+                _settle(desk.home)
+        found = answers(desk.ledger, desk.number, asked)
     _show(found, kind, as_json=as_json)
 
 
@@ -164,28 +150,37 @@ class _Desk:
     """Who decides, and what they see."""
 
     def __init__(
-        self,
-        state: State,
-        log: HomeLog,
-        ledger: Ledger,
-        kind: str,
-        who: str,
-        why: str,
-        directory: Directory | None,
+        self, home: Home, state: State, log: HomeLog, ledger: Ledger, kind: str, who: str, why: str
     ) -> None:
-        """directory : None where the home has none"""
+        self.home = home
         self.state = state
         self.log = log
         self.ledger = ledger
         self.kind: DecisionKind = next(known for known in KINDS if known == kind)
         self.who = who
         self.why = why
-        named = directory.tenants if directory is not None else ()
-        self.tenants = {*log.tenants(), *named} - {QUARANTINE}
         self.number = secrets.token_hex(8)
 
     def entry(self, asked: Asked, **more: object) -> DecisionEntry:
         return entry_of(self.kind, asked, number=self.number, who=self.who, why=self.why, **more)
+
+
+@contextmanager
+def _sitting(home: Path, kind: str, who: str, why: str) -> Iterator[_Desk]:
+    """A desk, open; what cannot be asked there ends the command."""
+    place = Home.open(home)
+    file = SqliteFile(place.state_file)
+    try:
+        ledger = Ledger.open(f"sqlite:///{place.ledger_file}", read_only=True)
+        try:
+            log = HomeLog(SqliteItemLog(file, lambda: iso(utc_now())))
+            yield _Desk(place, SqliteState(file), log, ledger, kind, who, why)
+        except (AskingError, FilterError, ValueError) as error:
+            fail(str(error), EXIT_USAGE)
+        finally:
+            ledger.close()
+    finally:
+        file.close()
 
 
 def _entries(
@@ -215,8 +210,11 @@ def _entries(
 def _moves(desk: _Desk, asked: dict[str, Asked], target: str) -> list[tuple[str, Entry]]:
     if not target:
         raise AskingError("move needs --to TENANT")
-    if target not in desk.tenants:
-        known = ", ".join(sorted(desk.tenants))
+    directory = read_settings(desk.home).directory
+    named = directory.tenants if directory is not None else ()
+    tenants = {*desk.log.tenants(), *named} - {QUARANTINE}
+    if target not in tenants:
+        known = ", ".join(sorted(tenants))
         raise AskingError(f"--to must be a tenant that the directory or the log has: {known}")
     history = History(desk.ledger)
 
