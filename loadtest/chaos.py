@@ -253,7 +253,7 @@ def main(
         "decisions": result.decisions,
         "released": result.released,
         "seconds": seconds,
-        "result": "different" if result.wrong else "equal",
+        "result": "wrong" if result.wrong else {"clock": "equal", "match": "lawful"}[plan.mode],
     }
     typer.echo(msgspec.json.encode(line).decode())
     for wrong in result.wrong:
