@@ -400,6 +400,24 @@ def read_settings(home: Home) -> Settings:
     )
 
 
+Stamps = tuple[tuple[str, int, int, int], ...]
+
+
+def settings_stamps(home: Home) -> Stamps:
+    """Name, inode, size and time of each settings file: what has changed since is read again."""
+    stamps = []
+    for path in (
+        home.policy_file,
+        home.rules_file,
+        home.directory_file,
+        *sorted(home.layouts.glob("*.toml")),
+    ):
+        with suppress(OSError):
+            status = path.stat()
+            stamps.append((str(path), status.st_ino, status.st_size, status.st_mtime_ns))
+    return tuple(stamps)
+
+
 def _bytes_if_there(path: Path, limit: tuple[str, int], fault: type[ReassocError]) -> bytes:
     return read_bytes(path, limit, fault) if path.exists() else b""
 

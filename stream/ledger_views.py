@@ -148,6 +148,19 @@ def open_items(
     return OpenList(items, _totals(counts, cents))
 
 
+def open_contents(ledger: Ledger) -> set[bytes]:
+    """First 8 bytes of the digests of files with items that are open. O(open items)."""
+    found = set[bytes]()
+    with ledger.reading() as connection:
+        for tenant in _tenants(connection):
+            for part in read_open(connection, tenant, ["digest"]):
+                column = part.columns["digest"]
+                live = column if part.live is None else column[part.live]
+                digests = np.unique(live).astype("<u8").tobytes()
+                found.update(digests[at : at + 8] for at in range(0, len(digests), 8))
+    return found
+
+
 def _tenants(connection: Connection) -> list[str]:
     base, change = schema.open_base.c.tenant, schema.open_change.c.tenant
     return sorted(row[0] for row in fetch(connection, union(select(base), select(change))))

@@ -18,6 +18,7 @@ from reassoc.stream.home_log import HomeLog
 from reassoc.stream.item_log_sqlite import SqliteItemLog
 from reassoc.stream.ledger import Ledger
 from reassoc.stream.ledger_history import History
+from reassoc.stream.ledger_views import open_contents
 from reassoc.stream.release_book import FOLDER_SINK, ReleaseBook
 from reassoc.stream.releaser import Failure, Releaser
 from reassoc.stream.sinks import FolderSink
@@ -62,6 +63,21 @@ class OpenHome:
             self.vault.put([settings.directory_bytes])
         self.engine.settle_settings(settings.entry(federal_reserve_calendar()))
         return settings
+
+    def forget_contents(self) -> int:
+        """Erase what the vault keeps no longer, by its retention; how many contents that were.
+
+        What an 835 that waits, a file that is not delivered, or the directory still needs is kept
+        for as long as it does, whatever the retention says.
+        """
+        if self.vault.retention_days is None:
+            return 0
+        needed = open_contents(self.ledger) | self.book.unfinished_contents()
+        settings = self.log.settings
+        directory = settings.directory if settings is not None else b""
+        return self.vault.apply_retention(
+            self.now(), lambda digest: digest == directory or digest[:8] in needed
+        )
 
 
 @contextmanager

@@ -36,6 +36,7 @@ from reassoc.stream.ledger_schema import (
     source_file,
 )
 from reassoc.stream.release_draft import (
+    BODY_ROW,
     NO_SINK,
     Draft,
     FileBody,
@@ -192,6 +193,17 @@ class ReleaseBook:
                 self._done_to = intents[0].number - 1 if intents else last
             events = _events(connection, [intent.number for intent in intents])
         return [_as_of(intent, events.get(intent.number, [])) for intent in intents]
+
+    def unfinished_contents(self) -> set[bytes]:
+        """First 8 bytes of the digests of files that unfinished intents are made of."""
+        found = set[bytes]()
+        after = 0
+        while intents := self.unfinished(after):
+            after = intents[-1].number
+            for intent in intents:
+                digests = np.frombuffer(self.body(intent.number).rows, BODY_ROW)["digest"]
+                found.update(value.tobytes() for value in np.unique(digests))
+        return found
 
     def body(self, number: int) -> FileBody:
         """What is in a file. Raises ReleaseBookError where there is none, or its row is damaged."""

@@ -18,12 +18,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeVar
 
-from reassoc.core.errors import ReassocError
+from reassoc.core.errors import DirectoryError, LayoutError, PolicyError, ReassocError
 from reassoc.stream.clock import is_behind
+from reassoc.stream.home import Settings, Stamps, settings_stamps
 from reassoc.stream.open_home import OpenHome
+from reassoc.stream.routing import Router
 from reassoc.stream.sqlite_file import StoreError
 from reassoc.stream.state import FencedError, MarkError
-from reassoc.stream.taking import Intake, Taken
+from reassoc.stream.taking import Intake, Rules, Taken
 from reassoc.stream.vault_errors import VaultError
 
 STEPS_AT_ONCE = 64
@@ -54,6 +56,12 @@ class Served:
     delivered_count: int = 0
     undelivered_count: int = 0
     clock_count: int = 0
+    erased_count: int = 0
+
+
+def rules_of(settings: Settings) -> Rules:
+    """What intake needs of the settings."""
+    return Rules(Router(settings.directory), settings.layouts)
 
 
 class Server:
@@ -72,6 +80,7 @@ class Server:
         self._linger_s = LINGER_SECONDS
         self._fault: BaseException | None = None
         self._held: str | None = None
+        self._stamps: Stamps = ()
         self.served = Served()
 
     def stop(self) -> None:
@@ -96,12 +105,13 @@ class Server:
         with `until`, those up to it now and none after it. Raises what a thread could not handle.
         """
         opened = self._opened
-        opened.use_settings()
+        self._use_settings()
         self._tick(until or opened.now())
         with self._threads(("intake", self._take_on), ("matching", self._match_on),
                            ("publishing", self._publish_on)):  # fmt: skip
             was_behind = False
             while not self._stop.wait(LOOK_SECONDS):
+                self._patiently("reading the settings", self._use_new_settings)
                 if until is not None:
                     continue
                 behind = is_behind(opened.log.clock, opened.now())
@@ -123,7 +133,7 @@ class Server:
         What is in in/ is taken first, then the time is logged: the openings and closes see it all.
         """
         opened = self._opened
-        opened.use_settings()
+        self._use_settings()
         self._linger_s = DRAIN_LINGER_SECONDS
         with self._threads(("matching", self._match_on), ("publishing", self._publish_on)):
             while not self._stop.is_set():
@@ -222,7 +232,26 @@ class Server:
         self.served.clock_count += count
         if count:
             self._logged.set()
+            self.served.erased_count += self._opened.forget_contents()
         return count
+
+    # ---- settings ----
+
+    def _use_settings(self) -> None:
+        """Log the settings if they have changed, and read by them. Raises what is wrong in them."""
+        self._stamps = settings_stamps(self._opened.home)
+        self._intake.use(rules_of(self._opened.use_settings()))
+        self._logged.set()
+
+    def _use_new_settings(self) -> None:
+        """The same when a file has changed. What is wrong is told once, and the old ones hold."""
+        if settings_stamps(self._opened.home) == self._stamps:
+            return
+        try:
+            self._use_settings()
+            self._say("the settings have changed, and hold from now on")
+        except (PolicyError, DirectoryError, LayoutError) as error:
+            self._say(f"the settings have changed, but the old ones hold: {error}")
 
     # ---- faults ----
 

@@ -25,10 +25,9 @@ from reassoc.stream.inbox import Inbox
 from reassoc.stream.open_home import Now, OpenHome, open_home, utc_now
 from reassoc.stream.outputs import OutputError
 from reassoc.stream.releaser import Failure
-from reassoc.stream.routing import Router
-from reassoc.stream.serve import Served, Server
+from reassoc.stream.serve import Served, Server, rules_of
 from reassoc.stream.serve_view import show_served
-from reassoc.stream.taking import Intake, Rules
+from reassoc.stream.taking import Intake
 
 WORKERS_MAX = 64
 
@@ -140,13 +139,11 @@ def running(
         open_home(home, what, now=now, on_failure=told) as opened,
         tempfile.TemporaryDirectory(prefix="scratch-", dir=home.data) as scratch,
     ):
-        settings = opened.use_settings()
-        rules = Rules(Router(settings.directory), settings.layouts)
         intake = Intake(
             Inbox(home.path),
             opened.vault,
             opened.log,
-            rules=lambda: rules,
+            rules=rules_of(opened.use_settings()),
             findings=home.findings,
             scratch=Path(scratch),
             worker_count=workers or _cpu_count(),

@@ -98,7 +98,7 @@ class Intake:
         vault: Vault,
         log: HomeLog,
         *,
-        rules: Callable[[], Rules],
+        rules: Rules,
         findings: Path,
         scratch: Path,
         worker_count: int,
@@ -107,7 +107,7 @@ class Intake:
         fault: Callable[[str], None] = lambda _: None,
     ) -> None:
         """
-        rules : those that hold when a group begins     findings : folder of findings tables
+        rules : those that hold at first, see `use`     findings : folder of findings tables
         scratch : folder with room for packed items     say : told what people must know
         """
         self._inbox = inbox
@@ -121,6 +121,10 @@ class Intake:
         self._say = say
         self._fault = fault
         self._told: set[tuple[str, str]] = set()
+
+    def use(self, rules: Rules) -> None:
+        """Read by other rules from the next group on. From any thread."""
+        self._rules = rules
 
     def take(self, *, stop: Callable[[], bool]) -> tuple[Taken, bool]:
         """Take every complete file; counts, and whether nothing is left that may still be taken.
@@ -160,7 +164,7 @@ class Intake:
         """Read a group; what is left to do for it. files : what must be closed in the end"""
         stack = ExitStack()
         files.callback(stack.close)
-        rules = self._rules()
+        rules = self._rules
         batch = stack.enter_context(self._vault.batch())
         futures = [
             [

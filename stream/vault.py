@@ -316,13 +316,18 @@ class Vault:
             self._keeper.check_free(digest, self._content(digest)[1], at)
             self._bury([digest], Tombstone(why, who, seconds_of(at)))
 
-    def apply_retention(self, now: datetime) -> int:
-        """Erase what is older than the retention and not held; how many contents that were."""
+    def apply_retention(
+        self, now: datetime, is_in_use: Callable[[bytes], bool] = lambda _: False
+    ) -> int:
+        """Erase what is older than the retention, not held and not in use; how many contents that
+        were."""
         with self._changing("the retention was not applied"):
             old = [
                 digest
                 for digest, _, place in self._catalogue
-                if place.erased is None and self._keeper.is_over(digest, place, now)
+                if place.erased is None
+                and self._keeper.is_over(digest, place, now)
+                and not is_in_use(digest)
             ]
             why = f"older than {self._keeper.retention_days} days"
             self._bury(old, Tombstone(why, "retention", seconds_of(now)))

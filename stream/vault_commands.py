@@ -33,7 +33,7 @@ vault_app = typer.Typer(
     help="The vault of a home: look at it, check it, erase from it, change its keys.",
 )
 
-HomeArgument = Annotated[Path, typer.Argument(metavar="HOME", help="Folder of the warehouse.")]
+HomeOption = Annotated[Path, typer.Option("--home", metavar="DIR", help="The warehouse's folder.")]
 ContentArgument = Annotated[
     str,
     typer.Argument(metavar="DIGEST", help="BLAKE3 digest in hexadecimal, or its beginning."),
@@ -63,7 +63,7 @@ def _open(home: Path, *, read_only: bool) -> Iterator[Vault]:
 
 
 @vault_app.command("verify")
-def verify_command(home: HomeArgument) -> None:
+def verify_command(home: HomeOption) -> None:
     """Read every byte of the vault and say what is damaged, missing or surplus.
 
     May run while the server does. Exit code 0: all is whole. 1: something is not.
@@ -90,7 +90,7 @@ def verify_command(home: HomeArgument) -> None:
 
 @vault_app.command("list")
 def list_command(
-    home: HomeArgument,
+    home: HomeOption,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
     """Show every content: digest, bytes, when it was stored, what holds or erased it.
@@ -145,7 +145,7 @@ def _fields(content: VaultContent) -> dict[str, object]:
 
 @vault_app.command("rotate")
 def rotate_command(
-    home: HomeArgument,
+    home: HomeOption,
     new_key: Annotated[
         bool, typer.Option("--new-key", help="Add a new key to the key file first.")
     ] = False,
@@ -176,7 +176,7 @@ def _add_key(home: Path) -> None:
 
 @vault_app.command("erase")
 def erase_command(
-    home: HomeArgument, content: ContentArgument, why: WhyOption, who: WhoOption = None
+    home: HomeOption, content: ContentArgument, why: WhyOption, who: WhoOption = None
 ) -> None:
     """Erase a content for ever: its key is destroyed. The server must not run.
 
@@ -190,7 +190,7 @@ def erase_command(
 
 @vault_app.command("hold")
 def hold_command(
-    home: HomeArgument, content: ContentArgument, why: WhyOption, who: WhoOption = None
+    home: HomeOption, content: ContentArgument, why: WhyOption, who: WhoOption = None
 ) -> None:
     """Put a legal hold on a content: it cannot be erased. The server must not run.
 
@@ -204,7 +204,7 @@ def hold_command(
 
 @vault_app.command("unhold")
 def unhold_command(
-    home: HomeArgument, content: ContentArgument, why: WhyOption, who: WhoOption = None
+    home: HomeOption, content: ContentArgument, why: WhyOption, who: WhoOption = None
 ) -> None:
     """Lift the oldest legal hold on a content. The server must not run.
 
@@ -218,15 +218,15 @@ def unhold_command(
 
 @vault_app.command("retain")
 def retain_command(
-    home: HomeArgument,
+    home: HomeOption,
     days: Annotated[
         str, typer.Argument(metavar="DAYS|forever", help="How long contents are kept.")
     ],
-    apply: Annotated[
-        bool, typer.Option("--apply", help="Also erase now what is older and not held.")
-    ] = False,
 ) -> None:
-    """Set how long contents are kept: at least that long, and no longer once it is applied.
+    """Set how long contents are kept: at least that long, and no longer.
+
+    `reassoc serve` erases what is older at each opening and close; never what is held, nor what an
+    835 that waits, or a file that is not delivered, still needs.
 
     The server must not run. Exit code 0: set. 1: refused or failed. 2: not a number of days.
     """
@@ -235,8 +235,6 @@ def retain_command(
     with _open(home, read_only=False) as vault:
         vault.retain(None if days == "forever" else int(days))
         say("contents are kept for ever" if days == "forever" else f"contents are kept {days} days")
-        if apply:
-            say(f"{vault.apply_retention(datetime.now(UTC)):,} contents were erased")
 
 
 def _digest(vault: Vault, text: str) -> bytes:

@@ -95,7 +95,7 @@ def intake_of(opened: OpenHome, scratch: Path, faults: Callable[[str], None]) ->
     settings = opened.use_settings()
     rules = Rules(Router(settings.directory), settings.layouts)
     return Intake(
-        Inbox(opened.home.path), opened.vault, opened.log, rules=lambda: rules,
+        Inbox(opened.home.path), opened.vault, opened.log, rules=rules,
         findings=opened.home.findings, scratch=scratch, worker_count=1, now=opened.now,
         say=quiet, fault=faults,
     )  # fmt: skip

@@ -52,12 +52,12 @@ def test_a_restored_home_is_as_it_was_and_sends_nothing_twice(feed: Path, tmp_pa
     said = done("restore", backup, "--home", new)
     assert str(new / "vault.key") in said
     assert "reassoc resume" in said
-    assert "key file is missing" in done("vault", "verify", new, code=1)
+    assert "key file is missing" in done("vault", "verify", "--home", new, code=1)
     shutil.copyfile(home / "vault.key", new / "vault.key")
     (new / "vault.key").chmod(0o600)
     assert picture(new, tmp_path) == before
     done("audit", "verify", "--home", new)
-    done("vault", "verify", new)
+    done("vault", "verify", "--home", new)
 
     # What came since comes again; it is held, whatever is decided.
     drop(new, [*files_of(feed, WEDNESDAY), *files_of(feed, TUESDAY)])

@@ -53,7 +53,7 @@ def test_rows_go_to_their_tenants_and_wait_there(tmp_path: Path) -> None:
     }
     assert "taken before" in done("import", file, "--home", home)
     assert len(rows_of(home, tmp_path)) == 4
-    done("vault", "verify", home)
+    done("vault", "verify", "--home", home)
     done("audit", "verify", "--home", home)
 
 

@@ -31,7 +31,7 @@ class Filled:
             self.digests = [vault.put([noise(number, 900)]).digest.hex() for number in range(2)]
 
     def run(self, command: str, *words: str) -> Result:
-        return CliRunner().invoke(vault_app, [command, str(self.home.path), *words])
+        return CliRunner().invoke(vault_app, [command, "--home", str(self.home.path), *words])
 
     def listed(self) -> list[dict[str, object]]:
         result = self.run("list", "--json")
@@ -100,7 +100,7 @@ def test_retention_is_set_and_applied(filled: Filled) -> None:
     assert filled.run("retain", "3650").exit_code == 0
     result = filled.run("erase", filled.digests[0], "--why", "x", "--who", "me")
     assert (result.exit_code, "retention keeps it" in result.output) == (1, True)
-    assert filled.run("retain", "forever", "--apply").exit_code == 0
+    assert filled.run("retain", "forever").exit_code == 0
     assert all(each["erased"] is None for each in filled.listed())
     assert filled.run("retain", "soon").exit_code == 2
     assert filled.run("retain", "0").exit_code == 1
@@ -110,7 +110,7 @@ def test_what_cannot_be_done_is_said(filled: Filled, tmp_path: Path) -> None:
     assert filled.run("erase", "abc", "--why", "x").exit_code == 2
     result = filled.run("hold", "0" * 64, "--why", "x")
     assert (result.exit_code, "no content of the vault" in result.output) == (2, True)
-    result = CliRunner().invoke(vault_app, ["verify", str(tmp_path / "none")])
+    result = CliRunner().invoke(vault_app, ["verify", "--home", str(tmp_path / "none")])
     assert result.exit_code == 1
     keys = FileKeyRing.load(filled.home.key_file({}))
     with filled.world.open(filled.home.vault, keys):
