@@ -59,6 +59,8 @@ def choose(live: Live, decided: Decided, rules: Rules, day: int, *, at_clock: bo
     matched = rows["status"] == RemittanceStatus.MATCHED
     free = rows["status"] == RemittanceStatus.NO_FUNDS_EXPECTED
     may = decided.may_release & open_to
+    if not at_clock:
+        may &= ~live.remittances.late
     if not at_clock and rules.rules.release_at == "clock":
         return kinds
     kinds[may & free] = ReleaseKind.ZERO_PAY
