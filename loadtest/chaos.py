@@ -27,7 +27,13 @@ import numpy as np
 import typer
 
 from reassoc.core.statuses import MatchStatus
-from reassoc.loadtest.chaos_compare import Picture, broken_laws, differences, read_picture
+from reassoc.loadtest.chaos_compare import (
+    Picture,
+    Row,
+    broken_laws,
+    differences,
+    read_picture,
+)
 from reassoc.loadtest.chaos_feed import ChaosError, Delivery, Feeder, phases_of
 from reassoc.loadtest.chaos_process import SESSION_S_MAX, Processes
 from reassoc.loadtest.feed import FeedOptions, generate_feed
@@ -41,6 +47,7 @@ from reassoc.stream.sqlite_file import SqliteFile
 CLAIMS_MEAN = 1.5
 SESSIONS_PER_KILL_MAX = 4
 WHO = "chaos"
+ITEM_TABLES = ("remittances", "payments", "sources")
 Mode = Literal["clock", "match"]
 
 
@@ -134,9 +141,8 @@ def run(plan: Plan, work: Path, say: Callable[[str], None]) -> Result:
         end = day.isoformat()
         wanted = plan.kills * (number + 1) // len(phases) - result.kills.total()
         _hunt_phase(killed, deliveries, wanted, (before, end), rng, result)
-        if plan.mode == "clock":
-            Feeder(quiet.home / "in", deliveries, random.Random(0), 0).finish()
-            quiet.rest(end)
+        Feeder(quiet.home / "in", deliveries, random.Random(0), 0).finish()
+        quiet.rest(end)
         _decide_in_both(homes, plan, number, rng, result)
         say(f"phase {number + 1} of {len(phases)}: {result.kills.total()} kills")
         if result.wrong:
@@ -144,10 +150,9 @@ def run(plan: Plan, work: Path, say: Callable[[str], None]) -> Result:
         before = end
     last = (phases[-1][0] + timedelta(days=21)).isoformat()
     _hunt_phase(killed, (), 0, (before, last), rng, result)
-    if plan.mode == "clock":
-        quiet.rest(last)
+    quiet.rest(last)
     _compare(homes, plan, "at the end", result)
-    for home in homes if plan.mode == "clock" else homes[:1]:
+    for home in homes:
         result.wrong += [f"{home.home.name}: {line}" for line in broken_laws(home.home)]
     result.released = len(read_picture(killed.home)["released"])
     return result
@@ -206,10 +211,16 @@ def _decide_in_both(
 
 
 def _compare(homes: Sequence[Processes], plan: Plan, when: str, result: Result) -> None:
-    if plan.mode != "clock":
-        return
     killed, quiet = (read_picture(home.home) for home in homes)
+    if plan.mode == "match":
+        # Which items there are hangs on no order; what became of them may.
+        quiet, killed = _names_alone(quiet), _names_alone(killed)
     result.wrong += [f"{when}: {line}" for line in differences(quiet, killed)]
+
+
+def _names_alone(seen: Picture) -> Picture:
+    tables = {name: dict.fromkeys(seen[name], Row()) for name in ITEM_TABLES}
+    return Picture(tables, seen.day)
 
 
 # ---- the command ----
