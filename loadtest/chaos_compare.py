@@ -381,7 +381,7 @@ def _is_legal(tenant: _Tenant, row: Any, rows: Mapping[str, list[Any]]) -> bool:
     funding = [tenant.funding.get(pair[:2], 0) for pair in tenant.pairs.get(key, ())]
     return (
         row.release_kind == ReleaseKind.MATCH
-        and not row.flags_before & ItemFlag.HELD
+        and not row.flags_after & ItemFlag.HELD
         and bool(funding)
         and min(funding) >= Funding.SETTLED
     )
