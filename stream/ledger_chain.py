@@ -49,6 +49,7 @@ DECISION_KINDS: Mapping[str, int] = {
     "suspense": 8,
     "alias": 9,
     "move": 10,
+    "reopen": 11,
 }
 """item_log.DecisionKind -> its number, for ever."""
 
