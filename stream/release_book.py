@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import Connection, column, func, insert, select, text, update
+from sqlalchemy import Connection, bindparam, column, func, insert, select, text, update
 from sqlalchemy.sql.expression import CTE
 
 from reassoc.core.columns import DATE_NONE
@@ -35,6 +35,7 @@ from reassoc.stream.ledger_schema import (
     release_item,
     source_file,
 )
+from reassoc.stream.ledger_store import fetch
 from reassoc.stream.release_draft import (
     BODY_ROW,
     NO_SINK,
@@ -200,25 +201,31 @@ class ReleaseBook:
         after = 0
         while intents := self.unfinished(after):
             after = intents[-1].number
-            for intent in intents:
-                digests = np.frombuffer(self.body(intent.number).rows, BODY_ROW)["digest"]
+            for body in self.bodies([intent.number for intent in intents]):
+                if isinstance(body, ReleaseBookError):
+                    raise body
+                digests = np.frombuffer(body.rows, BODY_ROW)["digest"]
                 found.update(value.tobytes() for value in np.unique(digests))
         return found
 
     def body(self, number: int) -> FileBody:
         """What is in a file. Raises ReleaseBookError where there is none, or its row is damaged."""
+        body = self.bodies([number])[0]
+        if isinstance(body, ReleaseBookError):
+            raise body
+        return body
+
+    def bodies(self, numbers: Sequence[int]) -> list[FileBody | ReleaseBookError]:
+        """What is in each of some files; for one that is not there or whose row is damaged, the
+        error. All are in memory at once: 29 bytes a remittance."""
+        found: dict[int, bytes] = {}
+        chosen = release_file.c.file.in_(bindparam("wanted", expanding=True))
+        statement = select(release_file.c.file, release_file.c.body).where(chosen)
         with self._ledger.reading() as connection:
-            data = connection.execute(
-                select(release_file.c.body).where(release_file.c.file == number)
-            ).scalar()
-        if data is None:
-            raise ReleaseBookError(f"the release book has no file {number}")
-        try:
-            return decode_body(data)
-        except msgspec.MsgspecError:
-            raise ReleaseBookError(
-                f"file {number} is damaged in the release book: run `reassoc audit verify`"
-            ) from None
+            for first in range(0, len(numbers), _PROBE_ROWS):
+                wanted = list(numbers[first : first + _PROBE_ROWS])
+                found |= dict(fetch(connection, statement, {"wanted": wanted}))
+        return [_body(number, found.get(number)) for number in numbers]
 
     def sources(self, prefixes: Sequence[int]) -> dict[int, bytes]:
         """Full digest (32 bytes) of each source that the ledger knows, by its first 8 bytes."""
@@ -335,6 +342,17 @@ class ReleaseBook:
             return ReleaseCounts(*map(int, (*files, *waiting, without.scalar_one())))
 
 
+def _body(number: int, data: bytes | None) -> FileBody | ReleaseBookError:
+    if data is None:
+        return ReleaseBookError(f"the release book has no file {number}")
+    try:
+        return decode_body(data)
+    except msgspec.MsgspecError:
+        return ReleaseBookError(
+            f"file {number} is damaged in the release book: run `reassoc audit verify`"
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class _Event:
     """Something that becomes of a file."""
@@ -438,26 +456,34 @@ class _ControlNumbers:
 
     def keep(self) -> None:
         """Write how far the numbers are used."""
-        for (sender, receiver), (interchange, group) in self._last.items():
-            key = {"sender": sender, "receiver": receiver}
+        rows: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
+        for key, (interchange, group) in self._last.items():
             values = {"last_interchange": interchange, "last_group": group}
-            if self._is_new[sender, receiver]:
-                self._connection.execute(insert(control_number).values(**key, **values))
-            else:
-                self._connection.execute(
-                    update(control_number)
-                    .where(control_number.c.sender == sender, control_number.c.receiver == receiver)
-                    .values(**values)
-                )
+            of_key = {"of_sender": key[0], "of_receiver": key[1]}
+            rows[self._is_new[key]].append(values | of_key)
+        for statement, some in ((_NEW_NUMBERS, rows[True]), (_MORE_NUMBERS, rows[False])):
+            if some:
+                self._connection.execute(statement, some)
 
     def _read(self, key: tuple[str, str]) -> tuple[int, int]:
-        row = self._connection.execute(
-            select(control_number.c.last_interchange, control_number.c.last_group)
-            .where(control_number.c.sender == key[0], control_number.c.receiver == key[1])
-            .with_for_update()
-        ).one_or_none()
-        self._is_new[key] = row is None
-        return (row[0], row[1]) if row is not None else (0, 0)
+        found = fetch(self._connection, _LAST_NUMBERS, {"of_sender": key[0], "of_receiver": key[1]})
+        self._is_new[key] = not found
+        return (found[0][0], found[0][1]) if found else (0, 0)
+
+
+_OF_PARTIES = (control_number.c.sender == bindparam("of_sender")) & (
+    control_number.c.receiver == bindparam("of_receiver")
+)
+_LAST_NUMBERS = (
+    select(control_number.c.last_interchange, control_number.c.last_group)
+    .where(_OF_PARTIES)
+    .with_for_update()
+)
+_NEW_NUMBERS = insert(control_number).values(
+    sender=bindparam("of_sender"), receiver=bindparam("of_receiver")
+)
+_MORE_NUMBERS = update(control_number).where(_OF_PARTIES)
+"""Made once: SQLAlchemy takes longer to make a statement than SQLite does to run it."""
 
 
 def _day_of(at: str) -> int:

@@ -261,12 +261,7 @@ class Releaser:
     def _pack(self, intents: Sequence[Intent]) -> list[Parcel]:
         """What the sink gets of some files. What the book or the vault cannot give of one is that
         one's error."""
-        bodies: list[FileBody | ReassocError] = []
-        for intent in intents:
-            try:
-                bodies.append(self._book.body(intent.number))
-            except ReleaseBookError as error:
-                bodies.append(error)
+        bodies = self._book.bodies([intent.number for intent in intents])
         good = [body for body in bodies if isinstance(body, FileBody)]
         prefixes = np.unique(
             np.concatenate([np.zeros(0, np.uint64), *(rows_of(body)["digest"] for body in good)])

@@ -155,7 +155,7 @@ def test_without_its_ledger_the_releaser_stops(
     def down(*_: object, **__: object) -> None:
         raise OSError("the ledger's database failed")
 
-    for method in ("body", "sources", "prepared", "done", "unfinished"):
+    for method in ("bodies", "sources", "prepared", "done", "unfinished"):
         with monkeypatch.context() as patched:
             patched.setattr(world.book, method, down)
             with pytest.raises(OSError, match="database failed"):
