@@ -80,6 +80,7 @@ class Server:
         self._linger_s = LINGER_SECONDS
         self._fault: BaseException | None = None
         self._held: str | None = None
+        self._was_behind = False
         self._stamps: Stamps = ()
         self.served = Served()
 
@@ -104,24 +105,14 @@ class Server:
         """Serve until `stop`. Openings and closes are logged as the wall clock passes them, or,
         with `until`, those up to it now and none after it. Raises what a thread could not handle.
         """
-        opened = self._opened
-        self._use_settings()
-        self._tick(until or opened.now())
+        self._patiently("reading the settings", self._use_settings)
+        self._patiently("logging the time", lambda: self._log_time(until))
         with self._threads(("intake", self._take_on), ("matching", self._match_on),
                            ("publishing", self._publish_on)):  # fmt: skip
-            was_behind = False
             while not self._stop.wait(LOOK_SECONDS):
                 self._patiently("reading the settings", self._use_new_settings)
-                if until is not None:
-                    continue
-                behind = is_behind(opened.log.clock, opened.now())
-                if behind and not was_behind:
-                    self._say(
-                        "the clock of this machine is behind the last opening or close that was "
-                        "logged: no others are logged until it has caught up"
-                    )
-                was_behind = behind
-                self._patiently("logging the time", lambda: self._tick(opened.now()))
+                if until is None:
+                    self._patiently("logging the time", lambda: self._log_time(None))
         self._raise_fault()
         return self._ended()
 
@@ -132,8 +123,7 @@ class Server:
 
         What is in in/ is taken first, then the time is logged: the openings and closes see it all.
         """
-        opened = self._opened
-        self._use_settings()
+        self._patiently("reading the settings", self._use_settings)
         self._linger_s = DRAIN_LINGER_SECONDS
         with self._threads(("matching", self._match_on), ("publishing", self._publish_on)):
             while not self._stop.is_set():
@@ -141,11 +131,11 @@ class Server:
                     break
                 self._stop.wait(LOOK_SECONDS)
             if not self._stop.is_set():
-                self._patiently("logging the time", lambda: self._tick(until or opened.now()))
+                self._patiently("logging the time", lambda: self._log_time(until))
                 self._wait_until_settled()
         self._raise_fault()
         if not self._stop.is_set():
-            self._deliver()
+            self._patiently("releasing", self._deliver)
         return self._ended()
 
     def _ended(self) -> Served:
@@ -227,13 +217,24 @@ class Server:
         self.served.undelivered_count = run.failed_count + run.waiting_count + run.in_doubt_count
         return run.delivered_count
 
-    def _tick(self, until: datetime) -> int:
-        count = self._opened.engine.tick(until)
+    def _log_time(self, until: datetime | None) -> None:
+        """Log the openings and closes up to a moment, None for now. A moment that is behind what was
+        logged is told, once while it lasts: time on the log never goes back."""
+        opened = self._opened
+        moment = until or opened.now()
+        behind = is_behind(opened.log.clock, moment)
+        if behind and not self._was_behind:
+            whose = "the clock of this machine is" if until is None else "--as-of is"
+            self._say(
+                f"{whose} behind the last opening or close that was logged: no others are logged "
+                "until it has caught up"
+            )
+        self._was_behind = behind
+        count = opened.engine.tick(moment)
         self.served.clock_count += count
         if count:
             self._logged.set()
-            self.served.erased_count += self._opened.forget_contents()
-        return count
+            self.served.erased_count += opened.forget_contents()
 
     # ---- settings ----
 
