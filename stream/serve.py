@@ -218,7 +218,7 @@ class Server:
         return run.delivered_count
 
     def _log_time(self, until: datetime | None) -> None:
-        """Log the openings and closes up to a moment, None for now. A moment that is behind what was
+        """Log the openings and closes up to a moment, None for now. One that is behind what was
         logged is told, once while it lasts: time on the log never goes back."""
         opened = self._opened
         moment = until or opened.now()
