@@ -91,23 +91,7 @@ def _sums(totals: Sequence[OpenTotal]) -> tuple[str, str]:
 def show_open(console: Console, found: OpenList) -> None:
     """The list, and the totals of all that fits."""
     if found.rows:
-        table = _table("item", "status", "days", "dollars", "date", "trace", "payer",
-                       numbers=("days", "dollars"))  # fmt: skip
-        # Ids and sums are what people type: a narrow terminal takes the room from the others.
-        table.columns[0].min_width = max(len(row.name) for row in found.rows)
-        table.columns[3].min_width = max(len(dollars(row.cents)) for row in found.rows)
-        for row in found.rows:
-            age = "" if row.age_banking_days is None else str(row.age_banking_days)
-            table.add_row(
-                row.name,
-                status_name(row.side, row.status).replace("_", " "),
-                age,
-                dollars(row.cents),
-                iso_date(row.day),
-                Text(row.trace),
-                Text(row.payer_name or row.payer_id),
-            )
-        console.print(table)
+        console.print(_open_table(found, console.width))
         count = sum(total.count for total in found.totals)
         if count > len(found.rows):
             console.print(f"... {count - len(found.rows):,} more: see --limit, --csv")
@@ -115,6 +99,32 @@ def show_open(console: Console, found: OpenList) -> None:
     show_totals(console, found.totals)
     if not found.totals:
         console.print("Nothing is open that fits.")
+
+
+TRACE_COLUMNS_MIN = 100
+"""Width of a terminal from which on the open list has room for traces."""
+
+
+def _open_table(found: OpenList, width: int) -> Table:
+    """What people type, and numbers, are never cut; a narrow terminal has no room for traces."""
+    numbers = ("days", "dollars")
+    names = ["item", "status", "days", "dollars", "date", "trace", "payer"]
+    if width < TRACE_COLUMNS_MIN:
+        names.remove("trace")
+    table = _table(*names, numbers=numbers)
+    table.columns[1].no_wrap = table.columns[-1].no_wrap = False
+    for row in found.rows:
+        cells: dict[str, str | Text] = {
+            "item": row.name,
+            "status": status_name(row.side, row.status).replace("_", " "),
+            "days": "" if row.age_banking_days is None else str(row.age_banking_days),
+            "dollars": dollars(row.cents),
+            "date": iso_date(row.day),
+            "trace": Text(row.trace),
+            "payer": Text(row.payer_name or row.payer_id),
+        }
+        table.add_row(*(cells[name] for name in names))
+    return table
 
 
 def show_others(console: Console, found: Sequence[FoundItem]) -> None:
