@@ -42,7 +42,7 @@ DORMANT = 0
 class Setting:
     """What decides beside the items.
 
-    day : the open banking day
+    day : the last banking day whose credits are final, DATE_NONE before the first
     at_close, at_clock : the step is a close; is a clock entry
     position : of the step on the log
     """

@@ -14,7 +14,7 @@ from typing import Protocol
 from reassoc.core.directory import Directory
 from reassoc.stream.clock import entries_until
 from reassoc.stream.home_log import HomeLog
-from reassoc.stream.item_log import SettingsEntry
+from reassoc.stream.item_log import ClockEntry, SettingsEntry
 from reassoc.stream.ledger_rows import LedgerBatch, ReleaseOrder, decode_body
 from reassoc.stream.matcher import History, Matcher
 from reassoc.stream.rules import WarehouseRules
@@ -75,6 +75,14 @@ class Engine:
     def rules(self) -> WarehouseRules:
         """The rules that hold."""
         return self._now().rules()
+
+    def begin(self, moment: datetime) -> None:
+        """Say what day it is where nothing has said so yet: in a new home, before its first files.
+        That of the latest opening, whose credits are final only when it is logged."""
+        log, record = self._parts.log, self._now()
+        if log.clock is None and log.start is None:
+            opening = entries_until(None, moment, record.calendar(), record.rules())[0]
+            log.append_to_all([ClockEntry("start", opening.day, moment.isoformat())])
 
     def tick(self, until: datetime) -> int:
         """Log the openings and closes up to a moment; how many. Raises as `entries_until`."""

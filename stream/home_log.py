@@ -30,6 +30,7 @@ class HomeLog:
     def __init__(self, log: ItemLog) -> None:
         self._log = log
         self._lock = threading.Lock()
+        self.start: ClockEntry | None = None
         self.clock: ClockEntry | None = None
         self.settings: SettingsEntry | None = None
         self._known = set(log.tenants())
@@ -82,10 +83,12 @@ class HomeLog:
         self._log.close()
 
     def _holding(self) -> list[Entry]:
-        return [entry for entry in (self.settings, self.clock) if entry is not None]
+        return [entry for entry in (self.settings, self.clock or self.start) if entry is not None]
 
     def _take(self, entry: Entry) -> None:
-        if isinstance(entry, ClockEntry):
+        if isinstance(entry, ClockEntry) and entry.kind == "start":
+            self.start = entry
+        elif isinstance(entry, ClockEntry):
             self.clock = entry
         elif isinstance(entry, SettingsEntry):
             self.settings = entry
@@ -95,10 +98,8 @@ class HomeLog:
         stop = self._log.tenants().get(HOME_TENANT, 0)
         while stop > 0 and (self.clock is None or self.settings is None):
             start = max(stop - _BACK, 0)
-            for logged in reversed(self._log.read(HOME_TENANT, start, stop - start)):
-                entry = logged.entry
-                if isinstance(entry, ClockEntry) and self.clock is None:
-                    self.clock = entry
-                elif isinstance(entry, SettingsEntry) and self.settings is None:
-                    self.settings = entry
+            newer = self.clock, self.settings
+            for logged in self._log.read(HOME_TENANT, start, stop - start):
+                self._take(logged.entry)
+            self.clock, self.settings = newer[0] or self.clock, newer[1] or self.settings
             stop = start

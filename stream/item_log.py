@@ -95,10 +95,13 @@ class DecisionEntry(msgspec.Struct, frozen=True, tag="decision", array_like=True
 class ClockEntry(msgspec.Struct, frozen=True, tag="clock", array_like=True):
     """A banking day opens (credits of the day are final) or closes.
 
+    A start is the first entry of a new home: it says what day it is, so that what comes before the
+    first opening has one, and decides nothing: no credit is final by it.
+
     day : days since 1970-01-01    as_of : when, ISO 8601 with its offset
     """
 
-    kind: Literal["opening", "close"]
+    kind: Literal["start", "opening", "close"]
     day: int
     as_of: str
 

@@ -229,6 +229,8 @@ class Matcher:
             return self._take_items(entry, position), record
         if isinstance(entry, ClockEntry):
             record = msgspec.structs.replace(record, clock=entry)
+            if entry.kind == "start":
+                return self._start(record, position), record
             return self._tick(entry, record, position), record
         if isinstance(entry, SettingsEntry):
             record = msgspec.structs.replace(record, settings=entry)
@@ -315,6 +317,14 @@ class Matcher:
         )
 
     # ---- the clock, and settings ----
+
+    def _start(self, record: TenantRecord, position: int) -> Step:
+        """What day it is, and nothing else."""
+        self._know(record)
+        live = Live.of(Records.none(), REMITTANCE.empty(), PAYMENT.empty(), whole=False)
+        making = self._making(live, position, "clock")
+        making.records.append(_tenant_row(record))
+        return self._finish(live, making, self._setting(position))
 
     def _tick(self, entry: ClockEntry, record: TenantRecord, position: int) -> Step:
         self._know(record)
@@ -425,7 +435,7 @@ class Matcher:
             knowledge.policy,
             knowledge.directory,
             knowledge.calendar,
-            knowledge.record.day,
+            knowledge.record.final_day,
             at_close,
             at_clock,
             position,

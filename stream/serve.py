@@ -124,6 +124,8 @@ class Server:
         What is in in/ is taken first, then the time is logged: the openings and closes see it all.
         """
         self._patiently("reading the settings", self._use_settings)
+        opened = self._opened
+        self._patiently("logging the time", lambda: opened.engine.begin(until or opened.now()))
         self._linger_s = DRAIN_LINGER_SECONDS
         with self._threads(("matching", self._match_on), ("publishing", self._publish_on)):
             while not self._stop.is_set():

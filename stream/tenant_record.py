@@ -32,6 +32,12 @@ class TenantRecord(msgspec.Struct, frozen=True, array_like=True):
         return self.clock.day if self.clock is not None else DATE_NONE
 
     @property
+    def final_day(self) -> int:
+        """The last day whose credits are final, DATE_NONE before the first opening."""
+        is_open = self.clock is not None and self.clock.kind != "start"
+        return self.day if is_open else DATE_NONE
+
+    @property
     def as_of(self) -> str:
         """The logged time."""
         return self.clock.as_of if self.clock is not None else ""
