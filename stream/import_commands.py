@@ -88,6 +88,7 @@ def import_command(
         imported, data = _read(file)
         with open_home(Home.create_or_open(home), "reassoc import") as opened:
             directory = opened.use_settings().directory
+            opened.engine.begin(opened.now())
             _check_tenant(tenant, directory)
             taken = take_import(imported, data, file.name, opened, Router(directory), tenant)
             settle(opened)
