@@ -8,14 +8,18 @@ minutes; it is kept in build/bench for the next run.
 
 from __future__ import annotations
 
+import csv
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -125,3 +129,108 @@ def test_bench_clock_step(benchmark: Any, tmp_path: Path, count: int) -> None:
     figures = json.loads(line)
     benchmark.extra_info |= figures
     assert figures["items"] == count
+
+
+# ---- whole processes ----
+
+FEED_PAYMENTS = int(os.environ.get("REASSOC_BENCH_FEED", "44000"))
+"""Payments of the feed: 44,000 are a fiftieth of a national banking day, 350 MB of files."""
+CLAIMS = "16.4"
+SEED = "3"
+AS_OF = "2026-03-31"
+SERVE_ROUNDS = int(os.environ.get("REASSOC_BENCH_ROUNDS", "3"))
+WALL_RATIO_MAX = 2.0
+IS_QUIET = os.environ.get("REASSOC_BENCH_QUIET") == "1"
+"""Whether nothing else runs here: only then is the ratio of wall times held to WALL_RATIO_MAX."""
+UNLIKE = ("weight", "evidence", "release")
+"""Columns of matches.csv that say how the pool of one call was, and the names of files."""
+REASSOC = Path(sys.executable).with_name("reassoc")
+
+
+@dataclass(frozen=True)
+class Spent:
+    """Seconds of a process: on the wall, and of processors."""
+
+    wall: float
+    cpu: float
+
+
+def _run(*arguments: object) -> Spent:
+    """Run a command of reassoc, which must end well. Its findings make no difference."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    start = time.perf_counter()
+    line = [str(REASSOC), *map(str, arguments)]
+    subprocess.run(line, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wall = time.perf_counter() - start
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Spent(wall, cpu)
+
+
+@pytest.fixture(scope="module")
+def feed() -> Path:
+    """A feed with what goes wrong in real ones."""
+    folder = KEPT / f"feed-{FEED_PAYMENTS}"
+    if not folder.exists():
+        making = KEPT / f"feed-{FEED_PAYMENTS}-{os.getpid()}.making"
+        _run("generate", "--out", making, "--payments", FEED_PAYMENTS, "--claims", CLAIMS,
+             "--seed", SEED, "--defects")  # fmt: skip
+        making.rename(folder)
+    return folder
+
+
+def _home(feed: Path, folder: Path) -> Path:
+    """A home with all files of a feed in in/, complete for long."""
+    (folder / "in").mkdir(parents=True)
+    (folder / "layouts").mkdir()
+    shutil.copyfile(feed / "directory.toml", folder / "directory.toml")
+    for layout in feed.glob("*.layout.toml"):
+        shutil.copyfile(layout, folder / "layouts" / layout.name)
+    for path in feed.glob("*/**/*"):
+        if path.is_file():
+            target = folder / "in" / path.name
+            assert not target.exists()
+            shutil.copyfile(path, target)
+            os.utime(target, (0, 0))
+    return folder
+
+
+def _rows(data: bytes) -> Counter[tuple[str, ...]]:
+    """Rows of matches.csv, whose sources are named without their folders."""
+    rows: Counter[tuple[str, ...]] = Counter()
+    for row in csv.DictReader(data.decode().splitlines()):
+        rows[tuple(Path(value).name for name, value in row.items() if name not in UNLIKE)] += 1
+    return rows
+
+
+def test_bench_serve_against_match(benchmark: Any, feed: Path, tmp_path: Path) -> None:
+    """A warehouse that takes, keeps, matches, books and releases against one call that matches."""
+    spent: dict[str, list[Spent]] = {"match": [], "serve": []}
+    layouts = [part for path in feed.glob("*.layout.toml") for part in ("--layout", path)]
+    inputs = [path for path in sorted(feed.iterdir()) if path.is_dir()]
+    numbers = iter(range(SERVE_ROUNDS))
+
+    def both() -> None:
+        number = next(numbers)
+        home, out = _home(feed, tmp_path / f"home-{number}"), tmp_path / f"out-{number}"
+        os.sync()
+        spent["match"].append(
+            _run("match", *inputs, "--directory", feed / "directory.toml", *layouts,
+                 "--as-of", AS_OF, "--out", out)
+        )  # fmt: skip
+        spent["serve"].append(_run("serve", "--home", home, "--drain", "--as-of", AS_OF))
+
+    benchmark.pedantic(both, rounds=SERVE_ROUNDS)
+    for name, runs in spent.items():
+        benchmark.extra_info[f"{name}_wall_s"] = round(min(run.wall for run in runs), 1)
+        benchmark.extra_info[f"{name}_cpu_s"] = round(min(run.cpu for run in runs), 1)
+    noted = benchmark.extra_info
+    noted["payments"] = FEED_PAYMENTS
+    noted["wall_to_match"] = round(noted["serve_wall_s"] / noted["match_wall_s"], 2)
+    noted["cpu_to_match"] = round(noted["serve_cpu_s"] / noted["match_cpu_s"], 2)
+    pairs = tmp_path / "matches.csv"
+    _run("matches", "--home", tmp_path / "home-0", "--csv", pairs)
+    matched = _rows((tmp_path / "out-0" / "matches.csv").read_bytes())
+    assert _rows(pairs.read_bytes()) == matched
+    assert matched.total() > 0.8 * FEED_PAYMENTS
+    assert not IS_QUIET or noted["wall_to_match"] <= WALL_RATIO_MAX
