@@ -121,6 +121,7 @@ class Intake:
         self._say = say
         self._fault = fault
         self._told: set[tuple[str, str]] = set()
+        self._stuck: dict[Path, Ready] = {}
 
     def use(self, rules: Rules) -> None:
         """Read by other rules from the next group on. From any thread."""
@@ -142,7 +143,7 @@ class Intake:
             # While one group is made durable and logged, the next one is read.
             keeper = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="keeper"))
             before: Future[Taken] | None = None
-            for group in _groups(look):
+            for group in _groups(self._fresh(look)):
                 if stop():
                     break
                 files = ExitStack()
@@ -242,8 +243,10 @@ class Intake:
             else:
                 total.refused_count += 1
                 self._inbox.move_refused(ready.path, day, reasons)
+            self._stuck.pop(ready.path, None)
         except InboxError as error:
-            self._say(str(error))
+            self._say(f"{error}. It was taken, and is left alone until it changes")
+            self._stuck[ready.path] = ready
 
     def _write_findings(self, one: _Input, day: date) -> None:
         if one.taken.receipt.reason or not one.findings.tell():
@@ -256,6 +259,10 @@ class Intake:
             one.findings.seek(0)
             shutil.copyfileobj(one.findings, out, 1 << 20)
 
+    def _fresh(self, look: Look) -> list[Ready]:
+        """Complete files, but for those that were taken and could not be moved away."""
+        return [ready for ready in look.ready if self._stuck.get(ready.path) != ready]
+
     def _tell(self, problems: Sequence[Problem]) -> None:
         """Tell each problem of a place once."""
         for problem in problems:
@@ -265,11 +272,11 @@ class Intake:
                 self._say(f"{problem.name}: {problem.reason}")
 
 
-def _groups(look: Look) -> Iterator[list[Ready]]:
+def _groups(files: Sequence[Ready]) -> Iterator[list[Ready]]:
     """Ready files in groups of about GROUP_BYTES."""
     group: list[Ready] = []
     size = 0
-    for ready in look.ready:
+    for ready in files:
         more = sum(source.size_bytes for source in ready.sources)
         if group and (size + more > GROUP_BYTES or len(group) >= GROUP_FILES_MAX):
             yield group

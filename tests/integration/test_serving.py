@@ -100,3 +100,18 @@ def test_retention_keeps_what_is_still_needed(tmp_path: Path, waits: bool) -> No
         digest = next(content.digest for content in opened.vault.contents())
         erased = opened.forget_contents()
         assert (erased, opened.vault.has(digest)) == ((0, True) if waits else (1, False))
+
+
+def test_a_file_that_cannot_be_moved_is_taken_once(tmp_path: Path) -> None:
+    home, feed = tmp_path / "home", make_feed(tmp_path / "feed")
+    moment = [AS_OF]
+    with serving(home, lambda: moment[0]) as (_, server, said):
+        (home / "done").rmdir()
+        (home / "done").write_bytes(b"in the way")
+        file = files_of(feed, "2026-03-17")[:1]
+        put(home, file)
+        until(lambda: server.served.taken.file_count == 1)
+        time.sleep(2.5)
+        assert server.served.taken.file_count == 1
+        assert len([text for text in said if "cannot be moved" in text]) == 1
+        assert len(list((home / "in").iterdir())) == 1
