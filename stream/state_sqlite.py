@@ -43,6 +43,8 @@ STATEMENT_ROWS_MAX = 1 << 16
 """Rows that one statement handles: as many as `number` has."""
 STATEMENT_BYTES_MAX = 64 << 20
 """Bytes of bodies that one statement is handed, beyond those of one row."""
+PROBE_ROWS_MAX = 1 << 17
+"""Ids that one statement of a probe brings; where there are more, crowded keys are looked for."""
 OUTBOX_READ_BYTES_MAX = 64 << 20
 """Bytes of outbox entries that one call brings at most, beyond the first of them."""
 
@@ -84,8 +86,9 @@ _ROWS_OF_IDS = f"""SELECT r.id, r.kind, r.keys, r.body FROM number
     CROSS JOIN record AS r ON r.tenant = :tenant AND r.id = {_ID} WHERE n < :count"""
 _KEYS_OF_IDS = f"""SELECT r.id, r.keys FROM number
     CROSS JOIN record AS r ON r.tenant = :tenant AND r.id = {_ID} WHERE n < :count"""
-_IDS_OF_KEYS = f"""SELECT k.id FROM number
-    CROSS JOIN record_key AS k ON k.tenant = :tenant AND k.key = {_KEY} WHERE n < :count"""
+_IDS_OF_KEYS = f"""SELECT n, k.id FROM number
+    CROSS JOIN record_key AS k ON k.tenant = :tenant AND k.key = {_KEY} WHERE n < :count
+    ORDER BY n, k.id LIMIT {PROBE_ROWS_MAX}"""
 _CROWDED = f"""SELECT n FROM number WHERE n < :count AND (
     SELECT 1 FROM record_key AS k WHERE k.tenant = :tenant AND k.key = {_KEY}
     LIMIT 1 OFFSET {KEY_RECORDS_MAX}) IS NOT NULL"""
@@ -138,20 +141,17 @@ class SqliteState:
         if len(keys) > PROBE_KEYS_MAX:
             raise ValueError(f"more than PROBE_KEYS_MAX ({PROBE_KEYS_MAX}) keys")
         wanted = np.unique(keys)
+        found: set[bytes] = set()
+        crowded = [np.zeros(0, np.uint64)]
         with self._file.read() as connection:
             number, _ = _tenant(connection, tenant)
-            crowded = _crowded(connection, number, wanted)
-            found: list[tuple[bytes]] = []
-            for key in crowded.tolist():
-                call = {"tenant": number, "key": key.to_bytes(_KEY_BYTES, "big")}
-                found += connection.execute(_FIRST_OF_KEY, call).fetchall()
-            easy = np.setdiff1d(wanted, crowded, assume_unique=True)
-            for start in range(0, len(easy), STATEMENT_ROWS_MAX):
-                found += connection.execute(
-                    _IDS_OF_KEYS, _call(number, keys=easy[start : start + STATEMENT_ROWS_MAX])
-                ).fetchall()
-            ids = _unpacked(sorted({id_ for (id_,) in found}))
-            return Probe(_fetch(connection, number, ids), crowded)
+            for start in range(0, len(wanted), STATEMENT_ROWS_MAX):
+                some = wanted[start : start + STATEMENT_ROWS_MAX]
+                ids, too_many = _ids_of_keys(connection, number, some)
+                found |= ids
+                crowded.append(too_many)
+            records = _fetch(connection, number, _unpacked(sorted(found)))
+            return Probe(records, np.concatenate(crowded))
 
     def fetch(self, tenant: str, ids: Ids) -> Records:
         """Records by their ids, in the order of ids; ids that are not there are left out."""
@@ -271,14 +271,46 @@ def _cuttable(data: bytes) -> bytes:
     return data or b"\x00"
 
 
+def _ids_of_keys(
+    connection: sqlite3.Connection, number: int, keys: Keys
+) -> tuple[set[bytes], Keys]:
+    """Ids of the records that have some keys, at most STATEMENT_ROWS_MAX; and the crowded ones of
+    the keys, of which only the first records are there.
+
+    Where the ids are no more than one statement brings they tell themselves which keys are crowded:
+    one search of each key.
+    """
+    rows = connection.execute(_IDS_OF_KEYS, _call(number, keys=keys)).fetchall()
+    if len(rows) <= KEY_RECORDS_MAX:
+        return {id_ for _, id_ in rows}, keys[:0]
+    if len(rows) < PROBE_ROWS_MAX:
+        counts = np.bincount(np.fromiter((row for row, _ in rows), np.int64, len(rows)))
+        many = {*np.flatnonzero(counts > KEY_RECORDS_MAX).tolist()}
+        found = {id_ for row, id_ in rows if row not in many}
+        crowded = keys[np.array(sorted(many), np.int64)]
+    else:
+        crowded = _crowded(connection, number, keys)
+        found = _ids_of_easy(connection, number, keys[~np.isin(keys, crowded)])
+    for key in crowded.tolist():
+        call = {"tenant": number, "key": key.to_bytes(_KEY_BYTES, "big")}
+        found.update(id_ for (id_,) in connection.execute(_FIRST_OF_KEY, call))
+    return found, crowded
+
+
+def _ids_of_easy(connection: sqlite3.Connection, number: int, keys: Keys) -> set[bytes]:
+    """Ids of the records that have some keys, none of which is crowded."""
+    found: set[bytes] = set()
+    # So many at a time that their records cannot be more than a statement brings.
+    for start in range(0, len(keys), PROBE_ROWS_MAX // KEY_RECORDS_MAX):
+        some = keys[start : start + PROBE_ROWS_MAX // KEY_RECORDS_MAX]
+        found.update(id_ for _, id_ in connection.execute(_IDS_OF_KEYS, _call(number, keys=some)))
+    return found
+
+
 def _crowded(connection: sqlite3.Connection, number: int, keys: Keys) -> Keys:
-    """Those of the keys that more than KEY_RECORDS_MAX records have. Two searches of a key each."""
-    found = [np.zeros(0, np.uint64)]
-    for start in range(0, len(keys), STATEMENT_ROWS_MAX):
-        some = keys[start : start + STATEMENT_ROWS_MAX]
-        rows = [row for (row,) in connection.execute(_CROWDED, _call(number, keys=some))]
-        found.append(some[np.array(rows, np.int64)])
-    return np.concatenate(found)
+    """Those of the keys that more than KEY_RECORDS_MAX records have."""
+    rows = [row for (row,) in connection.execute(_CROWDED, _call(number, keys=keys))]
+    return keys[np.array(rows, np.int64)]
 
 
 def _fetch(connection: sqlite3.Connection, number: int, ids: Ids) -> Records:
