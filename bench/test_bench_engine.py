@@ -25,10 +25,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from engine_world import TENANT, Engines, copied, entry, world_path
+from engine_world import OPENED, TENANT, Engines, copied, entry, world_path
+from test_bench_ledger import ITEMS
+from test_bench_ledger import _batch as open_batch
 
 from reassoc.core.statuses import RemittanceStatus
+from reassoc.stream.clock import parse_as_of
+from reassoc.stream.home import Home
 from reassoc.stream.items import REMITTANCE, RecordKind, id_bytes
+from reassoc.stream.open_home import open_home
 
 HERE = Path(__file__).parent
 KEPT = HERE.parent / "build" / "bench"
@@ -234,3 +239,54 @@ def test_bench_serve_against_match(benchmark: Any, feed: Path, tmp_path: Path) -
     assert _rows(pairs.read_bytes()) == matched
     assert matched.total() > 0.8 * FEED_PAYMENTS
     assert not IS_QUIET or noted["wall_to_match"] <= WALL_RATIO_MAX
+
+
+# ---- the open list, as a command ----
+
+
+@pytest.fixture(scope="module")
+def open_home_folder() -> Path:
+    """A home with LARGE open items in its ledger."""
+    folder = KEPT / f"home-{LARGE}"
+    if not folder.exists():
+        making = KEPT / f"home-{LARGE}-{os.getpid()}.making"
+        home = Home.create_or_open(making)
+        with open_home(home, "bench") as opened:
+            opened.use_settings()
+            opened.engine.tick(parse_as_of(OPENED))
+            for sequence in range(1, LARGE // ITEMS + 1):
+                opened.ledger.append(sequence, open_batch(sequence, 200, opens=True))
+        making.rename(folder)
+    return folder
+
+
+def _forget(folder: Path) -> None:
+    """Take a folder's files out of the system's cache."""
+    os.sync()
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+@pytest.mark.parametrize("cache", ["warm", "cold"])
+def test_bench_open_command(benchmark: Any, open_home_folder: Path, cache: str) -> None:
+    """`reassoc open` over all open items, the start of the process included."""
+    command = [str(REASSOC), "open", "--home", str(open_home_folder), "--json"]
+
+    def setup() -> None:
+        if cache == "cold":
+            _forget(open_home_folder)
+
+    answer = benchmark.pedantic(
+        lambda: subprocess.run(command, capture_output=True, check=True).stdout,
+        setup=setup,
+        rounds=7,
+        warmup_rounds=1,
+    )
+    counts = [total["count"] for total in json.loads(answer)["totals"]]
+    benchmark.extra_info |= {
+        "items": sum(counts),
+        "median_ms": round(benchmark.stats["median"] * 1e3, 1),
+    }
+    assert sum(counts) == LARGE // ITEMS * ITEMS

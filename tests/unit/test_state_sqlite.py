@@ -14,6 +14,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from state_conformance import ROWS, StateConformance, filled, probed, remove, seen, step
 from state_memory import MemoryState, MemoryStore, ids_of, records_of
@@ -21,8 +22,8 @@ from state_memory import MemoryState, MemoryStore, ids_of, records_of
 from reassoc.stream import sqlite_file, state_sqlite
 from reassoc.stream.records import Block
 from reassoc.stream.sqlite_file import SqliteFile, StoreError
-from reassoc.stream.state import OutboxEntry, Step
-from reassoc.stream.state_sqlite import SqliteState
+from reassoc.stream.state import KEY_RECORDS_MAX, OutboxEntry, Records, Step
+from reassoc.stream.state_sqlite import PROBE_ROWS_MAX, SqliteState
 
 
 class FileStore:
@@ -369,3 +370,27 @@ def test_readers_are_bounded_and_used_again(files: FileStore) -> None:
     next(scan)
     assert len(file._idle) == 1  # a scan that waits holds no connection
     scan.close()
+
+
+def test_a_probe_of_many_crowded_keys_brings_the_first_of_each(files: FileStore) -> None:
+    """More ids than a statement brings: some of the keys have too many records, others do not."""
+    records, keys, crowded = KEY_RECORDS_MAX + 4, 36, 20
+    assert (records - 4) * keys > PROBE_ROWS_MAX
+    ids = np.zeros((records, 2), ">u8")
+    ids[:, 1] = np.arange(records)
+    # The last of the records have only the keys that are crowded by them.
+    counts = np.where(np.arange(records) < KEY_RECORDS_MAX, keys, crowded)
+    stops = np.cumsum(counts)
+    places = np.arange(stops[-1]) - np.repeat(stops - counts, counts)
+    rows = Records(
+        ids.view(np.uint8).reshape(records, 16), np.ones(records, np.uint8),
+        places.astype(np.uint64), stops, Block(b"", np.zeros(records, np.int64)),
+    )  # fmt: skip
+    state = files.open()
+    state.apply(state.claim("t"), Step(0, 1, rows))
+    found = state.probe("t", np.arange(keys, dtype=np.uint64))
+    assert found.crowded.tolist() == list(range(crowded))
+    assert len(found.records) == KEY_RECORDS_MAX
+    assert found.records.ids.tobytes() == rows.ids[:KEY_RECORDS_MAX].tobytes()
+    easy = state.probe("t", np.arange(crowded, keys, dtype=np.uint64))
+    assert (len(easy.records), len(easy.crowded)) == (KEY_RECORDS_MAX, 0)
