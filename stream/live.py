@@ -128,6 +128,7 @@ class Side:
 
 
 STATE_COLUMNS = (
+    "seen_day",
     "closed_day",
     "status",
     "reason",

@@ -329,6 +329,7 @@ class Matcher:
     def _tick(self, entry: ClockEntry, record: TenantRecord, position: int) -> Step:
         self._know(record)
         live = self._whole()
+        _date(live, entry.day)
         making = self._making(live, position, "clock")
         making.records.append(_tenant_row(record))
         if entry.kind == "close":
@@ -492,6 +493,14 @@ def _fresh(entry: ItemsEntry, position: int, day: int) -> tuple[Columns, Columns
         both = {**state, **rows}
         sides.append({name: both[name] for name in schema.types})
     return sides[0], sides[1]
+
+
+def _date(live: Live, day: int) -> None:
+    """What came before the first clock entry came on its day: the days of a default are counted
+    from there where an 835 has no date of its own."""
+    for side in (live.remittances, live.payments):
+        seen = side.rows["seen_day"]
+        seen[seen == DATE_NONE] = day
 
 
 def _ids(rows: Columns) -> Ids:
