@@ -41,7 +41,9 @@ LARGE = int(os.environ.get("REASSOC_BENCH_OPEN", "1000000"))
 SMALL = LARGE // 100
 ENTRIES = 60
 WARM_ENTRIES = 5
-RATIO_MAX = 1.5
+RATIO_MAX = {1: 1.5, 10: 1.5, 1000: 2.0}
+"""By the items of a step. Keys of a thousand items lie on pages of their own in a large index, and
+share them in a small one: a large step writes and syncs more."""
 NUMBERS_BEHIND = 500_000_000
 """Numbers from here on are of items that come later."""
 
@@ -118,7 +120,7 @@ def test_bench_step(benchmark: Any, worlds: tuple[Stepping, Stepping], item_coun
         benchmark.extra_info[f"{name}_p50_ms"] = round(float(np.median(values)), 2)
         benchmark.extra_info[f"{name}_p99_ms"] = round(float(np.quantile(values, 0.99)), 2)
     benchmark.extra_info |= {"open_items": LARGE, "p50_to_a_hundredth": round(ratio, 2)}
-    assert ratio <= RATIO_MAX
+    assert ratio <= RATIO_MAX[item_count]
 
 
 @pytest.mark.parametrize("count", [LARGE // 10, LARGE])
