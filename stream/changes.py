@@ -109,7 +109,6 @@ class Making:
     records: list[tuple[bytes, int, bytes]] = field(default_factory=list)
     sources: tuple[tuple[bytes, str, str, int], ...] = ()
     decisions: tuple[DecisionRow, ...] = ()
-    settings_changed: bool = False
     rekeyed: bool = False
     forget: tuple[Rows, Rows] | None = None
 
@@ -127,7 +126,7 @@ def make_step(live: Live, decided: Decided, making: Making, profiles: Profiles) 
         (live.payments, _closed_payments),
     ):
         _close(side, closed(side.rows), making.day)
-    _check(live, making)
+    _check(live)
     pairs, pair_events, gone = _pair_changes(live, decided)
     puts, updates, bodies = _item_records(live, making)
     puts += [pairs, *_veto_records(making), _other_records(making)]
@@ -204,17 +203,12 @@ def _close(side: Side, closed: Mask, day: int) -> None:
     known[~closed] = DATE_NONE
 
 
-def _check(live: Live, making: Making) -> None:
+def _check(live: Live) -> None:
     left, right = live.remittances, live.payments
     for side, check in ((left, check_remittances), (right, check_payments)):
         flags = np.where(side.fresh, 0, side.before["flags"]).astype(np.uint16)
         check(_before(side, "status"), side.rows["status"], flags, side.rows["flags"])
-    check_funding(
-        _before(right, "funding"),
-        right.rows["funding"],
-        right.rows["status"],
-        calendar_changed=making.settings_changed,
-    )
+    check_funding(_before(right, "funding"), right.rows["funding"], right.rows["status"])
 
 
 def _before(side: Side, name: str) -> npt.NDArray[Any]:

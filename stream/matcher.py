@@ -350,7 +350,7 @@ class Matcher:
         making = self._making(live, position, cause)
         making.records.append(_tenant_row(record))
         making.decisions = answers
-        making.settings_changed = making.rekeyed = True
+        making.rekeyed = True
         making.remittance_keys, making.payment_keys = self._keys(
             live.remittances.rows, live.payments.rows
         )

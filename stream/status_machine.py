@@ -179,28 +179,26 @@ FUNDING_STEPS: Steps[Funding] = _steps(
         (_F.EXPECTED, _F.SETTLED),
         "the bank's report fits others, too, or is withdrawn",
     ),
+    (
+        (_F.SETTLED,),
+        (_F.EXPECTED,),
+        "a list of the bank that showed it fits others, too, or its day is a holiday now",
+    ),
     (_MONEY, (_F.NONE,), "another row stands for its money"),
 )
 
 
-def check_funding(
-    before: Statuses, after: Statuses, status_after: Statuses, *, calendar_changed: bool = False
-) -> None:
+def check_funding(before: Statuses, after: Statuses, status_after: Statuses) -> None:
     """Refuse fundings that payments cannot come to.
 
     before, after : uint8[m]   Funding; before is NONE for what is new
     status_after : uint8[m]    PaymentStatus
-    calendar_changed : the step is one of new settings. Only then can a settlement day that had come
-        lie ahead again: of an entry without one, whose effective date falls on a new holiday.
 
     Beside the table of steps: what waits for a remittance is money.
 
     Raises StatusError that names the step or the rule and how many break it, never an item. O(m).
     """
-    steps = dict(FUNDING_STEPS)
-    if calendar_changed:
-        steps[_F.SETTLED, _F.EXPECTED] = "its day is a holiday now"
-    _check_steps("payments", before, after, steps, _F, set())
+    _check_steps("payments", before, after, FUNDING_STEPS, _F, set())
     waiting = np.isin(status_after, (_P.UNMATCHED, _P.SUGGESTED))
     _refuse("payments", waiting & (after == _F.NONE), "would wait for a remittance without money")
 

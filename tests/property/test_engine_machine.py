@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import get_args
 
-from engine_machine import Home, made_of
+from engine_machine import Home, View, made_of
+from pools import DAY
 
+from reassoc.core.statuses import Funding
 from reassoc.stream.item_log import DecisionKind, SettingsEntry
 from reassoc.stream.ledger_chain import DECISION_KINDS
 
@@ -28,5 +30,20 @@ def test_what_has_no_date_and_came_before_the_first_clock_waits_for_its_default(
         for moment, count in (("16T12:00", 0), ("17T20:00", 0), ("18T12:00", 1)):
             home.tick(f"2026-03-{moment}")
             assert len(home.books.released_rows()) == count
+    finally:
+        home.close()
+
+
+def test_money_that_a_list_showed_early_may_be_unclear_again(tmp_path: Path) -> None:
+    # Of two entries the list may mean either, so both wait for their settlement day: no step stops.
+    home = Home(tmp_path / "w", SettingsEntry("", "", b"", b""), with_ledger=False)
+    try:
+        entry = {"settlement_date": DAY + 1, "effective_date": DAY + 1}
+        line = {"source": 1, "ach_trace": -1, "bank_reference": "R1", "report": -1}
+        supply = made_of([], [{**entry, "ach_trace": 1}, line, {**entry, "ach_trace": 2}])
+        for rows, funding in (([0, 1], Funding.SETTLED), ([2], Funding.EXPECTED)):
+            home.log.append([("north", supply.entry([], rows))])
+            home.tick("2026-03-16T12:00")
+            assert View(home, "north").right[1, 0]["funding"] == funding
     finally:
         home.close()
