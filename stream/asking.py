@@ -163,8 +163,13 @@ def _check_movable(state: State, tenant: str, rows: Columns) -> None:
         )
     keys = id_keys_of(rows["id_digest"], rows["id_offset"])
     pairs = PAIR.unpack(state.probe(tenant, keys).records.of_kind(RecordKind.PAIR).bodies)
-    if (pairs["person"] & (pairs["status"] == MatchStatus.AUTO)).any():
+    made = pairs["status"] == MatchStatus.AUTO
+    if (pairs["person"] & made).any():
         raise AskingError("some of the items were matched by a person: undo that first")
+    ids = id_bytes(pairs["remittance_digest"][made], pairs["remittance_offset"][made])
+    matched = REMITTANCE.unpack(state.fetch(tenant, ids).bodies)
+    if (matched["flags"] & int(ItemFlag.RELEASED)).any():
+        raise AskingError("matches of some of the items were released: they stand")
 
 
 def answers(

@@ -140,11 +140,7 @@ def _match(live: Live, left: Rows, right: Rows, entry: DecisionEntry, position: 
 def _check_matchable(live: Live, left: Rows, right: Rows) -> None:
     remittances, payments = live.remittances, live.payments
     status = remittances.rows["status"][left]
-    funded = _touching(live, live.basis, left, right)
-    funded &= live.basis["status"] == MatchStatus.AUTO
-    at = lookup(remittances.ids, _pair_side(live.basis, "remittance"))
-    released = np.append(remittances.has(ItemFlag.RELEASED), False)[at]
-    _refuse((funded & released)[funded], "matches of these items were released: they stand")
+    _refuse_released(live, left, right)
     _refuse(remittances.has(OUT_OF_MATCHING)[left], "remittances are voided, moved or duplicates")
     _refuse(
         payments.has(OUT_OF_MATCHING)[right],
@@ -169,6 +165,15 @@ def _check_matchable(live: Live, left: Rows, right: Rows) -> None:
         np.isin(payments.rows["status"][right], gone),
         "payments went back, are duplicates, of an unknown payee, or reports of another payment",
     )
+
+
+def _refuse_released(live: Live, left: Rows, right: Rows) -> None:
+    """Money that a released remittance was matched with is spent: it pays for no other."""
+    made = _touching(live, live.basis, left, right)
+    made &= live.basis["status"] == MatchStatus.AUTO
+    at = lookup(live.remittances.ids, _pair_side(live.basis, "remittance"))
+    released = np.append(live.remittances.has(ItemFlag.RELEASED), False)[at]
+    _refuse((made & released)[made], "matches of these items were released: they stand")
 
 
 def _pair_side(pairs: Columns, side: str) -> Ids:
@@ -338,6 +343,7 @@ def _move(live: Live, left: Rows, right: Rows) -> None:
     gone = ItemFlag.CLOSED | ItemFlag.MOVED
     _refuse(live.remittances.has(gone)[left], "remittances are voided or moved")
     _refuse(live.payments.has(gone)[right], "payments are in suspense or moved")
+    _refuse_released(live, left, right)
     _close(live, live.remittances.ids, left, "remittance")
     _close(live, live.payments.ids, right, "payment")
     live.remittances.rows["flags"][left] |= np.uint16(ItemFlag.MOVED)

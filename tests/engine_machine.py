@@ -345,6 +345,10 @@ class PlainHistory(Books):
         ids = zip(digests.tolist(), offsets.tolist(), strict=True)
         return _mask(self._items.get((tenant, one), 1 << 60) < below_position for one in ids)
 
+    def known_to(self, tenant: str, rows: dict[str, Any]) -> npt.NDArray[np.bool_]:
+        """bool[n]: which items a tenant ever had."""
+        return self.known(tenant, rows["id_digest"], rows["id_offset"], 1 << 50)
+
     def known_business(
         self, tenant: str, keys: npt.NDArray[np.uint64], below_position: int
     ) -> npt.NDArray[np.bool_]:
@@ -630,7 +634,8 @@ class Laws:
                 law(row["status"] in allowed, "what has a match is MATCHED", one, row)
         for one, row in view.right.items():
             matched = row["status"] in (PaymentStatus.MATCHED, PaymentStatus.PARTIAL)
-            law(matched == (one in of_right), "a payment is MATCHED if it has a match", one, row)
+            if not row["flags"] & int(ItemFlag.MOVED):
+                law(matched == (one in of_right), "MATCHED is what has a match", one, row)
         self._persons(known, view, entry, done, before)
 
     def _match(
@@ -827,7 +832,8 @@ def _ids_of(data: bytes) -> list[Id]:
     return [(digest, offset) for digest, offset in parts]
 
 
-def _id(one: Id) -> bytes:
+def id_of(one: Id) -> bytes:
+    """The 16 bytes of an id."""
     return id_bytes(np.array([one[0]], np.uint64), np.array([one[1]], np.int64)).tobytes()
 
 
@@ -1038,8 +1044,8 @@ class Life:
         self._decisions += 1
         entry = DecisionEntry(
             kind, f"n{self._decisions}", "somebody", "looked into",
-            b"" if kind in ("unmatch", "alias") else b"".join(map(_id, left)),
-            b"" if kind in ("unmatch", "alias") else b"".join(map(_id, right)),
+            b"" if kind in ("unmatch", "alias") else b"".join(map(id_of, left)),
+            b"" if kind in ("unmatch", "alias") else b"".join(map(id_of, right)),
             match_id=match,
             payers=tuple(random.sample(sorted(set(PAYERS)), 2)) if kind == "alias" else (),
             difference_cents=(
@@ -1052,16 +1058,15 @@ class Life:
         self._move(tenant, entry, left, right)
 
     def _move(self, tenant: str, entry: DecisionEntry, left: list[Id], right: list[Id]) -> None:
+        # A move is checked against the state: what the log still holds for it is applied before.
+        self.settle()
         target = TENANTS[1 - TENANTS.index(tenant)]
         asked = Asked()
-        asked.remittances += [_id(one) for one in left]
-        asked.payments += [_id(one) for one in right]
-
-        def known(of: str, rows: dict[str, Any]) -> npt.NDArray[np.bool_]:
-            return self.home.books.known(of, rows["id_digest"], rows["id_offset"], 1 << 50)
+        asked.remittances += [id_of(one) for one in left]
+        asked.payments += [id_of(one) for one in right]
 
         try:
-            entries = moved(self.home.state, tenant, asked, target, entry, known)
+            entries = moved(self.home.state, tenant, asked, target, entry, self.home.books.known_to)
         except AskingError:
             return
         self.home.log.append(entries)

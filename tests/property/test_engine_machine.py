@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import get_args
 
-from engine_machine import Home, View, made_of
+import pytest
+from engine_machine import Home, View, id_of, made_of
 from pools import DAY
 
 from reassoc.core.statuses import Funding
-from reassoc.stream.item_log import DecisionKind, SettingsEntry
+from reassoc.stream.asking import Asked, AskingError, moved
+from reassoc.stream.item_log import DecisionEntry, DecisionKind, SettingsEntry
 from reassoc.stream.ledger_chain import DECISION_KINDS
 
 
@@ -45,5 +47,26 @@ def test_money_that_a_list_showed_early_may_be_unclear_again(tmp_path: Path) -> 
             home.log.append([("north", supply.entry([], rows))])
             home.tick("2026-03-16T12:00")
             assert View(home, "north").right[1, 0]["funding"] == funding
+    finally:
+        home.close()
+
+
+def test_a_payment_of_what_was_released_is_not_moved_to_pay_once_more(tmp_path: Path) -> None:
+    home = Home(tmp_path / "w", SettingsEntry("", "", b"", b""), with_ledger=False)
+    try:
+        home.log.append([("north", made_of([{}], [{}]).entry([0], [0]))])
+        home.tick("2026-03-16T12:00")
+        assert len(home.books.released_rows()) == 1
+        before = View(home, "north")
+        (payment,) = before.right
+        paid = Asked(payments=[id_of(payment)])
+        entry = DecisionEntry("move", "n1", "me", "why", b"", id_of(payment), tenant="south")
+        with pytest.raises(AskingError, match="were released: they stand"):
+            moved(home.state, "north", paid, "south", entry, home.books.known_to)
+        # Asked before the release was seen, it is refused when its turn comes.
+        home.log.append([("north", entry)])
+        home.settle()
+        assert View(home, "north").made == before.made
+        assert not View(home, "north").right[payment]["flags"]
     finally:
         home.close()
