@@ -113,6 +113,15 @@ def decide(live: Live, setting: Setting) -> Decided:
     return Decided(pairs, remittance, payment, may_release, _links_of(live, matches, right_rows))
 
 
+def keep_released(decided: Decided, released: Mask) -> None:
+    """What a remittance is released with stands from now on, as what a clock entry has seen does.
+
+    released : bool[n]   remittances that this step releases
+    """
+    made = np.flatnonzero(decided.pairs["status"] == MatchStatus.AUTO)
+    decided.pairs["standing"][made] |= released[decided.pair_remittance[made]]
+
+
 _NEW_EACH_TIME = ("status", "funded", "standing", "person", "made_position", "reason")
 _RIVAL = int(Reason.RIVAL | Reason.RIVAL_AFTER_RELEASE)
 
@@ -143,11 +152,17 @@ class _Stored:
         self._right = _places(right_rows, len(live.payments))
 
     def pinned(self) -> Mask:
-        """bool[k]: rows of matches that people made, or of which a remittance was released."""
+        """bool[k]: rows of matches that people made, or of which a remittance was released.
+
+        What a released remittance is matched with later is no pin until a clock entry has seen it:
+        between two of them the first payment that comes must not shut out the next.
+        """
         pairs = self._live.basis
         at = lookup(self._live.remittances.ids, _ids(pairs, "remittance"))
         released = np.append(self._live.remittances.has(ItemFlag.RELEASED), False)[at]
-        told = np.isin(pairs["status"], (MatchStatus.AUTO, MatchStatus.UNMATCHED))
+        undone = pairs["status"] == MatchStatus.UNMATCHED
+        released &= pairs["standing"] | undone
+        told = undone | (pairs["status"] == MatchStatus.AUTO)
         pinned: Mask = told & whole_groups(pairs["match_id"], told & (pairs["person"] | released))
         return pinned
 

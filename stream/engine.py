@@ -18,11 +18,13 @@ from reassoc.stream.item_log import ClockEntry, SettingsEntry
 from reassoc.stream.ledger_rows import LedgerBatch, ReleaseOrder, decode_body
 from reassoc.stream.matcher import History, Matcher
 from reassoc.stream.rules import WarehouseRules
-from reassoc.stream.state import OutboxEntry, State
+from reassoc.stream.state import State
 from reassoc.stream.tenant_record import TenantRecord
 
 PUBLISH_ENTRIES_MAX = 64
 """Outbox entries of one tenant that are published at a time."""
+WAITING_ORDERS_MAX = 1024
+"""Release orders, one of each outbox entry that releases, that wait in memory to be intended."""
 
 
 class LedgerWriter(Protocol):
@@ -54,12 +56,18 @@ class Parts:
 
 
 class Engine:
-    """One home's engine. `match` and `publish` each belong to one thread."""
+    """One home's engine. `match` and `publish` each belong to one thread.
+
+    _appended, _acknowledged : last outbox sequence of each tenant that the ledger has, and that was
+        acknowledged    _orders : what was released and is not intended yet
+    """
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._matchers: dict[str, Matcher] = {}
-        self._record = TenantRecord()
+        self._appended: dict[str, int] = {}
+        self._acknowledged: dict[str, int] = {}
+        self._orders: list[ReleaseOrder] = []
 
     # ---- settings and time ----
 
@@ -132,37 +140,42 @@ class Engine:
 
     # ---- what follows ----
 
-    def publish(self) -> int:
-        """Take outbox entries to the ledger and the release book, and acknowledge them; how many.
+    def publish(self, *, releases: bool = True) -> int:
+        """Take outbox entries to the ledger and the release book, and acknowledge them; how many
+        were new.
+
+        releases : also intend what they release, and acknowledge; else that waits for a later call,
+            or for WAITING_ORDERS_MAX orders, which makes fewer files of it
 
         All tenants' entries of one call go to the ledger by one flush. Ledger first: a release
-        order names what the ledger knows.
+        order names what the ledger knows. What was not acknowledged when the process ends comes
+        again, and ledger and book know it.
         """
         state, entries = self._parts.state, []
         for tenant in state.tenants():
-            entries += [(tenant, entry) for entry in state.outbox(tenant, PUBLISH_ENTRIES_MAX)]
-        if not entries:
-            return 0
-        bodies = [decode_body(entry.body) for _, entry in entries]
-        self._parts.ledger.append_many(
-            [
-                (entry.sequence, body.ledger)
-                for (_, entry), body in zip(entries, bodies, strict=True)
-            ]
-        )
-        orders = [body.release for body in bodies if body.release is not None]
-        for day in sorted({order.day for order in orders}):
-            of_day = [order for order in orders if order.day == day]
-            self._parts.book.intend(of_day, day=day, at=self._parts.now(), rules=self.rules)
-        for tenant, last in _last_of_each(entries).items():
-            state.acknowledge(tenant, last)
+            after = self._appended.get(tenant, 0)
+            found = state.outbox(tenant, PUBLISH_ENTRIES_MAX, after)
+            entries += [(tenant, entry.sequence, decode_body(entry.body)) for entry in found]
+        if entries:
+            self._parts.ledger.append_many([(number, body.ledger) for _, number, body in entries])
+            self._appended |= {tenant: number for tenant, number, _ in entries}
+            self._orders += [body.release for _, _, body in entries if body.release is not None]
+        if releases or len(self._orders) >= WAITING_ORDERS_MAX:
+            self._intend()
         return len(entries)
+
+    def _intend(self) -> None:
+        """Make files of what was released, and acknowledge all that the ledger has."""
+        for day in sorted({order.day for order in self._orders}):
+            of_day = [order for order in self._orders if order.day == day]
+            self._parts.book.intend(of_day, day=day, at=self._parts.now(), rules=self.rules)
+        self._orders.clear()
+        for tenant, last in self._appended.items():
+            if self._acknowledged.get(tenant, 0) < last:
+                self._parts.state.acknowledge(tenant, last)
+                self._acknowledged[tenant] = last
 
     def is_published(self) -> bool:
         """Whether no outbox holds anything."""
         state = self._parts.state
         return not any(state.outbox(tenant, 1) for tenant in state.tenants())
-
-
-def _last_of_each(entries: Sequence[tuple[str, OutboxEntry]]) -> dict[str, int]:
-    return {tenant: entry.sequence for tenant, entry in entries}

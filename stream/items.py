@@ -147,7 +147,8 @@ PAIR = Schema(
 )
 """A pair: the columns of core.match.Matches by ids.
 
-standing : it was matched at the last clock entry, so it may stay until the next one
+standing : it was matched at the last clock entry, so it may stay until the next one; or a
+    remittance was released with it since, so it stays
 person : a person made it; only a person, or a return of the money, undoes it
 made_position : position of the entry that made it
 """

@@ -24,7 +24,7 @@ from reassoc.core.policy import Policy
 from reassoc.core.statuses import PaymentStatus, Reason, RemittanceStatus
 from reassoc.stream import decisions
 from reassoc.stream.changes import KeyedRows, Making, business_keys, make_step
-from reassoc.stream.deciding import Decided, Setting, decide
+from reassoc.stream.deciding import Decided, Setting, decide, keep_released
 from reassoc.stream.decisions import Decision, RefusedError
 from reassoc.stream.item_log import (
     ClockEntry,
@@ -452,6 +452,7 @@ class Matcher:
         decided = decide(live, setting)
         kinds = choose(live, decided, self._knowledge.rules, setting.day, at_clock=setting.at_clock)
         making.kinds = np.where(making.kinds != 0, making.kinds, kinds)
+        keep_released(decided, making.kinds != 0)
         if making.forget is not None:
             making.forget = _unpaired(live, decided, *making.forget)
         here = profiles or {}

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from reassoc.core.directory import Directory, load_directory
 from reassoc.stream.calendar import federal_reserve_calendar
@@ -146,7 +147,9 @@ def open_vault(
     )
 
 
+@lru_cache(maxsize=2)
 def _directory(vault: Vault, digest: bytes) -> Directory:
+    """Tenants share it: reading a large one takes as long as matching thousands of items."""
     return load_directory(vault.read(digest, 0, vault.size(digest)).decode())
 
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import TypeVar
 
 from reassoc.core.errors import DirectoryError, LayoutError, PolicyError, ReassocError
@@ -28,15 +29,15 @@ from reassoc.stream.state import FencedError, MarkError
 from reassoc.stream.taking import Intake, Rules, Taken
 from reassoc.stream.vault_errors import VaultError
 
-STEPS_AT_ONCE = 64
-"""Steps of the matchers between two looks at whether to stop."""
+STEPS_AT_ONCE = 1
+"""Steps of the matchers between two looks at whether to stop: one of each tenant at least."""
 IDLE_SECONDS = 0.1
 """How long matching waits where nobody wakes it: decisions come from other processes."""
 SETTLE_SECONDS = 0.1
 """How long a drain waits between two looks at whether all is done."""
 LINGER_SECONDS = 0.5
 """How long what is released may wait for more, while the matchers are at work."""
-DRAIN_LINGER_SECONDS = 10.0
+DRAIN_LINGER_SECONDS = 30.0
 """The same for a drain, of which nobody waits for the first file."""
 LOOK_SECONDS = 1.0
 """How long intake waits between two looks at in/."""
@@ -76,7 +77,7 @@ class Server:
         self._logged = threading.Event()
         self._applied = threading.Event()
         self._settled = threading.Event()
-        self._is_matching = False
+        self._is_matching, self._is_taking = True, False
         self._linger_s = LINGER_SECONDS
         self._fault: BaseException | None = None
         self._held: str | None = None
@@ -128,10 +129,12 @@ class Server:
         self._patiently("logging the time", lambda: opened.engine.begin(until or opened.now()))
         self._linger_s = DRAIN_LINGER_SECONDS
         with self._threads(("matching", self._match_on), ("publishing", self._publish_on)):
+            self._is_taking = True
             while not self._stop.is_set():
                 if self._patiently("taking files", self._take):
                     break
                 self._stop.wait(LOOK_SECONDS)
+            self._is_taking = False
             if not self._stop.is_set():
                 self._patiently("logging the time", lambda: self._log_time(until))
                 self._wait_until_settled()
@@ -150,7 +153,6 @@ class Server:
         """Until every entry is matched and every outbox is empty."""
         engine = self._opened.engine
         while not self._stop.is_set() and not (engine.is_matched() and engine.is_published()):
-            self._logged.set()
             self._settled.wait(SETTLE_SECONDS)
             self._settled.clear()
 
@@ -172,36 +174,35 @@ class Server:
     def _match_on(self) -> None:
         while not self._end.is_set():
             count = self._patiently("matching", lambda: self._opened.engine.match(STEPS_AT_ONCE))
-            self._is_matching = bool(count)
             if count:
                 self.served.step_count += count
-            else:
+            elif self._is_matching:
                 # Nothing to do, or a close that waits until everything is written.
                 self._applied.set()
                 self._settled.set()
+            else:
                 self._logged.wait(IDLE_SECONDS)
                 self._logged.clear()
+            self._is_matching = bool(count)
 
     def _publish_on(self) -> None:
+        """The ledger follows at once. What is released waits a moment while there is work, so that
+        files are few where work is much."""
+        engine, due = self._opened.engine, time.monotonic()
         while not self._end.is_set():
             self._applied.wait(IDLE_SECONDS)
             self._applied.clear()
-            self._linger()
-            while not self._end.is_set():
-                count = self._patiently("writing the ledger", self._opened.engine.publish)
-                if not count:
-                    self._settled.set()
-                    break
+            lingers = (self._is_matching or self._is_taking) and time.monotonic() < due
+            publish = partial(engine.publish, releases=not lingers)
+            count = self._patiently("writing the ledger", publish)
+            if count:
                 self.served.published_count += count
                 self._logged.set()
-            self._patiently("releasing", self._deliver)
-
-    def _linger(self) -> None:
-        """While steps are made, wait a moment: what several of them release goes out together, and
-        files are few where work is much."""
-        until = time.monotonic() + self._linger_s
-        while self._is_matching and time.monotonic() < until and not self._end.is_set():
-            self._applied.wait(SETTLE_SECONDS)
+                self._applied.set()
+            if not lingers:
+                self._patiently("releasing", self._deliver)
+                due = time.monotonic() + self._linger_s
+                self._settled.set()
 
     def _deliver(self) -> int:
         held = self._opened.home.releases_held()

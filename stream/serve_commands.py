@@ -30,6 +30,9 @@ from reassoc.stream.serve_view import show_served
 from reassoc.stream.taking import Intake
 
 WORKERS_MAX = 64
+SWITCH_SECONDS = 1e-4
+"""How long a thread may hold Python's lock while another wants it: with the usual 5 ms, a thread
+that comes back from each of thousands of short calls of SQLite waits that long each time."""
 
 SERVE_HELP = (
     "Run a warehouse in a folder: take files from DIR/in, hold 835s until their money is there, "
@@ -131,6 +134,8 @@ def running(
     now: Now = utc_now,
 ) -> Iterator[tuple[OpenHome, Server]]:
     """A home that is open, and a server for it that signals stop."""
+
+    sys.setswitchinterval(SWITCH_SECONDS)
 
     def told(failure: Failure) -> None:
         tell(f"not delivered: {failure.name or 'a sink'}: {failure.text}")

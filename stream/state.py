@@ -280,8 +280,9 @@ class State(Protocol):
         """
         ...
 
-    def outbox(self, tenant: str, limit: int) -> list[OutboxEntry]:
-        """The entries that nobody acknowledged, oldest first, at most `limit`."""
+    def outbox(self, tenant: str, limit: int, after: int = 0) -> list[OutboxEntry]:
+        """The entries that nobody acknowledged, oldest first, at most `limit`, behind a
+        sequence. Fewer than `limit` does not mean the end; none does."""
         ...
 
     def acknowledge(self, tenant: str, sequence: int) -> None:

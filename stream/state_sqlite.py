@@ -221,15 +221,16 @@ class SqliteState:
                 (step.mark_after, next_sequence + len(step.outbox), number),
             )
 
-    def outbox(self, tenant: str, limit: int) -> list[OutboxEntry]:
-        """The entries that nobody acknowledged, oldest first, at most `limit`: fewer where
-        OUTBOX_READ_BYTES_MAX is reached, none only where there is none."""
+    def outbox(self, tenant: str, limit: int, after: int = 0) -> list[OutboxEntry]:
+        """The entries that nobody acknowledged, oldest first, at most `limit`, behind a sequence:
+        fewer where OUTBOX_READ_BYTES_MAX is reached, none only where there is none."""
         entries, size = [], 0
         with self._file.read() as connection:
             number, _ = _tenant(connection, tenant)
             for sequence, body in connection.execute(
-                "SELECT sequence, body FROM outbox WHERE tenant = ? ORDER BY sequence LIMIT ?",
-                (number, max(limit, 0)),
+                "SELECT sequence, body FROM outbox WHERE tenant = ? AND sequence > ?"
+                " ORDER BY sequence LIMIT ?",
+                (number, after, max(limit, 0)),
             ):
                 entries.append(OutboxEntry(sequence, body))
                 size += len(body)

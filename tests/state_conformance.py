@@ -366,6 +366,8 @@ class StateConformance:
         state, claim = filled(store)
         state.apply(claim, step(1, 2, outbox=(b"2", b"3")))
         assert state.outbox("t", 2) == [OutboxEntry(1, b"first"), OutboxEntry(2, b"2")]
+        assert state.outbox("t", 2, 1) == [OutboxEntry(2, b"2"), OutboxEntry(3, b"3")]
+        assert state.outbox("t", 2, 3) == []
         state.acknowledge("t", 2)
         state.acknowledge("t", 1)  # again: nothing
         assert store.open().outbox("t", 9) == [OutboxEntry(3, b"3")]

@@ -125,8 +125,9 @@ class MemoryState:
             mine.outbox.append(OutboxEntry(mine.sequence, body))
         mine.mark = step.mark_after
 
-    def outbox(self, tenant: str, limit: int) -> list[OutboxEntry]:
-        return self._tenant(tenant).outbox[: max(limit, 0)]
+    def outbox(self, tenant: str, limit: int, after: int = 0) -> list[OutboxEntry]:
+        waiting = [entry for entry in self._tenant(tenant).outbox if entry.sequence > after]
+        return waiting[: max(limit, 0)]
 
     def acknowledge(self, tenant: str, sequence: int) -> None:
         mine = self._tenant(tenant)

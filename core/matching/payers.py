@@ -21,6 +21,7 @@ from reassoc.core.matching.holders import DAY_FIRST, DAY_LAST
 from reassoc.core.policy import Policy, longest_first
 from reassoc.core.pool import PaymentColumns, RemittanceColumns, text_parts
 
+_NO_DIRECTORY = Directory()
 Step = tuple[int, bool, npt.NDArray[np.uint8], npt.NDArray[np.uint32]]
 
 
@@ -41,7 +42,7 @@ def rules(
     Set 0 of the affixes is empty, so that payers without any take the short way. Raises
     DirectoryError where the directory lists an identifier that the policy ignores. O(identifiers).
     """
-    directory = directory or Directory()
+    directory = directory or _NO_DIRECTORY
     ignored = [_keys.payer_form_of(value.encode()) for value in policy.ignored_payer_ids]
     members = [*_of_policy(policy), *_of_directory(directory, len(policy.payers), {*ignored})]
     group_of = _groups(members)
