@@ -24,6 +24,7 @@ from sqlalchemy import (
     and_,
     case,
     func,
+    literal_column,
     or_,
     select,
 )
@@ -36,7 +37,7 @@ from reassoc.core.statuses import (
 from reassoc.stream import ledger_schema as schema
 from reassoc.stream.items import ItemFlag
 from reassoc.stream.ledger_rows import ItemSide, PairEvent
-from reassoc.stream.ledger_schema import BATCH_ROWS_MAX, PLACE_BITS, RELEASE_CHAIN
+from reassoc.stream.ledger_schema import BATCH_ROWS_MAX, RELEASE_CHAIN
 from reassoc.stream.ledger_store import fetch, is_sqlite
 
 FETCH_ROWS = 1 << 16
@@ -113,7 +114,7 @@ def _day_of(connection: Connection, tenant: str, sequence: int) -> int:
 
 
 def _batch_of(row: Source, of: Source) -> ColumnElement[bool]:
-    return of.c.number == row.c.number.op(">>")(PLACE_BITS)
+    return of.c.number == schema.batch_of(row.c.number)
 
 
 def _rows_of(row: Source, of: Source) -> ColumnElement[bool]:
@@ -158,7 +159,7 @@ def _counted(
 
 def _halves(cents: ColumnElement[int]) -> tuple[ColumnElement[int], ColumnElement[int]]:
     """The sum of a column as two: amounts are what files say, and their sum may be above int64."""
-    high = func.coalesce(func.sum(cents.op(">>")(_HALF_BITS)), 0)
+    high = func.coalesce(func.sum(cents.op(">>")(literal_column(str(_HALF_BITS)))), 0)
     low = func.coalesce(func.sum(cents.op("&")((1 << _HALF_BITS) - 1)), 0)
     return high, low
 

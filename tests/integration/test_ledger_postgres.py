@@ -20,6 +20,7 @@ from sqlalchemy import create_engine, make_url, text, update
 
 from reassoc.core.calendar import BankingCalendar
 from reassoc.stream import ledger_schema as schema
+from reassoc.stream.calendar import federal_reserve_calendar
 from reassoc.stream.ledger import Ledger
 from reassoc.stream.ledger_audit import verify
 from reassoc.stream.ledger_history import History
@@ -27,6 +28,7 @@ from reassoc.stream.ledger_item import find_items, history
 from reassoc.stream.ledger_rows import ItemSide, LedgerBatch
 from reassoc.stream.ledger_store import LedgerError
 from reassoc.stream.ledger_views import OpenFilter, open_items
+from reassoc.stream.warehouse_report import make_report
 
 URL = os.environ.get("DATABASE_URL", "")
 SPACE = f"reassoc_test_{os.getpid()}"
@@ -103,6 +105,22 @@ def test_it_is_the_same_ledger_as_on_sqlite(ledger: Ledger, tmp_path: Path) -> N
     assert answers[0] == answers[1]
     assert answers[0][0].sound
     embedded.close()
+
+
+def test_its_report_is_the_same_as_on_sqlite(ledger: Ledger, tmp_path: Path) -> None:
+    embedded = Ledger.open(f"sqlite:///{tmp_path / 'ledger.db'}")
+    days, reports = federal_reserve_calendar(), []
+    for one in (ledger, embedded):
+        one.append_many(batches())
+        huge = [ledgers.item(9000 + n, ItemSide.PAYMENT, 2**62) for n in range(4)]
+        one.append(4, ledgers.batch(huge, ()))
+        with one.reading() as connection:
+            reports.append(
+                [make_report(connection, days, tenant=name) for name in (None, ledgers.TENANT)]
+            )
+    embedded.close()
+    assert reports[0] == reports[1]
+    assert reports[0][0].received.other_entries["other"].cents > 2**63
 
 
 def test_its_schema_is_what_migrations_make(ledger: Ledger, url: str) -> None:
