@@ -27,7 +27,7 @@ def show_served(console: Console, opened: OpenHome, served: Served) -> None:
     if taken.refused_count:
         row("files refused", taken.refused_count, f"see {opened.home.refused}")
     row("remittances", taken.remittance_count, dollars(taken.remittance_cents))
-    row("payments", taken.payment_count, dollars(taken.payment_cents))
+    row("payments", taken.payment_count, f"{dollars(taken.payment_cents)} in credits")
     row("files released", served.delivered_count, f"of {counts.file_count:,} in all")
     if served.undelivered_count:
         row("files not delivered", served.undelivered_count, "see reassoc status")
