@@ -9,9 +9,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
 
-from reassoc.core.directory import Directory, load_directory
+from reassoc.core.directory import Directory
 from reassoc.stream.calendar import federal_reserve_calendar
 from reassoc.stream.engine import Engine, Parts
 from reassoc.stream.home import Home, Settings, read_settings
@@ -22,6 +21,7 @@ from reassoc.stream.ledger_history import History
 from reassoc.stream.ledger_views import open_contents
 from reassoc.stream.release_book import FOLDER_SINK, ReleaseBook
 from reassoc.stream.releaser import Failure, Releaser
+from reassoc.stream.settings import parse_directory
 from reassoc.stream.sinks import FolderSink
 from reassoc.stream.sqlite_file import SqliteFile
 from reassoc.stream.state_sqlite import SqliteState
@@ -147,10 +147,8 @@ def open_vault(
     )
 
 
-@lru_cache(maxsize=2)
 def _directory(vault: Vault, digest: bytes) -> Directory:
-    """Tenants share it: reading a large one takes as long as matching thousands of items."""
-    return load_directory(vault.read(digest, 0, vault.size(digest)).decode())
+    return parse_directory(vault.read(digest, 0, vault.size(digest)))
 
 
 def source_names(ledger: Ledger) -> Callable[[Sequence[int]], Mapping[int, str]]:

@@ -6,6 +6,7 @@ The texts of policy and rules travel on the item log, too, and are decoded from 
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -87,10 +88,18 @@ def decode_rules(data: bytes | str, where: str) -> WarehouseRules:
     return _decode(data, where, WarehouseRules, PolicyError)
 
 
+@lru_cache(maxsize=2)
+def parse_directory(data: bytes) -> Directory:
+    """A directory out of the bytes of its file; the same one for the same bytes, since reading a
+    large one takes as long as matching thousands of items. Raises DirectoryError, UnicodeError.
+    """
+    return load_directory(data.decode())
+
+
 def decode_directory(data: bytes, where: str) -> Directory:
     """A directory out of its file. Raises DirectoryError that begins with `where`."""
     try:
-        return load_directory(data.decode())
+        return parse_directory(data)
     except DirectoryError as error:
         raise DirectoryError(f"{where}: {_plain(str(error))}") from error
     except UnicodeDecodeError as error:
