@@ -683,7 +683,8 @@ class Laws:
     ) -> None:
         undone = isinstance(entry, DecisionEntry) and done and entry.kind == "unmatch"
         for key, pair in before.made.items():
-            stays = pair["person"] or before.left[key[0]]["flags"] & int(ItemFlag.RELEASED)
+            released = before.left[key[0]]["flags"] & int(ItemFlag.RELEASED)
+            stays = pair["person"] or (released and pair["standing"])
             if not stays or key in view.made or key[0] in known.forgotten:
                 continue
             if undone and entry.match_id == key[2]:

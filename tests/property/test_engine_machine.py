@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
-from engine_machine import Home, View, id_of, made_of
+from engine_machine import Home, View, id_of, made_of, outcome
 from pools import DAY
 
-from reassoc.core.statuses import Funding
+from reassoc.core.statuses import Funding, MatchStatus
 from reassoc.stream.asking import Asked, AskingError, moved
 from reassoc.stream.item_log import DecisionEntry, DecisionKind, SettingsEntry
 from reassoc.stream.ledger_chain import DECISION_KINDS
@@ -70,3 +70,24 @@ def test_a_payment_of_what_was_released_is_not_moved_to_pay_once_more(tmp_path: 
         assert not View(home, "north").right[payment]["flags"]
     finally:
         home.close()
+
+
+def test_two_payments_of_what_was_released_by_hand_are_a_tie_in_any_order(tmp_path: Path) -> None:
+    found = []
+    for number, pieces in enumerate(([[0, 1]], [[0], [1]], [[1], [0]])):
+        home = Home(tmp_path / f"{number}", SettingsEntry("", "", b"", b""), with_ledger=False)
+        try:
+            supply = made_of([{}], [{"ach_trace": 1}, {"ach_trace": 2}])
+            home.log.append([("north", supply.entry([0], []))])
+            home.tick("2026-03-16T12:00")
+            (left,) = View(home, "north").left
+            release = DecisionEntry("release", "n1", "me", "why", id_of(left))
+            home.log.append([("north", release)])
+            for piece in pieces:
+                home.log.append([("north", supply.entry([], piece))])
+                home.settle()
+            found.append(outcome(home))
+        finally:
+            home.close()
+    assert found[0] == found[1] == found[2]
+    assert not any(pair["status"] == MatchStatus.AUTO for pair in found[0]["north"][2].values())
