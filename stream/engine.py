@@ -23,8 +23,8 @@ from reassoc.stream.tenant_record import TenantRecord
 
 PUBLISH_ENTRIES_MAX = 64
 """Outbox entries of one tenant that are published at a time."""
-WAITING_ORDERS_MAX = 1024
-"""Release orders, one of each outbox entry that releases, that wait in memory to be intended."""
+WAITING_RELEASES_MAX = 1 << 18
+"""Remittances whose release orders may wait in memory to be intended."""
 
 
 class LedgerWriter(Protocol):
@@ -145,7 +145,7 @@ class Engine:
         were new.
 
         releases : also intend what they release, and acknowledge; else that waits for a later call,
-            or for WAITING_ORDERS_MAX orders, which makes fewer files of it
+            or for WAITING_RELEASES_MAX remittances, which makes fewer files of it
 
         All tenants' entries of one call go to the ledger by one flush. Ledger first: a release
         order names what the ledger knows. What was not acknowledged when the process ends comes
@@ -160,7 +160,7 @@ class Engine:
             self._parts.ledger.append_many([(number, body.ledger) for _, number, body in entries])
             self._appended |= {tenant: number for tenant, number, _ in entries}
             self._orders += [body.release for _, _, body in entries if body.release is not None]
-        if releases or len(self._orders) >= WAITING_ORDERS_MAX:
+        if releases or sum(len(order.controls) for order in self._orders) >= WAITING_RELEASES_MAX:
             self._intend()
         return len(entries)
 

@@ -44,6 +44,7 @@ from reassoc.stream.release_draft import (
     Order,
     decode_body,
     join_orders,
+    portions,
 )
 from reassoc.stream.rules import WarehouseRules
 from reassoc.stream.sinks import Written
@@ -134,7 +135,8 @@ class ReleaseBook:
     def intend(
         self, orders: Sequence[ReleaseOrder], *, day: int, at: str, rules: WarehouseRules
     ) -> list[Intent]:
-        """Make files of what was ordered, in one transaction; the intents that are new.
+        """Make files of what was ordered; the intents that are new. ORDER_ITEMS_MAX remittances are
+        one transaction.
 
         day : of the envelopes, days since 1970-01-01; DATE_NONE for that of `at`
 
@@ -143,12 +145,15 @@ class ReleaseBook:
         place, a new group (GS) where an ST02 would repeat. Remittances whose bytes are not in the
         vault are booked as done, without a file.
 
-        Raises OrderError for an order that contradicts itself, LimitError above ORDER_ITEMS_MAX or
-        CONTROL_NUMBER_MAX. O(n log n), about 20 us per remittance.
+        Raises OrderError for an order that contradicts itself, LimitError above CONTROL_NUMBER_MAX.
+        What was intended by then stays so. O(n log n), about 20 us per remittance.
         """
-        order = join_orders(orders)
-        if not len(order.rows):
-            return []
+        intents = []
+        for portion in portions(orders):
+            intents += self._intend(join_orders(portion), day, at, rules)
+        return intents
+
+    def _intend(self, order: Order, day: int, at: str, rules: WarehouseRules) -> list[Intent]:
         with self._ledger.writing() as connection:
             rows = _new_rows(connection, order)
             number = connection.execute(select(func.max(release_file.c.file))).scalar() or 0

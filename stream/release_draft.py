@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from blake3 import blake3
 
-from reassoc.core.errors import LimitError, ReassocError
+from reassoc.core.errors import ReassocError
 from reassoc.stream.envelope import Profile, written_identities
 from reassoc.stream.ledger_chain import ReleaseEvent, ReleaseEventRow, ReleaseFileRow
 from reassoc.stream.ledger_rows import ORDER_ROW, ReleaseOrder, rows_of
@@ -21,7 +21,7 @@ from reassoc.stream.profiles import decode_profile
 from reassoc.stream.release import Releasable, plan_release, slug
 
 ORDER_ITEMS_MAX = 1 << 20
-"""Remittances of one call of `intend`."""
+"""Remittances of one transaction of `intend`."""
 NO_SINK = "none"
 """Sink of remittances that are released without a file: their bytes are not in the vault."""
 BODY_ROW = np.dtype(
@@ -68,8 +68,37 @@ class Order:
     encoded: list[bytes]
 
 
+def portions(orders: Sequence[ReleaseOrder]) -> Iterator[list[ReleaseOrder]]:
+    """Orders in turn, ORDER_ITEMS_MAX remittances at a time: one of more is cut."""
+    portion: list[ReleaseOrder] = []
+    room = ORDER_ITEMS_MAX
+    for order in orders:
+        count, done = len(order.items) // ORDER_ROW.itemsize, 0
+        while done < count:
+            stop = min(done + room, count)
+            portion.append(_cut(order, done, stop))
+            room -= stop - done
+            done = stop
+            if not room:
+                yield portion
+                portion, room = [], ORDER_ITEMS_MAX
+    if portion:
+        yield portion
+
+
+def _cut(order: ReleaseOrder, start: int, stop: int) -> ReleaseOrder:
+    if start == 0 and stop * ORDER_ROW.itemsize == len(order.items):
+        return order
+    size = ORDER_ROW.itemsize
+    return msgspec.structs.replace(
+        order,
+        items=order.items[start * size : stop * size],
+        controls=order.controls[start:stop],
+    )
+
+
 def join_orders(orders: Sequence[ReleaseOrder]) -> Order:
-    """Orders as one. Raises OrderError, and LimitError above ORDER_ITEMS_MAX."""
+    """Orders as one. Raises OrderError."""
     parts, positions, profile_parts = [], [], []
     tenants: list[str] = []
     controls: list[bytes] = []
@@ -94,8 +123,6 @@ def join_orders(orders: Sequence[ReleaseOrder]) -> Order:
         tenants += [order.tenant] * len(rows)
         controls += order.controls
         positions.append(np.full(len(rows), order.position, np.int64))
-        if len(controls) > ORDER_ITEMS_MAX:
-            raise LimitError(f"more than ORDER_ITEMS_MAX ({ORDER_ITEMS_MAX}) remittances at once")
     nothing = np.zeros(0, np.int64)
     return Order(
         np.concatenate([np.zeros(0, ORDER_ROW), *parts]),

@@ -286,7 +286,7 @@ def test_orders_that_contradict_themselves_are_refused(world: World) -> None:
     assert world.ledger.heads().get("") is None
 
 
-def test_limits_are_checked(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_limits_are_checked(world: World) -> None:
     world.intend(order_of(file_of([1], mark="a")))
     with world.ledger.writing() as connection:
         connection.execute(update(control_number).values(last_interchange=CONTROL_NUMBER_MAX))
@@ -294,9 +294,15 @@ def test_limits_are_checked(world: World, monkeypatch: pytest.MonkeyPatch) -> No
     with pytest.raises(LimitError, match="CONTROL_NUMBER_MAX"):
         world.intend(order_of(file_of([1], mark="b")))
     assert world.ledger.heads() == heads
-    monkeypatch.setattr(release_draft, "ORDER_ITEMS_MAX", 1)
-    with pytest.raises(LimitError, match="ORDER_ITEMS_MAX"):
-        world.intend(order_of(file_of([1, 2], receiver="R")))
+
+
+def test_what_is_ordered_at_once_is_cut(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(release_draft, "ORDER_ITEMS_MAX", 3)
+    large, small = order_of(file_of([1, 1, 1, 1, 1])), order_of(file_of([1, 1], mark="b"))
+    nothing = ReleaseOrder("t", 1, DAY, b"", (), ())
+    intents = world.intend(large, nothing, small, large)
+    assert [one.item_count for one in intents] == [3, 3, 1]
+    assert world.book.counts().item_count == 7
 
 
 def test_groups_and_files_have_limits(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
