@@ -2,17 +2,39 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import get_args
+from random import Random
+from typing import Any, get_args
 
+import msgspec
+import numpy as np
 import pytest
-from engine_machine import Home, View, id_of, made_of, outcome
+from canonical import ids
+from engine_machine import (
+    MOMENTS,
+    POLICIES,
+    Home,
+    Life,
+    View,
+    again,
+    dumps,
+    id_of,
+    made_of,
+    outcome,
+)
 from pools import DAY
 
+from reassoc.core.calendar import BankingCalendar
+from reassoc.core.match import match
+from reassoc.core.policy import Policy
 from reassoc.core.statuses import Funding, MatchStatus
 from reassoc.stream.asking import Asked, AskingError, moved
 from reassoc.stream.item_log import DecisionEntry, DecisionKind, SettingsEntry
+from reassoc.stream.items import PAYMENT, REMITTANCE
 from reassoc.stream.ledger_chain import DECISION_KINDS
+from reassoc.stream.live import Live
+from reassoc.stream.state import Records
 
 
 def test_the_ledger_has_a_number_for_every_kind_of_decision() -> None:
@@ -91,3 +113,75 @@ def test_two_payments_of_what_was_released_by_hand_are_a_tie_in_any_order(tmp_pa
             home.close()
     assert found[0] == found[1] == found[2]
     assert not any(pair["status"] == MatchStatus.AUTO for pair in found[0]["north"][2].values())
+
+
+# ---- any world ----
+
+
+def _seeds(few: int) -> list[int]:
+    many = os.environ.get("REASSOC_HYPOTHESIS") == "long"
+    return list(range(40 * few if many else few))
+
+
+@pytest.mark.parametrize("seed", _seeds(12))
+def test_no_law_breaks(tmp_path: Path, seed: int) -> None:
+    life = Life(tmp_path / "w", seed, with_ledger=seed % 4 == 0)
+    try:
+        life.go()
+        assert life.steps
+    finally:
+        life.home.close()
+
+
+@pytest.mark.parametrize("seed", _seeds(5))
+def test_order_and_pieces_between_two_other_entries_change_nothing(
+    tmp_path: Path, seed: int
+) -> None:
+    life = Life(tmp_path / "w", 100 + seed, release_at="clock")
+    homes = [life.home]
+    try:
+        life.go()
+        homes.append(again(life, tmp_path / "same", None))
+        assert dumps(homes[-1]) == dumps(life.home)
+        homes.append(again(life, tmp_path / "other", Random(seed)))
+        assert outcome(homes[-1]) == outcome(life.home)
+    finally:
+        for home in homes:
+            home.close()
+
+
+@pytest.mark.parametrize("seed", _seeds(6))
+def test_the_first_close_says_what_one_call_of_match_says(tmp_path: Path, seed: int) -> None:
+    policy = POLICIES[seed % len(POLICIES)]
+    settings = SettingsEntry(policy, "[[hold]]\nabove_cents = 0\n", b"", b"")
+    life = Life(tmp_path / "w", seed, settings=settings, decides=False, moments=MOMENTS[:1])
+    try:
+        life.go()
+        life.home.tick("2026-03-16T22:00")
+        for tenant in life.home.log.tenants():
+            assert _told(View(life.home, tenant)) == _matched(life, tenant, policy)
+    finally:
+        life.home.close()
+
+
+def _told(view: View) -> set[tuple[Any, ...]]:
+    return {(*key, pair["status"], pair["tier"]) for key, pair in view.pairs.items()}
+
+
+def _matched(life: Life, tenant: str, policy: str) -> set[tuple[Any, ...]]:
+    records = Records.concat(list(life.home.state.scan(tenant)))
+    live = Live.of(records, REMITTANCE.empty(), PAYMENT.empty(), whole=True)
+    left, right, _, _ = live.pools()
+    m = match(
+        left,
+        right,
+        policy=msgspec.toml.decode(policy, type=Policy),
+        calendar=BankingCalendar(np.zeros(0, np.int32)),
+        as_of=DAY,
+    )
+    lefts, rights = ids(left), ids(right)
+    columns = (m.match_id, m.status, m.tier)
+    return {
+        (lefts[m.remittance[k]], rights[m.payment[k]], *(int(column[k]) for column in columns))
+        for k in range(len(m))
+    }
