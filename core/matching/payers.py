@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -34,15 +35,32 @@ class _Member(NamedTuple):
     entry: int
 
 
+class _Listing(NamedTuple):
+    """What PayerTable and Affixes are made of."""
+
+    listed: list[tuple[list[bytes], int]]
+    ignored: list[bytes]
+    common: int
+    dated: list[tuple[bytes, int, int, int]]
+    affixes: list[tuple[list[bytes], list[bytes]]]
+
+
 def rules(
     policy: Policy, directory: Directory | None = None
 ) -> tuple[_keys.PayerTable, _keys.Affixes]:
     """The payers in normal form: who is one payer (P2), who is nobody, and the affixes of each.
 
     Set 0 of the affixes is empty, so that payers without any take the short way. Raises
-    DirectoryError where the directory lists an identifier that the policy ignores. O(identifiers).
+    DirectoryError where the directory lists an identifier that the policy ignores. O(identifiers)
+    the first time; after that only the table is made anew, which grows in use.
     """
-    directory = directory or _NO_DIRECTORY
+    listing = _listing(policy, directory or _NO_DIRECTORY)
+    table = _keys.PayerTable(listing.listed, listing.ignored, listing.common, listing.dated)
+    return table, _keys.Affixes(listing.affixes)
+
+
+@lru_cache(maxsize=4)
+def _listing(policy: Policy, directory: Directory) -> _Listing:
     ignored = [_keys.payer_form_of(value.encode()) for value in policy.ignored_payer_ids]
     members = [*_of_policy(policy), *_of_directory(directory, len(policy.payers), {*ignored})]
     group_of = _groups(members)
@@ -63,7 +81,7 @@ def rules(
             else:
                 dated.append((form, start, stop, places[group]))
     listed = [(values, sets.of(group)) for group, values in zip(places, forms, strict=True)]
-    return _keys.PayerTable(listed, ignored, sets.common, dated), _keys.Affixes(sets.sets)
+    return _Listing(listed, ignored, sets.common, dated, sets.sets)
 
 
 def remittance_steps(left: RemittanceColumns) -> list[Step]:
