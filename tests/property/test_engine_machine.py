@@ -25,13 +25,20 @@ from engine_machine import (
 )
 from pools import DAY
 
+from reassoc.core.ach import EntryKind
 from reassoc.core.calendar import BankingCalendar
 from reassoc.core.match import match
 from reassoc.core.policy import Policy
-from reassoc.core.statuses import Funding, MatchStatus
+from reassoc.core.statuses import (
+    Funding,
+    MatchStatus,
+    PaymentStatus,
+    Reason,
+    RemittanceStatus,
+)
 from reassoc.stream.asking import Asked, AskingError, moved
 from reassoc.stream.item_log import DecisionEntry, DecisionKind, SettingsEntry
-from reassoc.stream.items import PAYMENT, REMITTANCE
+from reassoc.stream.items import PAYMENT, REMITTANCE, ItemFlag
 from reassoc.stream.ledger_chain import DECISION_KINDS
 from reassoc.stream.live import Live
 from reassoc.stream.state import Records
@@ -113,6 +120,40 @@ def test_two_payments_of_what_was_released_by_hand_are_a_tie_in_any_order(tmp_pa
             home.close()
     assert found[0] == found[1] == found[2]
     assert not any(pair["status"] == MatchStatus.AUTO for pair in found[0]["north"][2].values())
+
+
+def test_what_was_forgotten_is_known_when_it_comes_again(tmp_path: Path) -> None:
+    rules = "keep_closed_banking_days = 5\n"
+    home = Home(tmp_path / "w", SettingsEntry("", rules, b"", b""), with_ledger=True)
+    try:
+        paid = {"ach_trace": 91000010000001, "original_rdfi": -1}
+        back = {"kind": int(EntryKind.RETURN), "original_trace": paid["ach_trace"],
+                "original_rdfi": 2100002, "ach_trace": 5}  # fmt: skip
+        supply = made_of([{"body_hash": 7}, {"body_hash": 7}], [paid, paid, {**paid, **back}])
+        first = supply.entry([0], [0])
+        home.log.append([("north", first)])
+        home.tick("2026-03-16T20:00")
+        assert len(home.books.released_rows()) == 1
+        home.tick("2026-03-25T20:00")
+        view = View(home, "north")
+        assert view.left == view.right == view.pairs == {}
+        home.restart()
+        home.log.append([("north", first)])
+        home.settle()
+        view = View(home, "north")
+        assert view.left == view.right == {}
+        home.log.append([("north", supply.entry([1], [1, 2]))])
+        home.tick("2026-03-26T20:00")
+        view = View(home, "north")
+        (copy,) = view.left.values()
+        again_paid, returned = view.right[1, 1000], view.right[1, 2000]
+        assert copy["status"] == RemittanceStatus.DUPLICATE
+        assert again_paid["status"] == PaymentStatus.DUPLICATE
+        assert copy["flags"] == again_paid["flags"] == ItemFlag.KNOWN_BEFORE
+        assert returned["reason"] & Reason.NO_ORIGINAL
+        assert len(home.books.released_rows()) == 1
+    finally:
+        home.close()
 
 
 # ---- any world ----
