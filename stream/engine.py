@@ -60,6 +60,7 @@ class Engine:
 
     _appended, _acknowledged : last outbox sequence of each tenant that the ledger has, and that was
         acknowledged    _orders : what was released and is not intended yet
+    _busy : tenants whose matcher may have a step to make, or something to log after its last
     """
 
     def __init__(self, parts: Parts) -> None:
@@ -68,6 +69,7 @@ class Engine:
         self._appended: dict[str, int] = {}
         self._acknowledged: dict[str, int] = {}
         self._orders: list[ReleaseOrder] = []
+        self._busy: set[str] = set()
 
     # ---- settings and time ----
 
@@ -105,25 +107,26 @@ class Engine:
 
     # ---- matching ----
 
-    def match(self, steps_max: int) -> int:
-        """Make at most so many steps, the tenants in turn; how many were made."""
+    def match(self, steps: int) -> int:
+        """Make steps, the tenants in turn, until so many are made or none is left; a round that was
+        begun is ended. How many were made."""
         done = 0
         tenants = self._parts.log.tenants()
-        waiting = [self._matcher(tenant) for tenant in sorted(tenants)]
-        waiting = [matcher for matcher in waiting if matcher.mark < tenants[matcher.tenant]]
-        while waiting and done < steps_max:
-            still = []
+        matchers = [self._matcher(tenant) for tenant in sorted(tenants)]
+        self._busy |= {one.tenant for one in matchers if one.mark < tenants[one.tenant]}
+        while done < steps and (waiting := [one for one in matchers if one.tenant in self._busy]):
             for matcher in waiting:
                 if matcher.step():
                     done += 1
-                    still.append(matcher)
-            waiting = still
+                else:
+                    self._busy.discard(matcher.tenant)
         return done
 
     def is_matched(self) -> bool:
-        """Whether every entry of every log is applied."""
+        """Whether every entry of every log is applied, and no matcher has more to log."""
         marks = self._parts.state.mark
-        return all(marks(tenant) >= last for tenant, last in self._parts.log.tenants().items())
+        ends = self._parts.log.tenants()
+        return not self._busy and all(marks(tenant) >= last for tenant, last in ends.items())
 
     def _matcher(self, tenant: str) -> Matcher:
         matcher = self._matchers.get(tenant)
