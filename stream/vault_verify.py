@@ -193,10 +193,11 @@ class _Check:
         name = data_name(segment)
         committed = segment_of(segment, found, stamp)
         size = self.names.get(name)
-        if size is None or is_growing:
+        if size is None or is_growing or not committed.has_data:
             size = self._store.names().get(name)
         if not committed.has_data:
-            if size is not None:
+            # Who erased the last content removes the data just after it said so in the index.
+            if size is not None and not self._is_written:
                 what = "data of which every content was erased"
                 yield Damage(name, 0, size, None, what, "open the vault for writing: it is removed")
             return
