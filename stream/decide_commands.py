@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import secrets
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from reassoc.stream.asking import (
+    ANSWER_SECONDS_MAX,
     Answer,
     Asked,
     AskingError,
@@ -31,7 +33,7 @@ from reassoc.stream.desk_filters import FilterError, FilterOptions, filtered_ite
 from reassoc.stream.exits import EXIT_UNREADABLE, EXIT_USAGE, fail, say
 from reassoc.stream.home import Home, HomeLockedError, read_settings
 from reassoc.stream.home_log import HomeLog
-from reassoc.stream.item_log import DecisionEntry, DecisionKind, Entry
+from reassoc.stream.item_log import DecisionEntry, DecisionKind, Entry, LogEndError
 from reassoc.stream.item_log_sqlite import SqliteItemLog
 from reassoc.stream.items import parse_item_name
 from reassoc.stream.ledger import Ledger
@@ -75,6 +77,7 @@ FILTERED: dict[str, str] = {
 }
 """Kinds that filters can name items for, and the side that they are about."""
 
+WAIT_SECONDS = 0.1
 POSITION_MAX = 2**62
 """Above every position of a log."""
 
@@ -135,7 +138,7 @@ def decide_command(
     with reporting(home), _sitting(home, kind, who or getpass.getuser(), why) as desk:
         entries = _entries(desk, item or (), match, payer or (), to_tenant, difference,
                            filters, (count, cents))  # fmt: skip
-        desk.log.append(entries)
+        desk.log.append(entries, ends=desk.ends)
         decisions = (name for name, entry in entries if isinstance(entry, DecisionEntry))
         asked = list(dict.fromkeys(decisions))
         if desk.home.holder() is None:
@@ -160,6 +163,23 @@ class _Desk:
         self.who = who
         self.why = why
         self.number = secrets.token_hex(8)
+        # Ends of the logs that what is asked was checked against.
+        self.ends: dict[str, int] = {}
+
+    def see_all_of(self, tenant: str) -> None:
+        """Wait until all of a tenant's log is applied, and ask nothing if it goes on after that."""
+        waited = 0.0
+        while True:
+            end = self.ends[tenant] = self.log.tenants().get(tenant, 0)
+            if self.state.mark(tenant) >= end:
+                return
+            if waited >= ANSWER_SECONDS_MAX:
+                raise AskingError(f"{tenant} still has entries to match: ask again later")
+            if self.home.holder() is None:
+                with suppress(HomeLockedError):
+                    _settle(self.home)
+            time.sleep(WAIT_SECONDS)
+            waited += WAIT_SECONDS
 
     def entry(self, asked: Asked, **more: object) -> DecisionEntry:
         return entry_of(self.kind, asked, number=self.number, who=self.who, why=self.why, **more)
@@ -177,6 +197,8 @@ def _sitting(home: Path, kind: str, who: str, why: str) -> Iterator[_Desk]:
             yield _Desk(place, SqliteState(file), log, ledger, kind, who, why)
         except (AskingError, FilterError, ValueError) as error:
             fail(str(error), EXIT_USAGE)
+        except LogEndError:
+            fail("more has come for the items' tenant meanwhile: ask again", EXIT_UNREADABLE)
         finally:
             ledger.close()
     finally:
@@ -221,6 +243,9 @@ def _moves(desk: _Desk, asked: dict[str, Asked], target: str) -> list[tuple[str,
     def known_to(tenant: str, rows: Columns) -> Mask:
         return history.known(tenant, rows["id_digest"], rows["id_offset"], POSITION_MAX)
 
+    # An entry that waits might release or match what is moved: then both tenants would have it.
+    for tenant in asked:
+        desk.see_all_of(tenant)
     return [
         entry
         for tenant, of_tenant in asked.items()

@@ -7,9 +7,10 @@ begins with the settings and the clock that hold by then.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from reassoc.stream.item_log import (
+    NO_ENDS,
     ClockEntry,
     Entry,
     ItemLog,
@@ -40,6 +41,7 @@ class HomeLog:
         self,
         entries: Sequence[tuple[str, Entry]],
         routings: Sequence[tuple[bytes, Routing]] = (),
+        ends: Mapping[str, int] = NO_ENDS,
     ) -> list[int]:
         """As ItemLog; a tenant's first entries are the settings and the clock that hold now."""
         with self._lock:
@@ -49,7 +51,7 @@ class HomeLog:
                 self._known |= set(self._log.tenants())
                 fresh = [tenant for tenant in fresh if tenant not in self._known]
             first = [(tenant, entry) for tenant in fresh for entry in self._holding()]
-            positions = self._log.append([*first, *entries], routings)
+            positions = self._log.append([*first, *entries], routings, ends)
             self._known |= set(fresh)
             return positions[len(first) :]
 

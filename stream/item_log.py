@@ -6,16 +6,24 @@ without gaps. `item_log_sqlite.py` is the embedded implementation.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal, Protocol
 
 import msgspec
+
+from reassoc.core.errors import ReassocError
 
 ENTRY_BYTES_MAX = 16 << 20
 """Bytes of one encoded entry."""
 ENTRY_ITEMS_MAX = 16_384
 """Items of one entry."""
+NO_ENDS: Mapping[str, int] = MappingProxyType({})
+
+
+class LogEndError(ReassocError):
+    """A log has gone on since somebody looked."""
 
 
 class SourceNote(msgspec.Struct, frozen=True, array_like=True):
@@ -152,6 +160,7 @@ class ItemLog(Protocol):
         self,
         entries: Sequence[tuple[str, Entry]],
         routings: Sequence[tuple[bytes, Routing]] = (),
+        ends: Mapping[str, int] = NO_ENDS,
     ) -> list[int]:
         """Append (tenant, entry) pairs, durably, all or none; their positions.
 
@@ -160,7 +169,9 @@ class ItemLog(Protocol):
             may be set later. A file that comes again is routed as before, whatever the directory
             says by then: an item never stands in two tenants' logs.
 
-        Raises LimitError above ENTRY_BYTES_MAX.
+        ends : last positions that some tenants' logs must have, for who appends by what it saw
+
+        Raises LimitError above ENTRY_BYTES_MAX, LogEndError where a log does not end there.
         """
         ...
 

@@ -7,14 +7,16 @@ however many processes append.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
 from reassoc.core.errors import LimitError
 from reassoc.stream.item_log import (
     ENTRY_BYTES_MAX,
+    NO_ENDS,
     Entry,
+    LogEndError,
     Logged,
     Routing,
     decode_entry,
@@ -55,10 +57,14 @@ class SqliteItemLog:
         self,
         entries: Sequence[tuple[str, Entry]],
         routings: Sequence[tuple[bytes, Routing]] = (),
+        ends: Mapping[str, int] = NO_ENDS,
     ) -> list[int]:
         """Append (tenant, entry) pairs and routings, durably, all or none; positions of entries.
 
-        Raises LimitError above ENTRY_BYTES_MAX, StoreError where the file fails. One transaction.
+        ends : last positions that some tenants' logs must have
+
+        Raises LimitError above ENTRY_BYTES_MAX, LogEndError where a log does not end there,
+        StoreError where the file fails. One transaction.
         """
         bodies = [encode_entry(entry) for _, entry in entries]
         for number, body in enumerate(bodies, 1):
@@ -72,6 +78,8 @@ class SqliteItemLog:
         at = self._now()
         positions = []
         with self._file.write() as connection:
+            if any(_last_position(connection, tenant) != end for tenant, end in ends.items()):
+                raise LogEndError("the log went on meanwhile")
             last: dict[str, int] = {}
             for (tenant, _), body in zip(entries, bodies, strict=True):
                 position = last.get(tenant, 0) or _last_position(connection, tenant)

@@ -19,18 +19,13 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import pytest
 from case_files import PAYER, Entry, Line, Remit, ach, bai2
 from case_files import era as interchange
 from typer.testing import CliRunner
 
 from reassoc.stream.cli import app
 from reassoc.stream.items import item_name
-from reassoc.stream.ledger_chain import DECISION_KINDS
 
-needs_reopen = pytest.mark.skipif(
-    "reopen" not in DECISION_KINDS, reason="the ledger has no number for the decision"
-)
 PROGRAM = (sys.executable, "-c", "from reassoc.stream.cli import main; main()")
 LONG_AGO_SECONDS = 60
 """Files are put into in/ as if they had been complete for so long."""

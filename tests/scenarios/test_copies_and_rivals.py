@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from home_story import Story, eft, era, interchange, needs_reopen, remit
+from home_story import Story, eft, era, interchange, remit
 
 
 def test_the_same_file_again(story: Story) -> None:
@@ -38,7 +38,6 @@ def test_a_duplicate_of_what_was_closed_long_ago(story: Story) -> None:
     assert len(story.items("A1")) == 3
 
 
-@needs_reopen
 def test_a_suspected_duplicate_that_is_none(story: Story) -> None:
     story.settles_on("warehouse", "keep_closed_banking_days = 5\n")
     story.at("2026-03-17T12:00", era("A1", 1200_00), eft("A1", 1200_00))

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from home_story import Story, eft, era, needs_reopen
+import numpy as np
+from home_story import Story, eft, era
+
+from reassoc.stream.home import Home
+from reassoc.stream.home_log import HomeLog
+from reassoc.stream.item_log import DecisionEntry
+from reassoc.stream.item_log_sqlite import SqliteItemLog
+from reassoc.stream.items import id_bytes, parse_item_name
+from reassoc.stream.sqlite_file import SqliteFile
 
 DIRECTORY = """
 [[payees]]
@@ -127,7 +135,6 @@ def test_void(story: Story) -> None:
     assert "voided" in story.decides("release", story.remittance("A1"), code=1)
 
 
-@needs_reopen
 def test_suspense_and_reopen(story: Story) -> None:
     story.at("2026-03-17T12:00", eft("A1", 1200_00))
     story.decides("suspense", story.payment("A1"))
@@ -172,6 +179,21 @@ def test_decisions_of_two_tenants(story: Story) -> None:
     assert "never one match" in said
     story.decides("unhold", north, south)
     story.expects(released=["A1", "B1"])
+
+
+def test_what_waits_on_the_log_is_decided_before_a_move(story: Story) -> None:
+    story.settles_on("directory", DIRECTORY)
+    story.at("2026-03-17T12:00", era("A1", 1200_00))
+    first = story.remittance("A1")
+    digest, offset = parse_item_name(first.name) or (0, 0)
+    ids = id_bytes(np.array([digest], np.uint64), np.array([offset], np.int64)).tobytes()
+    file = SqliteFile(Home.open(story.home).state_file)
+    log = HomeLog(SqliteItemLog(file, lambda: "2026-03-17T17:00:00Z"))
+    log.append([("north", DecisionEntry("release", "11" * 8, "me", "waits", ids, b""))])
+    log.close()
+    assert "they stay" in story.decides("move", first, to="south", code=2)
+    story.expects(released=["A1"])
+    assert story.open("--tenant=south") == []
 
 
 def test_items_move_to_another_tenant(story: Story) -> None:

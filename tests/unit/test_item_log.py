@@ -18,6 +18,7 @@ from reassoc.stream.item_log import (
     DecisionEntry,
     Entry,
     ItemsEntry,
+    LogEndError,
     Logged,
     Routing,
     SettingsEntry,
@@ -63,6 +64,15 @@ def test_each_tenant_counts_for_itself(log: SqliteItemLog) -> None:
     assert log.append([("a", CLOCK), ("b", CLOCK), ("a", CLOCK)]) == [1, 1, 2]
     assert log.append([("b", CLOCK), ("a", CLOCK)]) == [2, 3]
     assert log.tenants() == {"a": 3, "b": 2}
+
+
+def test_who_appends_by_what_it_saw_sees_all(log: SqliteItemLog) -> None:
+    log.append([("a", CLOCK), ("b", CLOCK)])
+    for ends in ({"a": 0}, {"a": 1, "b": 2}, {"c": 1}):
+        with pytest.raises(LogEndError):
+            log.append([("a", CLOCK), ("d", CLOCK)], ends=ends)
+    assert log.tenants() == {"a": 1, "b": 1}
+    assert log.append([("a", CLOCK), ("d", CLOCK)], ends={"a": 1, "c": 0}) == [2, 1]
 
 
 def test_an_entry_above_the_limit_refuses_the_whole_call(log: SqliteItemLog) -> None:
