@@ -30,7 +30,7 @@ WAITING_RELEASES_MAX = 1 << 18
 class LedgerWriter(Protocol):
     """What the engine asks of a ledger."""
 
-    def append_many(self, batches: Sequence[tuple[int, LedgerBatch]]) -> list[bool]: ...
+    def append_many(self, entries: Sequence[tuple[int, LedgerBatch]]) -> list[bool]: ...
 
 
 class Book(Protocol):

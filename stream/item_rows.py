@@ -138,9 +138,8 @@ def numbers_of(schema: Schema, block: Block, name: str) -> Column:
 
 
 def _place(schema: Schema, name: str) -> int:
-    fields = schema.fixed.fields
-    assert fields is not None
-    return fields[name][1]
+    places: dict[str, int] = {key: field[1] for key, field in (schema.fixed.fields or {}).items()}
+    return places[name]
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,8 +124,8 @@ def _check_batch(
     values: tuple[Any, ...], heads: dict[str, tuple[int, bytes]], tables: list[_TableRows]
 ) -> Fault | None:
     """Check one batch behind those before it and take it into `heads`; its fault, if it has one."""
-    header = Header(*values[: len(Header.__slots__)])
-    previous_hash, stored_hash = values[len(Header.__slots__) :]
+    *of_header, previous_hash, stored_hash = values
+    header = Header(*of_header)
     place = (header.number, str(header.tenant), header.sequence)
     if not _is_header(header):
         return Fault(*place, "its header has values that no batch can have")

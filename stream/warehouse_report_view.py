@@ -103,7 +103,8 @@ def whose(report: WarehouseReport) -> str:
 
 def ages_shown(report: WarehouseReport) -> list[str]:
     """Ages that a table of open items has: all with a date, and those without where there are."""
-    *dated, undated = BUCKET_NAMES
+    dated: list[str] = list(BUCKET_NAMES[:-1])
+    undated = BUCKET_NAMES[-1]
     return [*dated, undated] if any(one.age == undated for one in report.open) else dated
 
 
