@@ -22,6 +22,7 @@ from reassoc.core.calendar import BankingCalendar
 from reassoc.stream import desk_view
 from reassoc.stream.calendar import federal_reserve_calendar
 from reassoc.stream.desk_filters import FilterError, FilterOptions, status_name
+from reassoc.stream.desk_json import clock_json, history_json, open_json
 from reassoc.stream.exits import EXIT_UNREADABLE, EXIT_USAGE, fail
 from reassoc.stream.home import Holder, Home
 from reassoc.stream.home_log import HomeLog
@@ -29,7 +30,7 @@ from reassoc.stream.home_tables import read_items, write_matches
 from reassoc.stream.item_log import ClockEntry
 from reassoc.stream.item_log_sqlite import SqliteItemLog
 from reassoc.stream.ledger import Ledger
-from reassoc.stream.ledger_item import FoundItem, HistoryEvent, find_items, history
+from reassoc.stream.ledger_item import find_items, history
 from reassoc.stream.ledger_views import OpenList, open_items
 from reassoc.stream.open_home import iso, utc_now
 from reassoc.stream.outputs import OutputError
@@ -138,7 +139,9 @@ def status_command(home: HomeOption, as_json: JsonOption = False) -> None:
     with reporting(home), open_desk(home) as desk:
         status = _status(desk)
         if as_json:
-            _print_json(status)
+            shown = msgspec.structs.asdict(status)
+            clock, everything = clock_json(status.clock), open_json(status.open)
+            _print_json({**shown, "clock": clock, "open": everything["totals"]})
         else:
             desk_view.show_status(Console(), status)
 
@@ -207,7 +210,7 @@ def open_command(
     if csv_file is not None:
         _write_open(csv_file, found)
     elif as_json:
-        _print_json(found)
+        _print_json(open_json(found))
     else:
         desk_view.show_open(Console(), found)
 
@@ -240,15 +243,6 @@ def _write_open(path: Path, found: OpenList) -> None:
 # ---- history ----
 
 
-class History(msgspec.Struct, frozen=True):
-    """An item, what became of it, and ids of others that the search found."""
-
-    name: str
-    item: FoundItem
-    events: list[HistoryEvent]
-    others: list[str]
-
-
 def history_command(
     item: Annotated[str, typer.Argument(metavar="ITEM", help="An id, its beginning, or a trace.")],
     home: HomeOption,
@@ -261,8 +255,7 @@ def history_command(
             fail("the ledger knows no item by this", EXIT_USAGE)
         events = history(desk.ledger, found[0].digest, found[0].offset)
     if as_json:
-        others = [other.name for other in found[1:]]
-        _print_json(History(found[0].name, found[0], events, others))
+        _print_json(history_json(found[0], events, [other.name for other in found[1:]]))
         return
     desk_view.show_history(Console(), found[0], events)
     if len(found) > 1:

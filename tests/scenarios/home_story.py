@@ -24,7 +24,6 @@ from case_files import era as interchange
 from typer.testing import CliRunner
 
 from reassoc.stream.cli import app
-from reassoc.stream.items import item_name
 
 PROGRAM = (sys.executable, "-c", "from reassoc.stream.cli import main; main()")
 LONG_AGO_SECONDS = 60
@@ -211,7 +210,7 @@ class Story:
     def items(self, trace: str) -> list[Item]:
         """All items with a trace, in the order in which they came."""
         first = self._history(trace)
-        names = dict.fromkeys([first["name"], *first["others"]])
+        names = dict.fromkeys([first["item"]["item"], *first["others"]])
         return [_item(self._history(name)) for name in names]
 
     def remittance(self, trace: str, place: int = 0) -> Item:
@@ -243,7 +242,7 @@ class Story:
     def open(self, *options: str) -> list[str]:
         """Names of open items that fit."""
         found = msgspec.json.decode(self.runs("open", "--json", *options))
-        return [item_name(row["digest"], row["offset"]) for row in found["rows"]]
+        return [row["item"] for row in found["rows"]]
 
     def expects(
         self,
@@ -263,13 +262,13 @@ class Story:
 def _item(found: dict[str, Any]) -> Item:
     item, events = found["item"], found["events"]
     return Item(
-        found["name"],
+        item["item"],
         item["tenant"],
-        "payment" if item["side"] else "remittance",
+        item["side"],
         item["cents"],
         [(event["kind"], event["text"]) for event in events],
         [
-            f"{event['match_id']:016x}"
+            event["match_id"]
             for event in events
             if event["kind"] == "pair" and "pair gone" not in event["text"]
         ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 from home_story import Story, eft, era
 
@@ -194,6 +195,14 @@ def test_what_waits_on_the_log_is_decided_before_a_move(story: Story) -> None:
     assert "they stay" in story.decides("move", first, to="south", code=2)
     story.expects(released=["A1"])
     assert story.open("--tenant=south") == []
+    told = msgspec.json.decode(story.runs("history", "A1", "--json"))
+    assert (told["item"]["side"], told["item"]["date"]) == ("remittance", "2026-03-17")
+    (decided,) = {
+        one["answer"]: one for event in told["events"] for one in event["decisions"]
+    }.values()
+    assert (decided["answer"], decided["why"]) == ("done", "waits")
+    status = msgspec.json.decode(story.runs("status", "--json"))
+    assert (status["clock"]["kind"], status["open"], status["held"]) == ("opening", [], None)
 
 
 def test_items_move_to_another_tenant(story: Story) -> None:
