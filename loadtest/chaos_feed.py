@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -104,11 +105,7 @@ class Feeder:
         if not one.slowly:
             return [lambda: self._move(one)]
         cuts = sorted({0, *(rng.randrange(len(one.data)) for _ in range(3)), len(one.data)})
-        pieces = list(pairwise(cuts))
-        return [
-            lambda start=start, stop=stop: self._write(one, start, stop)  # type: ignore[misc]
-            for start, stop in pieces
-        ]
+        return [partial(self._write, one, start, stop) for start, stop in pairwise(cuts)]
 
     def _move(self, one: Delivery) -> None:
         path = self._aside / one.name

@@ -59,7 +59,8 @@ class Engine:
     """One home's engine. `match` and `publish` each belong to one thread.
 
     _appended, _acknowledged : last outbox sequence of each tenant that the ledger has, and that was
-        acknowledged    _orders : what was released and is not intended yet
+        acknowledged
+    _orders : what was released and is not intended yet
     _busy : tenants whose matcher may have a step to make, or something to log after its last
     """
 
