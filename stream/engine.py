@@ -77,6 +77,7 @@ class Engine:
     def settle_settings(self, settings: SettingsEntry) -> bool:
         """Log settings if they are not the ones that hold. Whether they were new."""
         log = self._parts.log
+        log.read_on()
         if log.settings == settings:
             return False
         log.append_to_all([settings])
@@ -104,6 +105,7 @@ class Engine:
         return len(entries)
 
     def _now(self) -> TenantRecord:
+        self._parts.log.read_on()
         return TenantRecord(settings=self._parts.log.settings)
 
     # ---- matching ----

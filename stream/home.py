@@ -17,6 +17,7 @@ import fcntl
 import os
 import socket
 import stat
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -51,6 +52,9 @@ MARKER_BYTES_MAX = 1 << 16
 HOLDER_BYTES_MAX = 1 << 12
 COMMAND_LENGTH_MAX = 200
 """Characters of a command that stand in the lock."""
+ORPHANS_SECONDS_MAX = 5.0
+"""How long the processes of one that was killed may take to end, by the system's hand."""
+ORPHANS_LOOK_SECONDS = 0.01
 KEY_VARIABLE = "REASSOC_VAULT_KEY"
 KEY_FILE_VARIABLE = "REASSOC_VAULT_KEY_FILE"
 
@@ -81,6 +85,19 @@ class Holder(msgspec.Struct, frozen=True):
     host: str
     command: str
     since: str
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the process has ended, as far as this machine can tell."""
+        if self.host != socket.gethostname():
+            return False
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return True
+        except OSError:
+            return False
+        return False
 
     def __str__(self) -> str:
         return f"`{self.command}` (process {self.pid} on {self.host}, since {self.since})"
@@ -219,7 +236,8 @@ class Home:
         what : the command, for whoever is refused    since : now, ISO 8601
 
         Raises HomeLockedError at once where another process has it, naming that one. The lock goes
-        with the process, however it ends.
+        with the process, however it ends, and with those it has forked: where it is gone already,
+        they follow in a moment, which is waited for.
         """
         try:
             handle = os.open(self.lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -266,15 +284,22 @@ class Home:
         return None
 
     def _take(self, handle: int) -> None:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = _read_holder(handle) or "another process"
-            raise HomeLockedError(
-                f"{self.path}: in use by {holder}; end that one first, or wait for it"
-            ) from None
-        except OSError as error:
-            raise _unusable(self.lock_file, error) from error
+        end = time.monotonic() + ORPHANS_SECONDS_MAX
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                holder = _read_holder(handle)
+                if holder is not None and holder.is_gone and time.monotonic() < end:
+                    time.sleep(ORPHANS_LOOK_SECONDS)
+                    continue
+                raise HomeLockedError(
+                    f"{self.path}: in use by {holder or 'another process'}; end that one first, or "
+                    "wait for it"
+                ) from None
+            except OSError as error:
+                raise _unusable(self.lock_file, error) from error
+            return
 
     # ---- releases of a restored home ----
 

@@ -128,7 +128,13 @@ class SettingsEntry(msgspec.Struct, frozen=True, tag="settings", array_like=True
     holidays: bytes
 
 
-Entry = ItemsEntry | DecisionEntry | ClockEntry | SettingsEntry
+class TenantEntry(msgspec.Struct, frozen=True, tag="tenant", array_like=True):
+    """A tenant that is new, on the log of the home: from here on it gets what concerns all."""
+
+    tenant: str
+
+
+Entry = ItemsEntry | DecisionEntry | ClockEntry | SettingsEntry | TenantEntry
 
 encode_entry = msgspec.msgpack.Encoder().encode
 decode_entry = msgspec.msgpack.Decoder(Entry).decode

@@ -33,6 +33,7 @@ from reassoc.stream.item_log import (
     ItemsEntry,
     Logged,
     SettingsEntry,
+    TenantEntry,
 )
 from reassoc.stream.items import (
     PAYMENT,
@@ -235,6 +236,8 @@ class Matcher:
         if isinstance(entry, SettingsEntry):
             record = msgspec.structs.replace(record, settings=entry)
             return self._match_anew(record, position, "settings"), record
+        if isinstance(entry, TenantEntry):
+            raise LogError(f"position {position} of the log belongs to another log: it is damaged")
         if entry.kind == "alias":
             return self._take_alias(entry, position)
         return self._take_decision(entry, position), record

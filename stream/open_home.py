@@ -44,7 +44,7 @@ def iso(moment: datetime) -> str:
 
 @dataclass(frozen=True, slots=True)
 class OpenHome:
-    """The parts of a home, open for writing; whoever has it holds the home's lock."""
+    """The parts of a home, open for writing, under the home's lock."""
 
     home: Home
     file: SqliteFile
@@ -97,11 +97,31 @@ def open_home(
 
     Raises HomeLockedError, VaultError (no key), LedgerError, StoreError.
     """
+    with (
+        home.lock(what, iso(now())),
+        open_parts(
+            home, environment=environment, now=now, on_failure=on_failure, fault=fault
+        ) as opened,
+    ):
+        yield opened
+
+
+@contextmanager
+def open_parts(
+    home: Home,
+    *,
+    environment: Mapping[str, str] = os.environ,
+    now: Now = utc_now,
+    on_failure: Callable[[Failure], None] = lambda _: None,
+    fault: Fault = lambda _: None,
+    reads_vault_only: bool = False,
+) -> Iterator[OpenHome]:
+    """The same for one of the processes that work together under one lock of the home: it is
+    theirs, and is not taken here. At most one of them writes the vault."""
     with ExitStack() as stack:
-        stack.enter_context(home.lock(what, iso(now())))
         file = SqliteFile(home.state_file)
         stack.callback(file.close)
-        vault = open_vault(home, environment, now)
+        vault = open_vault(home, environment, now, read_only=reads_vault_only)
         stack.callback(vault.close)
         ledger = Ledger.open(f"sqlite:///{home.ledger_file}")
         stack.callback(ledger.close)

@@ -5,7 +5,9 @@
     publishing  the outbox goes to the ledger, and what it releases to the receivers
     main        logs openings and closes, looks after the others
 
-Everything that a thread does may be done again; what they hand to each other lies on disk.
+Everything that a thread does may be done again; what they hand to each other lies on disk. So the
+threads for intake and publishing may as well only wait for a process that does it, see
+`serve_parts.py`.
 """
 
 from __future__ import annotations
@@ -21,12 +23,12 @@ from typing import TypeVar
 
 from reassoc.core.errors import DirectoryError, LayoutError, PolicyError, ReassocError
 from reassoc.stream.clock import is_behind
-from reassoc.stream.home import Settings, Stamps, settings_stamps
+from reassoc.stream.home import Stamps, settings_stamps
 from reassoc.stream.open_home import OpenHome
-from reassoc.stream.routing import Router
+from reassoc.stream.serve_parts import Publishing, Taking
 from reassoc.stream.sqlite_file import StoreError
 from reassoc.stream.state import FencedError, MarkError
-from reassoc.stream.taking import Intake, Rules, Taken
+from reassoc.stream.taking import Taken
 from reassoc.stream.vault_errors import VaultError
 
 STEPS_AT_ONCE = 1
@@ -60,17 +62,15 @@ class Served:
     erased_count: int = 0
 
 
-def rules_of(settings: Settings) -> Rules:
-    """What intake needs of the settings."""
-    return Rules(Router(settings.directory), settings.layouts)
-
-
 class Server:
     """Runs a home until it is told to stop, or until nothing is left to do."""
 
-    def __init__(self, opened: OpenHome, intake: Intake, *, say: Say) -> None:
+    def __init__(
+        self, opened: OpenHome, taking: Taking, publishing: Publishing, *, say: Say
+    ) -> None:
         self._opened = opened
-        self._intake = intake
+        self._taking = taking
+        self._publishing = publishing
         self._say = say
         self._stop = threading.Event()
         self._end = threading.Event()
@@ -88,6 +88,7 @@ class Server:
     def stop(self) -> None:
         """End soon, at a moment when nothing is half done. From any thread or signal handler."""
         self._stop.set()
+        self._taking.stop()
         self._end_threads()
 
     @property
@@ -165,7 +166,7 @@ class Server:
 
     def _take(self) -> bool:
         """Take what is complete; whether that was all there is for now."""
-        taken, is_all = self._intake.take(stop=self._stop.is_set)
+        taken, is_all = self._taking.take()
         self.served.taken += taken
         if taken.logged_count:
             self._logged.set()
@@ -188,12 +189,12 @@ class Server:
     def _publish_on(self) -> None:
         """The ledger follows at once. What is released waits a moment while there is work, so that
         files are few where work is much."""
-        engine, due = self._opened.engine, time.monotonic()
+        due = time.monotonic()
         while not self._end.is_set():
             self._applied.wait(IDLE_SECONDS)
             self._applied.clear()
             lingers = (self._is_matching or self._is_taking) and time.monotonic() < due
-            publish = partial(engine.publish, releases=not lingers)
+            publish = partial(self._publishing.publish, not lingers)
             count = self._patiently("writing the ledger", publish)
             if count:
                 self.served.published_count += count
@@ -215,7 +216,7 @@ class Server:
             )
         if held is not None:
             return 0
-        run = self._opened.releaser.run_once()
+        run = self._publishing.deliver()
         self.served.delivered_count += run.delivered_count
         self.served.undelivered_count = run.failed_count + run.waiting_count + run.in_doubt_count
         return run.delivered_count
@@ -237,14 +238,14 @@ class Server:
         self.served.clock_count += count
         if count:
             self._logged.set()
-            self.served.erased_count += opened.forget_contents()
+            self.served.erased_count += self._taking.forget_contents()
 
     # ---- settings ----
 
     def _use_settings(self) -> None:
         """Log the settings if they have changed, and read by them. Raises what is wrong in them."""
         self._stamps = settings_stamps(self._opened.home)
-        self._intake.use(rules_of(self._opened.use_settings()))
+        self._taking.use_settings()
         self._logged.set()
 
     def _use_new_settings(self) -> None:

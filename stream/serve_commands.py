@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -18,16 +17,23 @@ from rich.console import Console
 
 from reassoc.core.errors import DirectoryError, LayoutError, PolicyError, ReassocError
 from reassoc.stream.clock import ClockError, parse_as_of
-from reassoc.stream.contents import close_archives
 from reassoc.stream.exits import EXIT_UNREADABLE, EXIT_USAGE, fail, say
 from reassoc.stream.home import Home, HomeError
-from reassoc.stream.inbox import Inbox
-from reassoc.stream.open_home import Now, OpenHome, open_home, utc_now
+from reassoc.stream.open_home import Now, OpenHome, iso, open_parts, utc_now
 from reassoc.stream.outputs import OutputError
 from reassoc.stream.releaser import Failure
-from reassoc.stream.serve import Served, Server, rules_of
+from reassoc.stream.serve import Served, Server
+from reassoc.stream.serve_parts import (
+    PUBLISHING_LANES,
+    TAKING_LANES,
+    HomePublishing,
+    HomeTaking,
+    WorkerPublishing,
+    WorkerTaking,
+    taking_here,
+)
 from reassoc.stream.serve_view import show_served
-from reassoc.stream.taking import Intake
+from reassoc.stream.worker import Flag, Tell, Worker, can_fork
 
 WORKERS_MAX = 64
 SWITCH_SECONDS = 1e-4
@@ -104,7 +110,7 @@ def serve_command(
         fail("give --home DIR, the warehouse's folder (or --demo for a made-up one)", EXIT_USAGE)
     with reporting(home):
         place = Home.create_or_open(home)
-        with running(place, "reassoc serve", workers) as (opened, server):
+        with running(place, "reassoc serve", workers, in_processes=can_fork()) as (opened, server):
             _announce(place, drain)
             served = server.drain(until) if drain else server.run(until)
             _show(opened, served, as_json=as_json)
@@ -129,38 +135,70 @@ def running(
     home: Home,
     what: str,
     workers: int | None,
-    tell: Callable[[str], None] = say,
+    tell: Tell = say,
     *,
     now: Now = utc_now,
+    in_processes: bool = False,
 ) -> Iterator[tuple[OpenHome, Server]]:
-    """A home that is open, and a server for it that signals stop."""
+    """A home that is open, and a server for it that signals stop.
 
+    in_processes : files are taken in by a process of its own, and another one publishes, beside the
+        matchers in this one; else all is done here. Not where threads are at work already.
+    """
     sys.setswitchinterval(SWITCH_SECONDS)
+    with ExitStack() as stack:
+        stack.enter_context(home.lock(what, iso(now())))
+        make = _server_of_processes if in_processes else _server_here
+        opened, server = make(stack, home, workers or _cpu_count(), tell, now)
+        stack.enter_context(_stopping(server))
+        yield opened, server
 
-    def told(failure: Failure) -> None:
-        tell(f"not delivered: {failure.name or 'a sink'}: {failure.text}")
 
-    with (
-        open_home(home, what, now=now, on_failure=told) as opened,
-        tempfile.TemporaryDirectory(prefix="scratch-", dir=home.data) as scratch,
-    ):
-        intake = Intake(
-            Inbox(home.path),
-            opened.vault,
-            opened.log,
-            rules=rules_of(opened.use_settings()),
-            findings=home.findings,
-            scratch=Path(scratch),
-            worker_count=workers or _cpu_count(),
-            now=opened.now,
-            say=tell,
-        )
-        server = Server(opened, intake, say=tell)
-        with _stopping(server):
-            try:
-                yield opened, server
-            finally:
-                close_archives()
+def _server_here(
+    stack: ExitStack, home: Home, workers: int, tell: Tell, now: Now
+) -> tuple[OpenHome, Server]:
+    """Everything in this process."""
+    opened = stack.enter_context(open_parts(home, now=now, on_failure=_telling(tell)))
+    taking = stack.enter_context(taking_here(opened, workers, Flag(), tell))
+    return opened, Server(opened, taking, HomePublishing(opened), say=tell)
+
+
+def _server_of_processes(
+    stack: ExitStack, home: Home, workers: int, tell: Tell, now: Now
+) -> tuple[OpenHome, Server]:
+    """A process each for taking files in and for publishing. The first one to open the home is the
+    one that may make a vault."""
+    stopping = Flag()
+
+    @contextmanager
+    def taking(told: Tell) -> Iterator[HomeTaking]:
+        with (
+            open_parts(home, now=now) as opened,
+            taking_here(opened, workers, stopping, told) as made,
+        ):
+            yield made
+
+    @contextmanager
+    def publishing(told: Tell) -> Iterator[HomePublishing]:
+        with open_parts(
+            home, now=now, on_failure=_telling(told), reads_vault_only=True
+        ) as opened:
+            yield HomePublishing(opened)
+
+    taker = Worker("taking files in", taking, lanes=TAKING_LANES, tell=tell)
+    stack.callback(taker.close)
+    publisher = Worker("publishing", publishing, lanes=PUBLISHING_LANES, tell=tell)
+    stack.callback(publisher.close)
+    taker.open()
+    opened = stack.enter_context(open_parts(home, now=now, reads_vault_only=True))
+    publisher.open()
+    return opened, Server(
+        opened, WorkerTaking(taker, stopping), WorkerPublishing(publisher), say=tell
+    )
+
+
+def _telling(tell: Tell) -> Callable[[Failure], None]:
+    return lambda failure: tell(f"not delivered: {failure.name or 'a sink'}: {failure.text}")
 
 
 @contextmanager
