@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 import msgspec
+import numpy as np
 
 from reassoc.core import _keys
 from reassoc.core._payees import IDENTIFIER_BYTES_MAX
@@ -112,12 +113,22 @@ class Directory:
 
     payees, payers : as in the file; payee number k of the matcher is payees[k - 1]
     tenants : names of tenants; the first is "default"
+    tenant_numbers : uint32[payees + 1], places in `tenants` by the payees' numbers; 0 for payee 0
     accounts, account_numbers, npis, tins : Holders of the payees; account_numbers without a bank
 
     Raises DirectoryError naming the key. O(identifiers log identifiers).
     """
 
-    __slots__ = ("account_numbers", "accounts", "npis", "payees", "payers", "tenants", "tins")
+    __slots__ = (
+        "account_numbers",
+        "accounts",
+        "npis",
+        "payees",
+        "payers",
+        "tenant_numbers",
+        "tenants",
+        "tins",
+    )
 
     def __init__(self, payees: Sequence[Payee] = (), payers: Sequence[Payer] = ()) -> None:
         self.payees, self.payers = tuple(payees), tuple(payers)
@@ -128,6 +139,8 @@ class Directory:
             _check_payer(f"payers[{place}]", payer)
         _check_owners(self.payers)
         self.tenants = tuple(dict.fromkeys([DEFAULT_TENANT, *(p.tenant for p in self.payees)]))
+        numbers = {tenant: number for number, tenant in enumerate(self.tenants)}
+        self.tenant_numbers = np.array([0, *(numbers[p.tenant] for p in self.payees)], np.uint32)
         self.accounts = self._holders("accounts", _accounts_of)
         self.account_numbers = self._holders("account_numbers", _account_numbers_of)
         self.npis = self._holders("npis", lambda payee: _values(payee, payee.npis))

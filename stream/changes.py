@@ -127,10 +127,12 @@ def make_step(live: Live, decided: Decided, making: Making, profiles: Profiles) 
     ):
         _close(side, closed(side.rows), making.day)
     _check(live)
-    pairs, pair_events, gone = _pair_changes(live, decided)
+    pairs = _pair_changes(live, decided)
     puts, updates, bodies = _item_records(live, making)
-    puts += [pairs, *_veto_records(making), _other_records(making)]
-    removes = [gone]
+    puts += [pairs.puts, *_veto_records(making), _other_records(making)]
+    updates = np.concatenate([updates, pairs.updates])
+    bodies = Block.concat([bodies, pairs.bodies])
+    removes = [pairs.gone]
     closed_ids = no_ids()
     if making.forget is not None:
         closed_ids, pairs_gone = _forgotten(live, decided, making.forget)
@@ -138,7 +140,7 @@ def make_step(live: Live, decided: Decided, making: Making, profiles: Profiles) 
         puts = [_without(part, removes) for part in puts]
         keep = lookup(np.concatenate(removes), updates) < 0
         updates, bodies = updates[keep], bodies.take(np.flatnonzero(keep))
-    batches = _batches(live, decided, making, pair_events, closed_ids)
+    batches = _batches(live, decided, making, pairs.events, closed_ids)
     order = _order(live.remittances, making, profiles)
     return Step(
         making.mark,
@@ -275,23 +277,40 @@ def _records_of(schema: Schema, kind: RecordKind, rows: Columns, *more: Keys) ->
 _SHOWN_AS = ("status", "tier", "person")
 
 
-def _pair_changes(live: Live, decided: Decided) -> tuple[Records, npt.NDArray[Any], Ids]:
-    """Pair records that are new or changed, events for the ledger, ids of pairs that are gone.
-
-    A pair with an item that is not among the live ones is none of this step's business.
+@dataclass(frozen=True, slots=True)
+class _PairChanges:
+    """puts : pairs that are new, or that are found by other keys from now on
+    updates, bodies : ids and bodies of those of which something else has changed
+    gone : ids of those that are no more
+    events : rows of ledger_rows.PAIR_ROW
     """
+
+    puts: Records
+    updates: Ids
+    bodies: Block
+    gone: Ids
+    events: npt.NDArray[Any]
+
+
+def _pair_changes(live: Live, decided: Decided) -> _PairChanges:
+    """What becomes of the pairs. One with an item that is not among the live ones is none of this
+    step's business."""
     new, old = decided.pairs, live.pairs
     new_ids, old_ids = pair_ids(new), pair_ids(old)
     at = lookup(old_ids, new_ids)
     fresh = at < 0
     differs = np.zeros(len(new_ids), np.bool_)
     shown = np.zeros(len(new_ids), np.bool_)
+    rekeyed = fresh.copy()
     for name in PAIR.types:
         unequal = ~fresh & (new[name] != old[name][at]) if len(old_ids) else fresh & False
         differs |= unequal
         if name in _SHOWN_AS:
             shown |= unequal
-    put = take(new, np.flatnonzero(fresh | differs))
+        if name == "match_id":
+            rekeyed |= unequal
+    put = take(new, np.flatnonzero(rekeyed))
+    updated = np.flatnonzero(differs & ~rekeyed)
     both = _is_here(live, old)
     gone = (lookup(new_ids, old_ids) < 0) & both
     visible_now = new["status"] != DORMANT
@@ -302,8 +321,13 @@ def _pair_changes(live: Live, decided: Decided) -> tuple[Records, npt.NDArray[An
         _pair_rows(new, ~visible_now & visible_before, PairEvent.GONE),
         _pair_rows(old, gone & (old["status"] != DORMANT), PairEvent.GONE),
     ]
-    records = _records_of(PAIR, RecordKind.PAIR, put, match_keys_of(put["match_id"]))
-    return records, np.concatenate(events), old_ids[gone]
+    return _PairChanges(
+        _records_of(PAIR, RecordKind.PAIR, put, match_keys_of(put["match_id"])),
+        new_ids[updated],
+        PAIR.pack(take(new, updated)),
+        old_ids[gone],
+        np.concatenate(events),
+    )
 
 
 def _is_here(live: Live, pairs: Columns) -> Mask:

@@ -108,6 +108,9 @@ def decide(live: Live, setting: Setting) -> Decided:
     remittance = lookup(live.remittances.ids, _ids(pairs, "remittance"))
     payment = lookup(live.payments.ids, _ids(pairs, "payment"))
     _show_candidates(live, pairs, remittance, payment)
+    people = pairs["person"]
+    _unpin(live.remittances.rows["reason"], left_rows, remittance[people])
+    _unpin(live.payments.rows["reason"], right_rows, payment[people])
     may_release = np.zeros(len(live.remittances), np.bool_)
     may_release[left_rows] = matches.release
     return Decided(pairs, remittance, payment, may_release, _links_of(live, matches, right_rows))
@@ -137,6 +140,15 @@ def _keep_explanations(pairs: Columns, stored: Columns, known: Rows) -> None:
             pairs[name][rows] = stored[name][at]
     waited = int(Reason.NOT_SETTLED)
     pairs["reason"][rows] = stored["reason"][at] & ~waited | pairs["reason"][rows] & _RIVAL
+
+
+def _unpin(reason: npt.NDArray[np.int64], rows: Rows, of_people: Rows) -> None:
+    """The same for the items, `rows` of a side: only what people matched is pinned to be seen. Else
+    each release would change its items once more, when the next clock entry looks at them."""
+    pinned = np.zeros(len(reason), np.bool_)
+    pinned[rows] = True
+    pinned[of_people] = False
+    reason[pinned] &= ~np.int64(Reason.PINNED)
 
 
 def _ids(pairs: Columns, side: str) -> npt.NDArray[np.uint8]:

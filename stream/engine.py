@@ -23,7 +23,7 @@ from reassoc.stream.tenant_record import TenantRecord
 
 PUBLISH_ENTRIES_MAX = 64
 """Outbox entries of one tenant that are published at a time."""
-WAITING_RELEASES_MAX = 1 << 18
+WAITING_RELEASES_MAX = 1 << 13
 """Remittances whose release orders may wait in memory to be intended."""
 
 

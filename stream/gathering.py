@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Protocol
 
@@ -18,6 +19,8 @@ from reassoc.stream.release_draft import BODY_ROW, FileBody, Rows
 
 GATHER_BYTES_MAX = 128 << 20
 """Bytes of transactions that are held in memory for files that go together."""
+GATHER_AT_ONCE = 2
+"""Contents that are read at a time: most of it is decrypting and decompressing."""
 _CARRIED_BYTES = 1 << 16
 """What an 835 in addenda is counted with: its size is not known before it is read."""
 
@@ -78,21 +81,24 @@ def gather(
         return None
     rows = rows[np.lexsort((rows["start"], rows["digest"]))]
     gathered = Gathered()
-    for first, last in runs(rows):
-        part = rows[first:last]
+
+    def gather_one(part: Rows) -> None:
         # Neighbours must come apart: each goes to a file of its own.
         part["group"] = np.arange(len(part))
         name, starts = int(part["digest"][0]), part["start"].tolist()
-
-        def put(
-            row: int, data: bytes | memoryview, name: int = name, starts: list[int] = starts
-        ) -> None:
-            gathered.put(name, starts[row], data)
-
         try:
-            copy_source(part, vault, digest_of(name, digests), put)
+            copy_source(
+                part,
+                vault,
+                digest_of(name, digests),
+                lambda row, data: gathered.put(name, starts[row], data),
+            )
         except (OSError, ReassocError) as error:
             gathered.fail(name, error)
+
+    parts = [rows[first:last] for first, last in runs(rows)]
+    with ThreadPoolExecutor(GATHER_AT_ONCE) as readers:
+        list(readers.map(gather_one, parts))
     return gathered
 
 

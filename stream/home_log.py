@@ -108,9 +108,9 @@ class HomeLog:
         tenants.pop(HOME_TENANT, None)
         return tenants
 
-    def routing(self, digest: bytes) -> Routing | None:
+    def routings(self, keys: Sequence[bytes]) -> dict[bytes, Routing]:
         """As ItemLog."""
-        return self._log.routing(digest)
+        return self._log.routings(keys)
 
     def close(self) -> None:
         """As ItemLog."""

@@ -125,11 +125,11 @@ def take_import(
     has its name. O(items).
     """
     log, digest = opened.log, imported.digest
-    known = log.routing(digest)
+    known = log.routings([digest]).get(digest)
     if known is not None and known.logged:
         return TakenImport(is_copy=True)
     stored = opened.vault.put([data])
-    holder = log.routing(digest[:NAME_BYTES])
+    holder = log.routings([digest[:NAME_BYTES]]).get(digest[:NAME_BYTES])
     if holder is not None and holder.body != digest:
         raise ImportFileError(
             f"another content that came before has the same first {NAME_BYTES} bytes of its digest,"

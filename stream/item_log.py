@@ -189,8 +189,8 @@ class ItemLog(Protocol):
         """Every tenant with an entry, and its last position."""
         ...
 
-    def routing(self, digest: bytes) -> Routing | None:
-        """What was appended of a key, None for one that never came."""
+    def routings(self, keys: Sequence[bytes]) -> dict[bytes, Routing]:
+        """What was appended of some keys; those that never came are left out."""
         ...
 
     def close(self) -> None:

@@ -27,6 +27,9 @@ from reassoc.stream.sqlite_file import SqliteFile, StoreError
 READ_BYTES_MAX = 64 << 20
 """Bytes of entries that one read brings at most, beyond the first of them."""
 
+STATEMENT_KEYS_MAX = 512
+"""Keys of routings that one statement asks for."""
+
 _TABLES = (
     """CREATE TABLE IF NOT EXISTS log (
         tenant TEXT NOT NULL, position INTEGER NOT NULL, at TEXT NOT NULL, body BLOB NOT NULL,
@@ -125,13 +128,18 @@ class SqliteItemLog:
         with self._file.read() as connection:
             return dict(connection.execute("SELECT tenant, position FROM log_end").fetchall())
 
-    def routing(self, digest: bytes) -> Routing | None:
-        """What was appended of a key, None for one that never came."""
+    def routings(self, keys: Sequence[bytes]) -> dict[bytes, Routing]:
+        """What was appended of some keys; those that never came are left out."""
+        found: dict[bytes, Routing] = {}
         with self._file.read() as connection:
-            row = connection.execute(
-                "SELECT body, logged FROM routing WHERE digest = ?", (digest,)
-            ).fetchone()
-        return Routing(row[0], bool(row[1])) if row else None
+            for start in range(0, len(keys), STATEMENT_KEYS_MAX):
+                some = keys[start : start + STATEMENT_KEYS_MAX]
+                marks = ", ".join("?" * len(some))
+                for key, body, logged in connection.execute(
+                    f"SELECT digest, body, logged FROM routing WHERE digest IN ({marks})", some
+                ):
+                    found[key] = Routing(body, bool(logged))
+        return found
 
     def close(self) -> None:
         """Close the file, for the state that shares it as well."""

@@ -259,11 +259,10 @@ class Matcher:
         making.sources = tuple(
             (note.digest, note.name, note.kind, note.byte_count) for note in entry.sources
         )
-        making.records += [
-            (profile_id(profile_key(decode_profile(data))), RecordKind.PROFILE, data)
-            for data in entry.profiles
-        ]
         profiles = {profile_key(decode_profile(data)): data for data in entry.profiles}
+        making.records += [
+            (profile_id(key), RecordKind.PROFILE, data) for key, data in profiles.items()
+        ]
         return self._finish(live, making, self._setting(position), profiles)
 
     def _known(self, rows: Columns, position: int) -> Mask:

@@ -9,7 +9,17 @@ import numpy as np
 from reassoc.stream.items import RecordKind, id_bytes, id_parts
 from reassoc.stream.live import PAIR_PARTS, id_keys_of
 from reassoc.stream.records import Schema
-from reassoc.stream.state import ID_BYTES, PROBE_KEYS_MAX, Ids, Keys, Records, State, Stops, no_ids
+from reassoc.stream.state import (
+    ID_BYTES,
+    PROBE_KEYS_MAX,
+    Ids,
+    Keys,
+    Records,
+    State,
+    Stops,
+    distinct,
+    no_ids,
+)
 
 POOL_RECORDS_MAX = 200_000
 """Records that one step brings in beside its own items: what is left out waits for the clock."""
@@ -55,7 +65,7 @@ class _Search:
 
     def run(self, ids: Ids, keys: Keys, key_stops: Stops) -> Surroundings:
         """Search from some items on."""
-        frontier = np.unique(np.concatenate([keys, id_keys_of(*id_parts(ids))]))
+        frontier = distinct(np.concatenate([keys, id_keys_of(*id_parts(ids))]))
         missing = no_ids()
         for _ in range(ROUNDS_MAX):
             if self._count > POOL_RECORDS_MAX or not (len(frontier) or len(missing)):
@@ -94,7 +104,7 @@ class _Search:
     def _onward(self, records: Records) -> tuple[Keys, Ids]:
         """Keys to probe next, and ids of items that pairs name."""
         items = records.take(np.flatnonzero(np.isin(records.kinds, _ITEM_KINDS)))
-        keys = np.unique(np.concatenate([items.keys, id_keys_of(*id_parts(items.ids))]))
+        keys = distinct(np.concatenate([items.keys, id_keys_of(*id_parts(items.ids))]))
         named = _items_of_pairs(records.of_kind(RecordKind.PAIR))
         missing = [value for value in dict.fromkeys(_as_bytes(named)) if value not in self._seen]
         ids = np.frombuffer(b"".join(missing), np.uint8).reshape(-1, ID_BYTES)

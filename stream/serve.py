@@ -2,11 +2,12 @@
 
     intake      what is complete in in/ goes to the vault and the item log
     matching    entries of the log become steps of the state
-    publishing  the outbox goes to the ledger, and what it releases to the receivers
+    publishing  the outbox goes to the ledger, and what it releases becomes files to be delivered
+    releasing   these files go to their receivers
     main        logs openings and closes, looks after the others
 
 Everything that a thread does may be done again; what they hand to each other lies on disk. So the
-threads for intake and publishing may as well only wait for a process that does it, see
+threads for intake, publishing and releasing may as well only wait for a process that does it, see
 `serve_parts.py`.
 """
 
@@ -40,7 +41,7 @@ SETTLE_SECONDS = 0.1
 LINGER_SECONDS = 0.5
 """How long what is released may wait for more, while the matchers are at work."""
 DRAIN_LINGER_SECONDS = 30.0
-"""The same for a drain, of which nobody waits for the first file."""
+"""The same for a drain while it takes files in: nobody waits for the first release then."""
 LOOK_SECONDS = 1.0
 """How long intake waits between two looks at in/."""
 RETRY_SECONDS_MAX = 60.0
@@ -76,6 +77,7 @@ class Server:
         self._end = threading.Event()
         self._logged = threading.Event()
         self._applied = threading.Event()
+        self._intended = threading.Event()
         self._settled = threading.Event()
         self._is_matching, self._is_taking = True, False
         self._linger_s = LINGER_SECONDS
@@ -98,8 +100,8 @@ class Server:
 
     def _end_threads(self) -> None:
         self._end.set()
-        self._logged.set()
-        self._applied.set()
+        for wakes in (self._logged, self._applied, self._intended):
+            wakes.set()
 
     # ---- until it is stopped ----
 
@@ -109,8 +111,7 @@ class Server:
         """
         self._patiently("reading the settings", self._use_settings)
         self._patiently("logging the time", lambda: self._log_time(until))
-        with self._threads(("intake", self._take_on), ("matching", self._match_on),
-                           ("publishing", self._publish_on)):  # fmt: skip
+        with self._threads(("intake", self._take_on), *self._what_follows()):
             while not self._stop.wait(LOOK_SECONDS):
                 self._patiently("reading the settings", self._use_new_settings)
                 if until is None:
@@ -129,7 +130,7 @@ class Server:
         opened = self._opened
         self._patiently("logging the time", lambda: opened.engine.begin(until or opened.now()))
         self._linger_s = DRAIN_LINGER_SECONDS
-        with self._threads(("matching", self._match_on), ("publishing", self._publish_on)):
+        with self._threads(*self._what_follows()):
             self._is_taking = True
             while not self._stop.is_set():
                 if self._patiently("taking files", self._take):
@@ -158,6 +159,14 @@ class Server:
             self._settled.clear()
 
     # ---- threads ----
+
+    def _what_follows(self) -> list[tuple[str, Callable[[], None]]]:
+        """Threads that go on with what is on the log."""
+        return [
+            ("matching", self._match_on),
+            ("publishing", self._publish_on),
+            ("releasing", self._release_on),
+        ]
 
     def _take_on(self) -> None:
         while not self._end.is_set():
@@ -189,11 +198,12 @@ class Server:
     def _publish_on(self) -> None:
         """The ledger follows at once. What is released waits a moment while there is work, so that
         files are few where work is much."""
-        due = time.monotonic()
+        since = 0.0
         while not self._end.is_set():
             self._applied.wait(IDLE_SECONDS)
             self._applied.clear()
-            lingers = (self._is_matching or self._is_taking) and time.monotonic() < due
+            lingers = time.monotonic() < since + self._linger_s
+            lingers &= self._is_matching or self._is_taking
             publish = partial(self._publishing.publish, not lingers)
             count = self._patiently("writing the ledger", publish)
             if count:
@@ -201,9 +211,16 @@ class Server:
                 self._logged.set()
                 self._applied.set()
             if not lingers:
-                self._patiently("releasing", self._deliver)
-                due = time.monotonic() + self._linger_s
+                since = time.monotonic()
+                self._intended.set()
                 self._settled.set()
+
+    def _release_on(self) -> None:
+        while not self._end.is_set():
+            self._intended.wait(LOOK_SECONDS)
+            self._intended.clear()
+            if not self._end.is_set():
+                self._patiently("releasing", self._deliver)
 
     def _deliver(self) -> int:
         held = self._opened.home.releases_held()

@@ -23,8 +23,10 @@ from reassoc.stream.worker import Flag, Tell, Worker
 
 TAKING_LANES = 2
 """Calls at a time of the part that takes files in: settings may change while it takes."""
-PUBLISHING_LANES = 1
+PUBLISHING_LANES = 2
+"""The same of the one that publishes: the ledger goes on while files are delivered."""
 _TAKE, _KEEP = range(TAKING_LANES)
+_DELIVER, _PUBLISH = range(PUBLISHING_LANES)
 
 
 class Taking(Protocol):
@@ -148,8 +150,8 @@ class WorkerPublishing:
         self._worker = worker
 
     def publish(self, releases: bool) -> int:
-        return int(self._worker.call(0, "publish", releases))
+        return int(self._worker.call(_PUBLISH, "publish", releases))
 
     def deliver(self) -> Run:
-        run: Run = self._worker.call(0, "deliver")
+        run: Run = self._worker.call(_DELIVER, "deliver")
         return run

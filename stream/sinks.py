@@ -143,6 +143,7 @@ class FolderSink:
     def __init__(self, root: Path, *, fault: Fault = lambda _: None) -> None:
         self._root = root
         self._fault = fault
+        self._buffer = bytearray(_BUFFER_BYTES)
 
     def is_ready(self) -> bool:
         """Whether `.partial` is there. It is made once and never removed."""
@@ -199,13 +200,13 @@ class FolderSink:
 
     def _write(self, partial: int, parcel: Parcel) -> Written:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-        with _open(parcel.name, partial, flags, "wb") as file:
+        with _open(parcel.name, partial, flags, "wb", buffering=0) as file:
             self._fault("sink: opened")
-            output = _Hashed(file)
+            output = _Hashed(file, self._buffer)
             parcel.write(cast(BinaryIO, output))
-            file.flush()
+            written = output.written()
             self._fault("sink: written")
-        return output.written()
+        return written
 
     def _sync_files(self, partial: int, parcels: Sequence[Parcel]) -> None:
         """Flush files to disk, side by side: the disk then takes many in one go."""
@@ -326,23 +327,43 @@ def _sync_file(name: str, folder: int) -> None:
 
 
 class _Hashed:
-    """Counts and hashes what is written. Its OSError is a SinkError: what else comes out of a
-    writer is about the content."""
+    """Counts and hashes what is written, in pieces of _BUFFER_BYTES. Its OSError is a SinkError:
+    what else comes out of a writer is about the content."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, buffer: bytearray) -> None:
+        """
+        file : without a buffer of its own    buffer : for what waits to be written
+        """
         self._file = file
+        self._buffer = memoryview(buffer)
+        self._waiting = 0
         self._hasher = blake3()
         self._byte_count = 0
 
     def write(self, data: bytes | memoryview) -> int:
-        with _sink_errors():
-            self._file.write(data)
-        self._hasher.update(data)
-        self._byte_count += len(data)
-        return len(data)
+        size = len(data)
+        if self._waiting + size > len(self._buffer):
+            self._pass_on(self._buffer[: self._waiting])
+            self._waiting = 0
+        if size > len(self._buffer):
+            self._pass_on(memoryview(data))
+        else:
+            self._buffer[self._waiting : self._waiting + size] = data
+            self._waiting += size
+        return size
 
     def written(self) -> Written:
+        """What was written, all of it handed to the system by now."""
+        self._pass_on(self._buffer[: self._waiting])
+        self._waiting = 0
         return Written(self._byte_count, self._hasher.digest())
+
+    def _pass_on(self, data: memoryview) -> None:
+        self._hasher.update(data)
+        self._byte_count += len(data)
+        with _sink_errors():
+            while len(data):
+                data = data[self._file.write(data) :]
 
 
 @contextmanager
@@ -371,9 +392,11 @@ def _folder(path: Path) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _open(name: str, folder: int, flags: int, mode: str) -> BinaryIO:
+def _open(
+    name: str, folder: int, flags: int, mode: str, buffering: int = _BUFFER_BYTES
+) -> BinaryIO:
     descriptor = os.open(name, flags, 0o640, dir_fd=folder)
-    return cast(BinaryIO, open(descriptor, mode, buffering=_BUFFER_BYTES))
+    return cast(BinaryIO, open(descriptor, mode, buffering=buffering))
 
 
 def _exists(name: str, folder: int) -> bool:

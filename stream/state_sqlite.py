@@ -34,7 +34,9 @@ from reassoc.stream.state import (
     Step,
     Stops,
     UnclaimedError,
+    as_text,
     check_step,
+    distinct,
     dump_records,
     no_ids,
 )
@@ -140,7 +142,7 @@ class SqliteState:
         """Records by their keys, in the order of ids. At most PROBE_KEYS_MAX keys (ValueError)."""
         if len(keys) > PROBE_KEYS_MAX:
             raise ValueError(f"more than PROBE_KEYS_MAX ({PROBE_KEYS_MAX}) keys")
-        wanted = np.unique(keys)
+        wanted = distinct(keys)
         found: set[bytes] = set()
         crowded = [np.zeros(0, np.uint64)]
         with self._file.read() as connection:
@@ -354,7 +356,7 @@ def _unpacked_keys(packed: Sequence[bytes]) -> tuple[Keys, Stops]:
 
 def _put(connection: sqlite3.Connection, number: int, puts: Records) -> None:
     """Write records that are not there, in the order of ids; then their keys, in their order."""
-    puts = puts.take(np.argsort(_as_text(puts.ids), kind="stable"))
+    puts = puts.take(np.argsort(as_text(puts.ids), kind="stable"))
     for start, stop in _statements(puts.bodies):
         some = puts.take(np.arange(start, stop))
         key_bytes, body_bytes = some.key_counts * _KEY_BYTES, _lengths(some.bodies)
@@ -443,14 +445,9 @@ def _lengths(bodies: Block) -> Stops:
     return np.diff(bodies.stops, prepend=0)
 
 
-def _as_text(ids: Ids) -> npt.NDArray[np.bytes_]:
-    """Ids as numpy sorts them by their bytes. Zeros at an end are lost only in single values."""
-    return np.ascontiguousarray(ids).view(f"S{ID_BYTES}").reshape(-1)
-
-
 def _unique(ids: Ids) -> Ids:
     """Ids sorted, each once."""
-    return np.unique(_as_text(ids)).view(np.uint8).reshape(-1, ID_BYTES)
+    return distinct(as_text(ids)).view(np.uint8).reshape(-1, ID_BYTES)
 
 
 def _unpacked(ids: Sequence[bytes]) -> Ids:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import io
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -217,7 +217,7 @@ def read_in(
                     progress = None  # whatever decompresses has told it
                 putting = vault if batch is None or content.data is None else batch
                 stored = putting.put(pieces(content))
-                known = _known(stored.digest, log)
+                known = _known(stored.digest, log.routings(_keys_of(stored.digest)))
                 keeper = _Keeper(items, stored.digest, router if known is None else None, rows)
                 late = None
                 if known is None or not known.logged:
@@ -240,18 +240,23 @@ def read_in(
         return TakenIn(keeper.receipt(route), waiting)
 
 
-def _known(digest: bytes, log: ItemLog) -> Routing | None:
+def _keys_of(digest: bytes) -> tuple[bytes, bytes]:
+    """Keys of the routings of a content: who has the name of its items, and where they went."""
+    return digest[:NAME_BYTES], digest
+
+
+def _known(digest: bytes, routings: Mapping[bytes, Routing]) -> Routing | None:
     """What the log knows of a content. Raises SourceError where another one has the name of its
     items: they could not be told apart.
     """
-    holder = log.routing(digest[:NAME_BYTES])
+    holder = routings.get(digest[:NAME_BYTES])
     if holder is not None and holder.body != digest:
         raise SourceError(
             f"another content that came before has the same first {NAME_BYTES} bytes of its digest,"
             " by which items are named; nothing of this one is used: ask the sender for it again"
             " with another control number"
         )
-    return log.routing(digest)
+    return routings.get(digest)
 
 
 def _unpacked(content: Content) -> Content:
@@ -398,8 +403,9 @@ def log_all(taken: Sequence[TakenIn], log: ItemLog) -> list[Receipt]:
     raises; some items may be on it then, and when the inputs are read in again they go there again,
     for the matcher to drop. Memory: APPEND_BYTES_MAX and one window.
     """
-    logging = _Logging(log)
+    digests = [one.receipt.digest for one in taken if one.waiting is not None]
     try:
+        logging = _Logging(log, [key for digest in digests for key in _keys_of(digest)])
         receipts = [logging.add(one) for one in taken]
         logging.flush()
     finally:
@@ -409,10 +415,14 @@ def log_all(taken: Sequence[TakenIn], log: ItemLog) -> list[Receipt]:
 
 
 class _Logging:
-    """Entries and routings on their way to the log."""
+    """Entries and routings on their way to the log.
 
-    def __init__(self, log: ItemLog) -> None:
+    _known : routings of all that is logged here, by their keys
+    """
+
+    def __init__(self, log: ItemLog, keys: Sequence[bytes]) -> None:
         self._log = log
+        self._known = log.routings(keys)
         self._entries = Entries()
         self._routings: list[tuple[bytes, Routing]] = []
         self._seen: set[bytes] = set()
@@ -424,14 +434,15 @@ class _Logging:
             return receipt
         digest = receipt.digest
         try:
-            known = _known(digest, self._log)
+            known = _known(digest, self._known)
         except SourceError as error:
             return Receipt(receipt.source, receipt.kind, reason_of(error))
         if digest in self._seen or (known is not None and known.logged):
             return _copy_receipt(receipt)
         self._seen.add(digest)
         body = known.body if known is not None else waiting.body
-        self._routings.append((digest[:NAME_BYTES], Routing(digest, logged=True)))
+        self._known[digest[:NAME_BYTES]] = Routing(digest, logged=True)
+        self._routings.append((digest[:NAME_BYTES], self._known[digest[:NAME_BYTES]]))
         self._routings.append((digest, Routing(body, logged=False)))
         for share in _shares(waiting, decode_route(body)):
             self._entries.add(share, waiting.note, waiting.profiles)

@@ -78,8 +78,8 @@ class _Capture:
         self.entries += entries
         return [1] * len(entries)
 
-    def routing(self, digest: bytes) -> Routing | None:
-        return None
+    def routings(self, keys: Sequence[bytes]) -> dict[bytes, Routing]:
+        return {}
 
 
 def shares_of(world: World, feed: Path) -> list[Share]:

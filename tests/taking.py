@@ -102,7 +102,7 @@ class FakeLog:
     def __init__(self, faults: Faults | None = None) -> None:
         self.faults = faults or Faults()
         self.entries: dict[str, list[bytes]] = {}
-        self.routings: dict[bytes, Routing] = {}
+        self.known: dict[bytes, Routing] = {}
         self.append_count = 0
 
     def append(
@@ -123,8 +123,8 @@ class FakeLog:
             self.entries.setdefault(tenant, []).append(data)
             positions.append(len(self.entries[tenant]))
         for key, routing in routings:
-            known = self.routings.get(key, routing)
-            self.routings[key] = Routing(known.body, known.logged or routing.logged)
+            known = self.known.get(key, routing)
+            self.known[key] = Routing(known.body, known.logged or routing.logged)
         self.faults.done()
         return positions
 
@@ -135,8 +135,8 @@ class FakeLog:
     def tenants(self) -> dict[str, int]:
         return {tenant: len(entries) for tenant, entries in self.entries.items()}
 
-    def routing(self, digest: bytes) -> Routing | None:
-        return self.routings.get(digest)
+    def routings(self, keys: Sequence[bytes]) -> dict[bytes, Routing]:
+        return {key: self.known[key] for key in keys if key in self.known}
 
     def close(self) -> None:
         pass

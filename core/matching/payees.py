@@ -59,8 +59,7 @@ def identify(
         return _by_account(left, right)
     left_payee, left_wrong = _payee_of_remittances(left, left_day, directory)
     right_payee = _payee_of_payments(right, right_day, directory)
-    numbers = {tenant: number for number, tenant in enumerate(directory.tenants)}
-    tenants = np.array([0, *(numbers[payee.tenant] for payee in directory.payees)], np.uint32)
+    tenants = directory.tenant_numbers
     return Identities(
         left_payee=left_payee,
         right_payee=right_payee,

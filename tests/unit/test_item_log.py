@@ -110,15 +110,16 @@ def test_a_damaged_entry_is_told_by_its_place(log: SqliteItemLog) -> None:
 
 def test_routing_is_remembered(log: SqliteItemLog, tmp_path: Path) -> None:
     digest = bytes(range(32))
-    assert log.routing(digest) is None
+    assert log.routings([digest]) == {}
     for routing in (Routing(b"\x00", False), Routing(b"\x00", True)):
         log.append([], [(digest, Routing(routing.body, routing.logged))])
         again = SqliteItemLog(SqliteFile(tmp_path / "state.db"), lambda: AT)
-        assert again.routing(digest) == log.routing(digest) == routing
+        assert again.routings([digest]) == log.routings([digest]) == {digest: routing}
         again.close()
-    assert log.routing(digest[:-1]) is None
+    others = [number.to_bytes(2, "big") for number in range(1000)]
+    assert log.routings([digest[:-1], *others, digest]) == {digest: routing}
     log.append([("t", CLOCK)], [(digest, Routing(b"another", False))])
-    assert log.routing(digest) == Routing(b"\x00", True), "the first body stands"
+    assert log.routings([digest])[digest] == Routing(b"\x00", True), "the first body stands"
 
 
 def test_state_and_log_share_a_file(tmp_path: Path) -> None:

@@ -97,6 +97,11 @@ class Warehouse:
         return self.log_all([self.read(source) for source in sources])
 
 
+def routing_of(home: Warehouse, data: bytes) -> Routing | None:
+    digest = blake3(data).digest()
+    return home.log.routings([digest]).get(digest)
+
+
 @pytest.fixture
 def home(tmp_path: Path, router: Router) -> Warehouse:
     return Warehouse(tmp_path, router)
@@ -266,7 +271,7 @@ def test_a_crash_anywhere_is_mended_by_the_next_look(home: Warehouse, at: int, a
     receipt = home.take(source)
     assert receipt.is_copy == ((at, after) == (2, True))
     assert ids_of(home.log) == ids_of(clean.log)
-    known = home.log.routing(blake3(ACH).digest())
+    known = routing_of(home, ACH)
     assert known is not None
     assert known.logged
     assert home.take(source).is_copy
@@ -283,7 +288,7 @@ def test_a_crash_between_two_appends_loses_and_moves_none(
     home.vault.faults = home.log.faults
     with pytest.raises(CrashError):
         home.take(source)
-    known = home.log.routing(blake3(ACH).digest())
+    known = routing_of(home, ACH)
     assert known is not None
     assert not known.logged
     # What the directory says by then does not move what is on the log already.
@@ -302,7 +307,7 @@ def test_what_was_logged_meanwhile_is_a_copy(home: Warehouse) -> None:
 
 def test_contents_whose_names_are_equal_are_never_mixed_up(home: Warehouse) -> None:
     digest = blake3(X12).digest()
-    home.log.routings[digest[:8]] = Routing(digest[:8] + bytes(24), logged=True)
+    home.log.known[digest[:8]] = Routing(digest[:8] + bytes(24), logged=True)
     receipt = home.take(home.put("x", X12))
     assert "same first 8 bytes" in receipt.reason
     assert home.log.tenants() == {}
@@ -313,7 +318,7 @@ def test_an_input_that_was_read_otherwise_before_is_told(home: Warehouse) -> Non
     home.take(source)
     digest = blake3(X12).digest()
     other = take_in.encode_route(take_in.RouteBuilder().route())
-    home.log.routings[digest] = Routing(other, logged=False)
+    home.log.known[digest] = Routing(other, logged=False)
     assert "it held 0 remittances" in home.take(source).reason
 
 
@@ -334,7 +339,7 @@ def test_an_input_that_changes_while_it_is_read_is_not_used(home: Warehouse) -> 
     home.vault.put = changing  # type: ignore[method-assign]
     assert "changed while it was read" in home.take(source).reason
     assert home.log.tenants() == {}
-    assert home.log.routing(blake3(X12).digest()) is None
+    assert routing_of(home, X12) is None
 
 
 def test_bytes_that_were_stored_and_scanned_must_be_the_same(
@@ -366,7 +371,7 @@ def test_what_cannot_be_read_says_why(home: Warehouse, data: bytes, reason: str)
     receipt = home.take(home.put("x", data))
     assert reason in receipt.reason
     assert home.log.tenants() == {}
-    assert home.log.routings == {}
+    assert home.log.known == {}
 
 
 def test_a_fault_of_ours_costs_only_its_input(
