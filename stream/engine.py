@@ -6,7 +6,7 @@ be repeated at any time; what it did before is done.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -23,7 +23,7 @@ from reassoc.stream.tenant_record import TenantRecord
 
 PUBLISH_ENTRIES_MAX = 64
 """Outbox entries of one tenant that are published at a time."""
-WAITING_RELEASES_MAX = 1 << 13
+WAITING_RELEASES_MAX = 1 << 18
 """Remittances whose release orders may wait in memory to be intended."""
 
 
@@ -110,12 +110,16 @@ class Engine:
 
     # ---- matching ----
 
-    def match(self, steps: int) -> int:
+    def match(self, steps: int, of: Collection[str] | None = None) -> int:
         """Make steps, the tenants in turn, until so many are made or none is left; a round that was
-        begun is ended. How many were made."""
+        begun is ended. How many were made.
+
+        of : the tenants that this engine matches, while others match the rest; None: all
+        """
         done = 0
         tenants = self._parts.log.tenants()
-        matchers = [self._matcher(tenant) for tenant in sorted(tenants)]
+        mine = sorted(tenants if of is None else tenants.keys() & set(of))
+        matchers = [self._matcher(tenant) for tenant in mine]
         self._busy |= {one.tenant for one in matchers if one.mark < tenants[one.tenant]}
         while done < steps and (waiting := [one for one in matchers if one.tenant in self._busy]):
             for matcher in waiting:
@@ -126,10 +130,15 @@ class Engine:
         return done
 
     def is_matched(self) -> bool:
-        """Whether every entry of every log is applied, and no matcher has more to log."""
+        """Whether every entry of every log is applied, and no matcher has more to log: of this
+        engine's matchers, only they know that."""
+        return not self._busy and self.is_applied()
+
+    def is_applied(self) -> bool:
+        """Whether every entry of every log is applied, by whomsoever."""
         marks = self._parts.state.mark
         ends = self._parts.log.tenants()
-        return not self._busy and all(marks(tenant) >= last for tenant, last in ends.items())
+        return all(marks(tenant) >= last for tenant, last in ends.items())
 
     def _matcher(self, tenant: str) -> Matcher:
         matcher = self._matchers.get(tenant)

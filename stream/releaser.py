@@ -11,7 +11,8 @@ import logging
 import os
 import threading
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import BinaryIO
@@ -153,17 +154,13 @@ class Releaser:
         counts = Counter[str]()
         for name, sink in self._sinks.items():
             self._make_ready(name, sink)
-        after = 0
-        while intents := self._book.unfinished(after):
-            after = intents[-1].number
-            sure = [intent for intent in intents if not intent.is_in_doubt]
-            counts["in doubt"] += len(intents) - len(sure)
-            for group in _groups(sure, self._group_files_max):
-                due = [intent for intent in group if not self._waits(intent)]
-                counts["waiting"] += len(group) - len(due)
-                delivered = self._try(due) if due else 0
-                counts["delivered"] += delivered
-                counts["failed"] += len(due) - delivered
+        for packed in self._packed_ahead(self._due_groups(counts)):
+            # What has failed since it was packed makes others wait.
+            due = [(intent, parcel) for intent, parcel in packed if not self._waits(intent)]
+            counts["waiting"] += len(packed) - len(due)
+            delivered = self._try(due) if due else 0
+            counts["delivered"] += delivered
+            counts["failed"] += len(due) - delivered
         run = Run(counts["delivered"], counts["failed"], counts["waiting"], counts["in doubt"])
         with self._lock:
             self._last_run = run
@@ -207,10 +204,37 @@ class Releaser:
         keys = _keys(intent)
         return any(key in self._failures and _is_ahead(self._failures[key], now) for key in keys)
 
-    def _try(self, intents: Sequence[Intent]) -> int:
+    def _due_groups(self, counts: Counter[str]) -> Iterator[list[Intent]]:
+        """Files whose time has come, those that go together; counts the others."""
+        after = 0
+        while intents := self._book.unfinished(after):
+            after = intents[-1].number
+            sure = [intent for intent in intents if not intent.is_in_doubt]
+            counts["in doubt"] += len(intents) - len(sure)
+            for group in _groups(sure, self._group_files_max):
+                due = [intent for intent in group if not self._waits(intent)]
+                counts["waiting"] += len(group) - len(due)
+                if due:
+                    yield due
+
+    def _packed_ahead(
+        self, groups: Iterable[Sequence[Intent]]
+    ) -> Iterator[list[tuple[Intent, Parcel]]]:
+        """The files with what the sink gets of them; while one group is delivered, the next one is
+        read from the vault."""
+        waiting: tuple[Sequence[Intent], Future[list[Parcel]]] | None = None
+        with ThreadPoolExecutor(1, thread_name_prefix="packing") as packer:
+            for group in groups:
+                before, waiting = waiting, (group, packer.submit(self._pack, group))
+                if before is not None:
+                    yield list(zip(before[0], before[1].result(), strict=True))
+            if waiting is not None:
+                yield list(zip(waiting[0], waiting[1].result(), strict=True))
+
+    def _try(self, packed: Sequence[tuple[Intent, Parcel]]) -> int:
         """Deliver some files of one sink; how many went."""
         self._fault("releaser: begun")
-        parcels = self._pack(intents)
+        intents, parcels = [one for one, _ in packed], [one for _, one in packed]
         sink = self._sinks.get(intents[0].sink)
         try:
             if sink is None:

@@ -1,21 +1,20 @@
 """The running warehouse: threads around an engine, each of which may be killed at any moment.
 
     intake      what is complete in in/ goes to the vault and the item log
-    matching    entries of the log become steps of the state
+    matching    entries of the log become steps of the state; several threads, with some tenants each
     publishing  the outbox goes to the ledger, and what it releases becomes files to be delivered
     releasing   these files go to their receivers
     main        logs openings and closes, looks after the others
 
 Everything that a thread does may be done again; what they hand to each other lies on disk. So the
-threads for intake, publishing and releasing may as well only wait for a process that does it, see
-`serve_parts.py`.
+threads may as well only wait for a process that does it, see `serve_parts.py`.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -26,7 +25,7 @@ from reassoc.core.errors import DirectoryError, LayoutError, PolicyError, Reasso
 from reassoc.stream.clock import is_behind
 from reassoc.stream.home import Stamps, settings_stamps
 from reassoc.stream.open_home import OpenHome
-from reassoc.stream.serve_parts import Publishing, Taking
+from reassoc.stream.serve_parts import Delivering, Matching, Publishing, Taking
 from reassoc.stream.sqlite_file import StoreError
 from reassoc.stream.state import FencedError, MarkError
 from reassoc.stream.taking import Taken
@@ -63,23 +62,51 @@ class Served:
     erased_count: int = 0
 
 
+class _Shares:
+    """Which tenants each matcher has: a new one goes to the matcher with the fewest."""
+
+    def __init__(self, count: int) -> None:
+        self._lock = threading.Lock()
+        self._tenants: list[list[str]] = [[] for _ in range(count)]
+        self._known: set[str] = set()
+
+    def of(self, number: int, tenants: Iterable[str]) -> list[str]:
+        """The share of a matcher, of all the tenants there are."""
+        with self._lock:
+            for tenant in sorted(set(tenants) - self._known):
+                min(self._tenants, key=len).append(tenant)
+                self._known.add(tenant)
+            return list(self._tenants[number])
+
+
 class Server:
     """Runs a home until it is told to stop, or until nothing is left to do."""
 
     def __init__(
-        self, opened: OpenHome, taking: Taking, publishing: Publishing, *, say: Say
+        self,
+        opened: OpenHome,
+        taking: Taking,
+        matching: Sequence[Matching],
+        publishing: Publishing,
+        delivering: Delivering,
+        *,
+        say: Say,
     ) -> None:
         self._opened = opened
         self._taking = taking
+        self._matching = matching
+        self._shares = _Shares(len(matching))
         self._publishing = publishing
+        self._delivering = delivering
         self._say = say
         self._stop = threading.Event()
         self._end = threading.Event()
-        self._logged = threading.Event()
+        self._logged = [threading.Event() for _ in matching]
         self._applied = threading.Event()
         self._intended = threading.Event()
         self._settled = threading.Event()
-        self._is_matching, self._is_taking = True, False
+        self._counting = threading.Lock()
+        self._is_matching, self._is_taking = [True] * len(matching), False
         self._linger_s = LINGER_SECONDS
         self._fault: BaseException | None = None
         self._held: str | None = None
@@ -100,7 +127,7 @@ class Server:
 
     def _end_threads(self) -> None:
         self._end.set()
-        for wakes in (self._logged, self._applied, self._intended):
+        for wakes in (*self._logged, self._applied, self._intended):
             wakes.set()
 
     # ---- until it is stopped ----
@@ -136,9 +163,9 @@ class Server:
                 if self._patiently("taking files", self._take):
                     break
                 self._stop.wait(LOOK_SECONDS)
-            self._is_taking = False
             if not self._stop.is_set():
                 self._patiently("logging the time", lambda: self._log_time(until))
+                self._is_taking = False
                 self._wait_until_settled()
         self._raise_fault()
         if not self._stop.is_set():
@@ -153,17 +180,28 @@ class Server:
 
     def _wait_until_settled(self) -> None:
         """Until every entry is matched and every outbox is empty."""
-        engine = self._opened.engine
-        while not self._stop.is_set() and not (engine.is_matched() and engine.is_published()):
+        while not self._stop.is_set() and not (
+            self._is_matched() and self._opened.engine.is_published()
+        ):
             self._settled.wait(SETTLE_SECONDS)
             self._settled.clear()
+
+    def _is_matched(self) -> bool:
+        """Whether every entry is applied, and no matcher has found anything to do since the last of
+        them: it may have to log something after its last step."""
+        before = self.served.step_count
+        is_still = not any(self._is_matching) and self._opened.engine.is_applied()
+        return is_still and not any(self._is_matching) and before == self.served.step_count
 
     # ---- threads ----
 
     def _what_follows(self) -> list[tuple[str, Callable[[], None]]]:
         """Threads that go on with what is on the log."""
         return [
-            ("matching", self._match_on),
+            *(
+                (f"matching {number}", partial(self._match_on, number))
+                for number in range(len(self._matching))
+            ),
             ("publishing", self._publish_on),
             ("releasing", self._release_on),
         ]
@@ -178,22 +216,32 @@ class Server:
         taken, is_all = self._taking.take()
         self.served.taken += taken
         if taken.logged_count:
-            self._logged.set()
+            self._wake_matchers()
         return is_all
 
-    def _match_on(self) -> None:
+    def _wake_matchers(self) -> None:
+        for logged in self._logged:
+            logged.set()
+
+    def _match_on(self, number: int) -> None:
+        logged = self._logged[number]
         while not self._end.is_set():
-            count = self._patiently("matching", lambda: self._opened.engine.match(STEPS_AT_ONCE))
+            count = self._patiently("matching", partial(self._match, number))
             if count:
-                self.served.step_count += count
-            elif self._is_matching:
+                with self._counting:
+                    self.served.step_count += count
+            elif self._is_matching[number]:
                 # Nothing to do, or a close that waits until everything is written.
                 self._applied.set()
                 self._settled.set()
             else:
-                self._logged.wait(IDLE_SECONDS)
-                self._logged.clear()
-            self._is_matching = bool(count)
+                logged.wait(IDLE_SECONDS)
+                logged.clear()
+            self._is_matching[number] = bool(count)
+
+    def _match(self, number: int) -> int:
+        tenants = self._shares.of(number, self._opened.log.tenants())
+        return self._matching[number].match(STEPS_AT_ONCE, tenants)
 
     def _publish_on(self) -> None:
         """The ledger follows at once. What is released waits a moment while there is work, so that
@@ -203,12 +251,12 @@ class Server:
             self._applied.wait(IDLE_SECONDS)
             self._applied.clear()
             lingers = time.monotonic() < since + self._linger_s
-            lingers &= self._is_matching or self._is_taking
+            lingers &= any(self._is_matching) or self._is_taking
             publish = partial(self._publishing.publish, not lingers)
             count = self._patiently("writing the ledger", publish)
             if count:
                 self.served.published_count += count
-                self._logged.set()
+                self._wake_matchers()
                 self._applied.set()
             if not lingers:
                 since = time.monotonic()
@@ -233,7 +281,7 @@ class Server:
             )
         if held is not None:
             return 0
-        run = self._publishing.deliver()
+        run = self._delivering.deliver()
         self.served.delivered_count += run.delivered_count
         self.served.undelivered_count = run.failed_count + run.waiting_count + run.in_doubt_count
         return run.delivered_count
@@ -254,7 +302,7 @@ class Server:
         count = opened.engine.tick(moment)
         self.served.clock_count += count
         if count:
-            self._logged.set()
+            self._wake_matchers()
             self.served.erased_count += self._taking.forget_contents()
 
     # ---- settings ----
@@ -263,7 +311,7 @@ class Server:
         """Log the settings if they have changed, and read by them. Raises what is wrong in them."""
         self._stamps = settings_stamps(self._opened.home)
         self._taking.use_settings()
-        self._logged.set()
+        self._wake_matchers()
 
     def _use_new_settings(self) -> None:
         """The same when a file has changed. What is wrong is told once, and the old ones hold."""

@@ -19,24 +19,30 @@ from rich.console import Console
 from reassoc.core.errors import DirectoryError, LayoutError, PolicyError, ReassocError
 from reassoc.stream.clock import ClockError, parse_as_of
 from reassoc.stream.exits import EXIT_UNREADABLE, EXIT_USAGE, fail, say
-from reassoc.stream.home import Home, HomeError
+from reassoc.stream.home import Home, HomeError, read_settings
 from reassoc.stream.open_home import Now, OpenHome, iso, open_parts, utc_now
 from reassoc.stream.outputs import OutputError
 from reassoc.stream.releaser import Failure
 from reassoc.stream.serve import Served, Server
 from reassoc.stream.serve_parts import (
-    PUBLISHING_LANES,
     TAKING_LANES,
+    HomeDelivering,
+    HomeMatching,
     HomePublishing,
     HomeTaking,
+    WorkerDelivering,
+    WorkerMatching,
     WorkerPublishing,
     WorkerTaking,
     taking_here,
 )
 from reassoc.stream.serve_view import show_served
-from reassoc.stream.worker import Flag, Tell, Worker, can_fork
+from reassoc.stream.worker import Flag, Make, Tell, Worker, can_fork
 
 WORKERS_MAX = 64
+MATCHERS_MAX = 4
+"""Processes that match, each some tenants: one more than there are cores, since each of them waits
+for the disk at times."""
 SWITCH_SECONDS = 1e-4
 """How long a thread may hold Python's lock while another wants it: with the usual 5 ms, a thread
 that comes back from each of thousands of short calls of SQLite waits that long each time."""
@@ -146,7 +152,7 @@ def running(
 ) -> Iterator[tuple[OpenHome, Server]]:
     """A home that is open, and a server for it that signals stop.
 
-    in_processes : files are taken in by a process of its own, and another one publishes, beside the
+    in_processes : taking files in, publishing and delivering have a process each, beside the
         matchers in this one; else all is done here. Not where threads are at work already.
     """
     sys.setswitchinterval(SWITCH_SECONDS)
@@ -166,14 +172,20 @@ def _server_here(
     """Everything in this process."""
     opened = stack.enter_context(open_parts(home, now=now, on_failure=_telling(tell)))
     taking = stack.enter_context(taking_here(opened, workers, Flag(), tell))
-    return opened, Server(opened, taking, HomePublishing(opened), say=tell)
+    return opened, Server(
+        opened,
+        taking,
+        [HomeMatching(opened)],
+        HomePublishing(opened),
+        HomeDelivering(opened),
+        say=tell,
+    )
 
 
 def _server_of_processes(
     stack: ExitStack, home: Home, workers: int, tell: Tell, now: Now
 ) -> tuple[OpenHome, Server]:
-    """A process each for taking files in and for publishing. The first one to open the home is the
-    one that may make a vault."""
+    """A process for each part. The first one to open the home is the one that may make a vault."""
     stopping = Flag()
 
     @contextmanager
@@ -185,22 +197,54 @@ def _server_of_processes(
             yield made
 
     @contextmanager
-    def publishing(told: Tell) -> Iterator[HomePublishing]:
+    def matching(_: Tell) -> Iterator[HomeMatching]:
+        with open_parts(home, now=now, reads_vault_only=True) as opened:
+            yield HomeMatching(opened)
+
+    @contextmanager
+    def publishing(_: Tell) -> Iterator[HomePublishing]:
+        with open_parts(home, now=now, reads_vault_only=True) as opened:
+            yield HomePublishing(opened)
+
+    @contextmanager
+    def delivering(told: Tell) -> Iterator[HomeDelivering]:
         with open_parts(
             home, now=now, on_failure=_telling(told), reads_vault_only=True
         ) as opened:
-            yield HomePublishing(opened)
+            yield HomeDelivering(opened)
 
-    taker = Worker("taking files in", taking, lanes=TAKING_LANES, tell=tell)
-    stack.callback(taker.close)
-    publisher = Worker("publishing", publishing, lanes=PUBLISHING_LANES, tell=tell)
-    stack.callback(publisher.close)
+    def forked(name: str, make: Make, lanes: int = 1) -> Worker:
+        worker = Worker(name, make, lanes=lanes, tell=tell)
+        stack.callback(worker.close)
+        return worker
+
+    taker = forked("taking files in", taking, TAKING_LANES)
+    publisher = forked("publishing", publishing)
+    deliverer = forked("delivering", delivering)
+    matchers = [forked("matching", matching) for _ in range(_matcher_count(home) - 1)]
     taker.open()
+    others = [publisher, deliverer, *matchers]
+    for worker in others:
+        worker.begin()
     opened = stack.enter_context(open_parts(home, now=now, reads_vault_only=True))
-    publisher.open()
+    for worker in others:
+        worker.open()
     return opened, Server(
-        opened, WorkerTaking(taker, stopping), WorkerPublishing(publisher), say=tell
+        opened,
+        WorkerTaking(taker, stopping),
+        [HomeMatching(opened), *map(WorkerMatching, matchers)],
+        WorkerPublishing(publisher),
+        WorkerDelivering(deliverer),
+        say=tell,
     )
+
+
+def _matcher_count(home: Home) -> int:
+    """Matchers that the home can use. The directory is read here, before there are other processes:
+    all of them have it then."""
+    directory = read_settings(home).directory
+    tenants = 1 if directory is None else len(directory.tenants) + 1
+    return min(_cpu_count() + 1, tenants, MATCHERS_MAX)
 
 
 def _telling(tell: Tell) -> Callable[[Failure], None]:

@@ -1,4 +1,5 @@
-"""The two parts of a running warehouse beside its matchers: what takes files in, and what publishes.
+"""The parts of a running warehouse: what takes files in, what matches, what publishes, and what
+delivers.
 
 Each has the same calls here and in a process of its own (`worker.py`). A part has the home open for
 itself; only the one that takes files in writes the vault.
@@ -7,7 +8,7 @@ itself; only the one that takes files in writes the vault.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
@@ -23,10 +24,7 @@ from reassoc.stream.worker import Flag, Tell, Worker
 
 TAKING_LANES = 2
 """Calls at a time of the part that takes files in: settings may change while it takes."""
-PUBLISHING_LANES = 2
-"""The same of the one that publishes: the ledger goes on while files are delivered."""
 _TAKE, _KEEP = range(TAKING_LANES)
-_DELIVER, _PUBLISH = range(PUBLISHING_LANES)
 
 
 class Taking(Protocol):
@@ -46,11 +44,22 @@ class Taking(Protocol):
         """See OpenHome.forget_contents."""
 
 
+class Matching(Protocol):
+    """Matches some of the tenants."""
+
+    def match(self, steps: int, tenants: Collection[str]) -> int:
+        """See Engine.match. A tenant must always be named to the same part."""
+
+
 class Publishing(Protocol):
-    """Takes what the matchers decided to the ledger and to the receivers."""
+    """Takes what the matchers decided to the ledger, and makes files of what is released."""
 
     def publish(self, releases: bool) -> int:
         """See Engine.publish."""
+
+
+class Delivering(Protocol):
+    """Takes files to their receivers."""
 
     def deliver(self) -> Run:
         """Deliver what can be; see Releaser.run_once."""
@@ -109,6 +118,16 @@ class HomeTaking:
         return self._opened.forget_contents()
 
 
+class HomeMatching:
+    """Matching, here."""
+
+    def __init__(self, opened: OpenHome) -> None:
+        self._opened = opened
+
+    def match(self, steps: int, tenants: Collection[str]) -> int:
+        return self._opened.engine.match(steps, tenants)
+
+
 class HomePublishing:
     """Publishing, here."""
 
@@ -117,6 +136,13 @@ class HomePublishing:
 
     def publish(self, releases: bool) -> int:
         return self._opened.engine.publish(releases=releases)
+
+
+class HomeDelivering:
+    """Delivering, here."""
+
+    def __init__(self, opened: OpenHome) -> None:
+        self._opened = opened
 
     def deliver(self) -> Run:
         return self._opened.releaser.run_once()
@@ -143,6 +169,16 @@ class WorkerTaking:
         return int(self._worker.call(_KEEP, "forget_contents"))
 
 
+class WorkerMatching:
+    """Matching, of a worker with a HomeMatching."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+
+    def match(self, steps: int, tenants: Collection[str]) -> int:
+        return int(self._worker.call(0, "match", steps, tenants))
+
+
 class WorkerPublishing:
     """Publishing, of a worker with a HomePublishing."""
 
@@ -150,8 +186,15 @@ class WorkerPublishing:
         self._worker = worker
 
     def publish(self, releases: bool) -> int:
-        return int(self._worker.call(_PUBLISH, "publish", releases))
+        return int(self._worker.call(0, "publish", releases))
+
+
+class WorkerDelivering:
+    """Delivering, of a worker with a HomeDelivering."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
 
     def deliver(self) -> Run:
-        run: Run = self._worker.call(_DELIVER, "deliver")
+        run: Run = self._worker.call(0, "deliver")
         return run

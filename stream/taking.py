@@ -30,7 +30,8 @@ from reassoc.stream.vault import Vault
 
 GROUP_BYTES = 64 << 20
 """Bytes of files that are taken together; one file may be larger."""
-GROUP_FILES_MAX = 512
+FILE_BYTES = 128 << 10
+"""What a file counts for beside its bytes: the time that it takes to take it, as bytes."""
 FINDINGS_MEMORY_BYTES = 1 << 20
 """Findings of one input that are kept in memory until it is logged."""
 PROBLEMS_TOLD_MAX = 1000
@@ -281,24 +282,24 @@ def _in_turn(files: Sequence[Ready]) -> list[Ready]:
     for ready in files:
         folder, slash, _ = ready.name.partition("/")
         places.append(before[folder if slash else ""])
-        before[folder if slash else ""] += _size(ready)
+        before[folder if slash else ""] += _weight(ready)
     return [files[at] for at in sorted(range(len(files)), key=places.__getitem__)]
 
 
-def _size(ready: Ready) -> int:
-    return sum(source.size_bytes for source in ready.sources)
+def _weight(ready: Ready) -> int:
+    return sum(FILE_BYTES + source.size_bytes for source in ready.sources)
 
 
 def _groups(files: Sequence[Ready]) -> Iterator[list[Ready]]:
     """Ready files in groups of about GROUP_BYTES."""
     group: list[Ready] = []
-    size = 0
+    weight = 0
     for ready in files:
-        more = _size(ready)
-        if group and (size + more > GROUP_BYTES or len(group) >= GROUP_FILES_MAX):
+        more = _weight(ready)
+        if group and weight + more > GROUP_BYTES:
             yield group
-            group, size = [], 0
+            group, weight = [], 0
         group.append(ready)
-        size += more
+        weight += more
     if group:
         yield group

@@ -85,6 +85,7 @@ class Worker:
         self._locks = [threading.Lock() for _ in range(lanes)]
         pairs = [Pipe() for _ in range(lanes)]
         self._lanes = [near for near, _ in pairs]
+        self._has_begun = False
         parent = os.getpid()
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
@@ -96,19 +97,25 @@ class Worker:
         for _, far in pairs:
             far.close()
 
+    def begin(self) -> None:
+        """Let it make the object; `open` waits for that. Raises WorkerError."""
+        if not self._has_begun:
+            self._has_begun = True
+            with self._locks[0]:
+                self._send(0, _OPEN)
+
     def open(self) -> None:
         """Let it make the object, and wait for that. Raises what making it raised, and
         WorkerError."""
-        self.call(0, _OPEN)
+        self.begin()
+        with self._locks[0]:
+            self._answer(0)
 
     def call(self, lane: int, method: str, *arguments: object) -> Any:
         """Call a method of the object, and wait for it. Raises what it raises (with its cause), and
         WorkerError where the process has ended."""
         with self._locks[lane]:
-            try:
-                self._lanes[lane].send((method, arguments))
-            except (OSError, ValueError):
-                raise self._gone() from None
+            self._send(lane, (method, arguments))
             return self._answer(lane)
 
     def close(self) -> None:
@@ -144,6 +151,12 @@ class Worker:
                     os.waitpid(pid, 0)
                     return
                 time.sleep(_LOOK_SECONDS)
+
+    def _send(self, lane: int, request: object) -> None:
+        try:
+            self._lanes[lane].send(request)
+        except (OSError, ValueError):
+            raise self._gone() from None
 
     def _answer(self, lane: int) -> Any:
         """What a call came to; what is told meanwhile goes to whom it is for."""
