@@ -225,7 +225,7 @@ def world_path(count: int, kept: Path) -> Path:
         kept.mkdir(parents=True, exist_ok=True)
         making = kept / f"engine-{count}-{os.getpid()}.making"
         engines = Engines(making)
-        engines.engine.settle_settings(
+        engines.log.settle(
             SettingsEntry("", "", b"", federal_reserve_calendar().holidays.astype("<i4").tobytes())
         )
         engines.engine.tick(parse_as_of(OPENED))

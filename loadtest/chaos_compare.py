@@ -51,7 +51,7 @@ from reassoc.stream.ledger_chain import ReleaseEvent
 from reassoc.stream.ledger_history import History
 from reassoc.stream.ledger_rows import PairEvent
 from reassoc.stream.ledger_views import OPEN_LIMIT_MAX, OpenFilter, open_items
-from reassoc.stream.open_home import open_vault
+from reassoc.stream.home_intake import open_vault
 from reassoc.stream.records import Schema
 from reassoc.stream.release_book import ReleaseBook
 from reassoc.stream.release_draft import BODY_ROW, NO_SINK

@@ -24,11 +24,13 @@ from reassoc.stream.backup import (
     released_files,
     restore,
 )
+from reassoc.stream.clock import iso, utc_now
 from reassoc.stream.console import dollars
 from reassoc.stream.exits import EXIT_USAGE, fail, say
 from reassoc.stream.home import KEY_VARIABLE, Home
+from reassoc.stream.home_intake import open_vault
 from reassoc.stream.ledger import Ledger
-from reassoc.stream.open_home import iso, open_home, open_vault, utc_now
+from reassoc.stream.open_home import open_home
 from reassoc.stream.outputs import OutputError
 from reassoc.stream.release_book import Intent, ReleaseBook
 from reassoc.stream.serve_commands import reporting

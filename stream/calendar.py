@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
-from holidays.financial.federal_reserve import FederalReserve
 
 from reassoc.core.calendar import BankingCalendar
 
@@ -27,6 +26,9 @@ def federal_reserve_calendar() -> BankingCalendar:
     government's calendar, which does move them, and `holidays.NYSE` is the exchange's: neither is
     right for settlement.
     """
+    # Imported late: it brings the calendars of every country, a tenth of a second.
+    from holidays.financial.federal_reserve import FederalReserve
+
     days = FederalReserve(  # type: ignore[no-untyped-call]
         years=range(YEAR_FIRST, YEAR_LAST + 1)
     )

@@ -8,7 +8,7 @@ on uniqueness is decided. Pure functions: whoever calls hands in the moment.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, time
 from typing import Literal
 from zoneinfo import ZoneInfo
@@ -34,6 +34,10 @@ _AS_OF = re.compile(
     r"(?:[T ](?P<time>\d{2}:\d{2}(?::\d{2})?)(?P<offset>Z|[+-]\d{2}:\d{2})?)?",
     re.ASCII,
 )
+
+
+Now = Callable[[], datetime]
+"""A clock: the moment, aware of its zone."""
 
 
 class ClockError(ReassocError):
@@ -163,3 +167,13 @@ def _not_before(entries: Sequence[ClockEntry], earliest: datetime) -> list[Clock
 
 def _come(entries: Sequence[ClockEntry], until: datetime) -> list[ClockEntry]:
     return [entry for entry in entries if moment(entry) <= until]
+
+
+def utc_now() -> datetime:
+    """The wall clock."""
+    return datetime.now(UTC)
+
+
+def iso(moment: datetime) -> str:
+    """ISO 8601 in UTC, to the millisecond."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds")

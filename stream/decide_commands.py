@@ -28,6 +28,7 @@ from reassoc.stream.asking import (
     moved,
 )
 from reassoc.stream.calendar import federal_reserve_calendar
+from reassoc.stream.clock import iso, utc_now
 from reassoc.stream.console import dollars
 from reassoc.stream.desk_filters import FilterError, FilterOptions, filtered_items
 from reassoc.stream.exits import EXIT_UNREADABLE, EXIT_USAGE, fail, say
@@ -39,7 +40,7 @@ from reassoc.stream.items import parse_item_name
 from reassoc.stream.ledger import Ledger
 from reassoc.stream.ledger_history import History
 from reassoc.stream.live import Columns, Mask, match_keys_of
-from reassoc.stream.open_home import iso, open_home, utc_now
+from reassoc.stream.open_home import open_home
 from reassoc.stream.routing import QUARANTINE
 from reassoc.stream.serve_commands import reporting
 from reassoc.stream.sqlite_file import SqliteFile

@@ -37,7 +37,7 @@ from reassoc.stream.items import item_name
 from reassoc.stream.open_home import OpenHome
 from reassoc.stream.outputs import check_free
 from reassoc.stream.serve import Served
-from reassoc.stream.serve_commands import running
+from reassoc.stream.serve_running import running
 from reassoc.stream.state import State
 
 DEMO_GROUP = "reassoc.demo"

@@ -21,6 +21,7 @@ from rich.console import Console
 from reassoc.core.calendar import BankingCalendar
 from reassoc.stream import desk_view
 from reassoc.stream.calendar import federal_reserve_calendar
+from reassoc.stream.clock import iso, utc_now
 from reassoc.stream.desk_filters import FilterError, FilterOptions, status_name
 from reassoc.stream.desk_json import clock_json, history_json, open_json
 from reassoc.stream.exits import EXIT_UNREADABLE, EXIT_USAGE, fail
@@ -32,7 +33,6 @@ from reassoc.stream.item_log_sqlite import SqliteItemLog
 from reassoc.stream.ledger import Ledger
 from reassoc.stream.ledger_item import find_items, history
 from reassoc.stream.ledger_views import OpenList, open_items
-from reassoc.stream.open_home import iso, utc_now
 from reassoc.stream.outputs import OutputError
 from reassoc.stream.release_book import ReleaseBook, ReleaseCounts
 from reassoc.stream.serve_commands import reporting

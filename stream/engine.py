@@ -14,7 +14,7 @@ from typing import Protocol
 from reassoc.core.directory import Directory
 from reassoc.stream.clock import entries_until
 from reassoc.stream.home_log import HomeLog
-from reassoc.stream.item_log import ClockEntry, SettingsEntry
+from reassoc.stream.item_log import ClockEntry
 from reassoc.stream.ledger_rows import LedgerBatch, ReleaseOrder, decode_body
 from reassoc.stream.matcher import History, Matcher
 from reassoc.stream.rules import WarehouseRules
@@ -73,15 +73,6 @@ class Engine:
         self._busy: set[str] = set()
 
     # ---- settings and time ----
-
-    def settle_settings(self, settings: SettingsEntry) -> bool:
-        """Log settings if they are not the ones that hold. Whether they were new."""
-        log = self._parts.log
-        log.read_on()
-        if log.settings == settings:
-            return False
-        log.append_to_all([settings])
-        return True
 
     @property
     def rules(self) -> WarehouseRules:

@@ -8,6 +8,7 @@ import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -48,18 +49,18 @@ class Gathered:
     """Transactions by their content and place. What could not be read raises when it is taken."""
 
     def __init__(self) -> None:
-        self._data: dict[tuple[int, int], bytes] = {}
+        self._data: dict[tuple[int, int], bytes | memoryview] = {}
         self._errors: dict[int, Exception] = {}
 
     def put(self, name: int, start: int, data: bytes | memoryview) -> None:
         """Keep a transaction. name : first 8 bytes of the content's digest"""
-        self._data[name, start] = bytes(data)
+        self._data[name, start] = data
 
     def fail(self, name: int, error: Exception) -> None:
         """Keep why the transactions of a content are not all there."""
         self._errors[name] = error
 
-    def take(self, name: int, start: int) -> bytes:
+    def take(self, name: int, start: int) -> bytes | memoryview:
         """The bytes of a transaction. Raises what `fail` was told."""
         data = self._data.get((name, start))
         if data is None:
@@ -83,16 +84,10 @@ def gather(
     gathered = Gathered()
 
     def gather_one(part: Rows) -> None:
-        # Neighbours must come apart: each goes to a file of its own.
-        part["group"] = np.arange(len(part))
         name, starts = int(part["digest"][0]), part["start"].tolist()
         try:
-            copy_source(
-                part,
-                vault,
-                digest_of(name, digests),
-                lambda row, data: gathered.put(name, starts[row], data),
-            )
+            for row, data in _transactions(part, vault, digest_of(name, digests)):
+                gathered.put(name, starts[row], data)
         except (OSError, ReassocError) as error:
             gathered.fail(name, error)
 
@@ -100,6 +95,21 @@ def gather(
     with ThreadPoolExecutor(GATHER_AT_ONCE) as readers:
         list(readers.map(gather_one, parts))
     return gathered
+
+
+def _transactions(
+    rows: Rows, vault: Contents, digest: bytes
+) -> Iterator[tuple[int, bytes | memoryview]]:
+    """The transactions of one content, each with its row."""
+    starts, stops = rows["start"].astype(np.int64), rows["stop"].astype(np.int64)
+    if rows["carried"][0]:
+        with closing(vault.open_stream(digest)) as stream:
+            reader = PayloadReader(stream, starts, lambda _: None)
+            for row, (start, stop) in enumerate(zip(starts.tolist(), stops.tolist(), strict=True)):
+                yield row, reader.take(start, stop)
+    else:
+        read = partial(vault.read, digest)
+        yield from RangeReader(read, starts, stops).take_all()
 
 
 def rows_of(body: FileBody) -> Rows:
@@ -134,4 +144,4 @@ def copy_source(rows: Rows, vault: Contents, digest: bytes, write: Put) -> None:
         with closing(vault.open_stream(digest)) as stream:
             copy(PayloadReader(stream, starts, lambda _: None))
     else:
-        copy(RangeReader(lambda start, stop: vault.read(digest, start, stop), starts, stops))
+        copy(RangeReader(partial(vault.read, digest), starts, stops))

@@ -93,6 +93,14 @@ class HomeLog:
                 return
             raise self._crowded()
 
+    def settle(self, settings: SettingsEntry) -> bool:
+        """Log settings if they are not the ones that hold. Whether they were new."""
+        self.read_on()
+        if self.settings == settings:
+            return False
+        self.append_to_all([settings])
+        return True
+
     def read_on(self) -> None:
         """See what other processes have logged for all."""
         with self._lock:

@@ -73,17 +73,17 @@ class _Search:
             found = self._round(frontier, missing)
             frontier, missing = self._onward(found)
         records = Records.concat(self._parts)
-        unknown = np.union1d(self._crowded, frontier)
+        unknown = distinct(np.concatenate([self._crowded, frontier]))
         late = _having(records, unknown, ids, keys, key_stops) if len(unknown) else no_ids()
         return Surroundings(records, late, self._crowded)
 
     def _round(self, frontier: Keys, missing: Ids) -> Records:
         """Records that are new to the search."""
         parts = []
-        self._probed = np.union1d(self._probed, frontier)
+        self._probed = distinct(np.concatenate([self._probed, frontier]))
         for start in range(0, len(frontier), PROBE_KEYS_MAX):
             probe = self._state.probe(self._tenant, frontier[start : start + PROBE_KEYS_MAX])
-            self._crowded = np.union1d(self._crowded, probe.crowded)
+            self._crowded = distinct(np.concatenate([self._crowded, probe.crowded]))
             parts.append(probe.records)
         if len(missing):
             parts.append(self._state.fetch(self._tenant, missing))

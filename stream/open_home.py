@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 import random
-import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from reassoc.core.directory import Directory
-from reassoc.stream.calendar import federal_reserve_calendar
+from reassoc.stream.clock import Now, iso, utc_now
 from reassoc.stream.engine import Engine, Parts
-from reassoc.stream.home import Home, Settings, read_settings
+from reassoc.stream.home import Home, Settings
+from reassoc.stream.home_intake import forget_contents, open_vault, use_settings
 from reassoc.stream.home_log import HomeLog
 from reassoc.stream.item_log_sqlite import SqliteItemLog
 from reassoc.stream.ledger import Ledger
@@ -25,21 +24,9 @@ from reassoc.stream.settings import parse_directory
 from reassoc.stream.sinks import FolderSink
 from reassoc.stream.sqlite_file import SqliteFile
 from reassoc.stream.state_sqlite import SqliteState
-from reassoc.stream.vault import Vault, vault_is_written
-from reassoc.stream.vault_keys import open_key_ring
+from reassoc.stream.vault import Vault
 
-Now = Callable[[], datetime]
 Fault = Callable[[str], None]
-
-
-def utc_now() -> datetime:
-    """The wall clock."""
-    return datetime.now(UTC)
-
-
-def iso(moment: datetime) -> str:
-    """ISO 8601 in UTC, to the millisecond."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,26 +45,13 @@ class OpenHome:
     now: Now
 
     def use_settings(self) -> Settings:
-        """Read the settings files and log them where they have changed."""
-        settings = read_settings(self.home)
-        if settings.directory_bytes:
-            self.vault.put([settings.directory_bytes])
-        self.engine.settle_settings(settings.entry(federal_reserve_calendar()))
-        return settings
+        """See home_intake.use_settings."""
+        return use_settings(self.home, self.vault, self.log)
 
     def forget_contents(self) -> int:
-        """Erase what the vault keeps no longer, by its retention; how many contents that were.
-
-        What an 835 that waits, a file that is not delivered, or the directory still needs is kept
-        for as long as it does, whatever the retention says.
-        """
-        if self.vault.retention_days is None:
-            return 0
-        needed = open_contents(self.ledger) | self.book.unfinished_contents()
-        settings = self.log.settings
-        directory = settings.directory if settings is not None else b""
-        return self.vault.apply_retention(
-            self.now(), lambda digest: digest == directory or digest[:8] in needed
+        """See home_intake.forget_contents."""
+        return forget_contents(
+            self.vault, self.log, self.now(), lambda: contents_in_use(self.ledger)
         )
 
 
@@ -114,19 +88,24 @@ def open_parts(
     now: Now = utc_now,
     on_failure: Callable[[Failure], None] = lambda _: None,
     fault: Fault = lambda _: None,
-    reads_vault_only: bool = False,
+    is_vault_made: Callable[[], None] | None = None,
 ) -> Iterator[OpenHome]:
     """The same for one of the processes that work together under one lock of the home: it is
-    theirs, and is not taken here. At most one of them writes the vault."""
+    theirs, and is not taken here.
+
+    is_vault_made : where another one writes the vault: returns when it can be read
+    """
     with ExitStack() as stack:
         file = SqliteFile(home.state_file)
         stack.callback(file.close)
-        vault = open_vault(home, environment, now, read_only=reads_vault_only)
-        stack.callback(vault.close)
         ledger = Ledger.open(f"sqlite:///{home.ledger_file}")
         stack.callback(ledger.close)
         log = HomeLog(SqliteItemLog(file, lambda: iso(now())))
         state = SqliteState(file)
+        if is_vault_made is not None:
+            is_vault_made()
+        vault = open_vault(home, environment, now, read_only=is_vault_made is not None)
+        stack.callback(vault.close)
         book = ReleaseBook(ledger)
         releaser = Releaser(
             book,
@@ -151,20 +130,10 @@ def open_parts(
         yield OpenHome(home, file, log, state, vault, ledger, book, releaser, engine, now)
 
 
-def open_vault(
-    home: Home, environment: Mapping[str, str], now: Now, *, read_only: bool = False
-) -> Vault:
-    """The vault of a home, with its key; the first start makes one."""
-    keys = open_key_ring(
-        home.key_file(environment), environment, may_create=not vault_is_written(home.vault)
-    )
-    return Vault.open(
-        home.vault,
-        keys,
-        now=now,
-        new_id=lambda: secrets.token_hex(8),
-        read_only=read_only,
-    )
+def contents_in_use(ledger: Ledger) -> set[bytes]:
+    """Contents of 835s that wait and of files that are not delivered, by the first 8 bytes of their
+    digests."""
+    return open_contents(ledger) | ReleaseBook(ledger).unfinished_contents()
 
 
 def _directory(vault: Vault, digest: bytes) -> Directory:

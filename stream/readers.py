@@ -95,7 +95,7 @@ class RangeReader(SourceReader):
         starts, stops : int64[k]   what will be asked for, by ascending starts
         """
         self._read = read
-        self._starts = starts
+        self._starts, self._stops = starts, stops
         self._spans = _spans(starts, stops)
         self._data = memoryview(b"")
         self._start = self._stop = 0
@@ -104,6 +104,22 @@ class RangeReader(SourceReader):
         """The bytes of [start, stop). Raises SourceError where no transaction begins there."""
         self._go_to(start)
         return self._data[start - self._start : stop - self._start]
+
+    def take_all(self) -> Iterator[tuple[int, bytes | memoryview]]:
+        """Everything that was to be asked for: row and bytes. Raises as `take`.
+
+        Bytes that lie close together stay parts of what was read, others are copied out of it.
+        """
+        for first, last, start, stop in self._spans:
+            data = self._read_span(first, last, start, stop)
+            starts = (self._starts[first:last] - start).tolist()
+            stops = (self._stops[first:last] - start).tolist()
+            wanted = sum(stops) - sum(starts)
+            pieces = zip(starts, stops, strict=True)
+            if 2 * wanted < len(data):
+                yield from enumerate((bytes(data[at:end]) for at, end in pieces), first)
+            else:
+                yield from enumerate((data[at:end] for at, end in pieces), first)
 
     def between(self, start: int, stop: int) -> bytes:
         if stop >= self._stop:
@@ -116,11 +132,14 @@ class RangeReader(SourceReader):
             return
         first, last, self._start, self._stop = next(span for span in self._spans if start < span[3])
         self._data = memoryview(b"")
-        data = self._read(self._start, self._stop)
-        if len(data) != self._stop - self._start:
+        self._data = self._read_span(first, last, self._start, self._stop)
+
+    def _read_span(self, first: int, last: int, start: int, stop: int) -> memoryview:
+        data = self._read(start, stop)
+        if len(data) != stop - start:
             raise SourceError("a content is shorter than when it was read first")
-        _check_begin(data, self._starts[first:last] - self._start)
-        self._data = memoryview(data)
+        _check_begin(data, self._starts[first:last] - start)
+        return memoryview(data)
 
 
 def _spans(starts: Ints, stops: Ints) -> Iterator[tuple[int, int, int, int]]:

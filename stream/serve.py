@@ -1,13 +1,13 @@
 """The running warehouse: threads around an engine, each of which may be killed at any moment.
 
     intake      what is complete in in/ goes to the vault and the item log
-    matching    entries of the log become steps of the state; several threads, with some tenants each
+    matching    entries of the log become steps of the state; each thread has some of the tenants
     publishing  the outbox goes to the ledger, and what it releases becomes files to be delivered
     releasing   these files go to their receivers
     main        logs openings and closes, looks after the others
 
 Everything that a thread does may be done again; what they hand to each other lies on disk. So the
-threads may as well only wait for a process that does it, see `serve_parts.py`.
+threads may as well only wait for a process that does it, see `serve_running.py`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from reassoc.core.errors import DirectoryError, LayoutError, PolicyError, Reasso
 from reassoc.stream.clock import is_behind
 from reassoc.stream.home import Stamps, settings_stamps
 from reassoc.stream.open_home import OpenHome
-from reassoc.stream.serve_parts import Delivering, Matching, Publishing, Taking
+from reassoc.stream.serve_parts import Delivering, Matching, Publishing
+from reassoc.stream.serve_taking import Taking
 from reassoc.stream.sqlite_file import StoreError
 from reassoc.stream.state import FencedError, MarkError
 from reassoc.stream.taking import Taken
@@ -235,7 +236,7 @@ class Server:
                 self._applied.set()
                 self._settled.set()
             else:
-                logged.wait(IDLE_SECONDS)
+                count = int(logged.wait(IDLE_SECONDS))  # there may be something to do
                 logged.clear()
             self._is_matching[number] = bool(count)
 

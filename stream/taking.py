@@ -18,18 +18,19 @@ from pathlib import Path
 from typing import IO
 
 from reassoc.core.lockbox import LockboxLayout
-from reassoc.stream.clock import NEW_YORK
+from reassoc.stream.clock import NEW_YORK, Now
 from reassoc.stream.findings import FINDINGS_HEADER
 from reassoc.stream.home_log import HomeLog
 from reassoc.stream.inbox import Inbox, InboxError, Look, Ready
-from reassoc.stream.open_home import Now
 from reassoc.stream.routing import Router
 from reassoc.stream.sources import Problem, Source
 from reassoc.stream.take_in import Putting, Receipt, TakenIn, log_all, read_in
 from reassoc.stream.vault import Vault
 
-GROUP_BYTES = 64 << 20
-"""Bytes of files that are taken together; one file may be larger."""
+GROUP_BYTES_FIRST = 8 << 20
+GROUP_BYTES_MAX = 64 << 20
+"""Bytes of files that are taken together, the first time and at most; one file may be larger. The
+first ones are few, so that matching begins while the others are read."""
 FILE_BYTES = 128 << 10
 """What a file counts for beside its bytes: the time that it takes to take it, as bytes."""
 FINDINGS_MEMORY_BYTES = 1 << 20
@@ -291,14 +292,14 @@ def _weight(ready: Ready) -> int:
 
 
 def _groups(files: Sequence[Ready]) -> Iterator[list[Ready]]:
-    """Ready files in groups of about GROUP_BYTES."""
+    """Ready files in groups, each twice as large as the one before, up to GROUP_BYTES_MAX."""
     group: list[Ready] = []
-    weight = 0
+    weight, limit = 0, GROUP_BYTES_FIRST
     for ready in files:
         more = _weight(ready)
-        if group and weight + more > GROUP_BYTES:
+        if group and weight + more > limit:
             yield group
-            group, weight = [], 0
+            group, weight, limit = [], 0, min(2 * limit, GROUP_BYTES_MAX)
         group.append(ready)
         weight += more
     if group:

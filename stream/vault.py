@@ -249,9 +249,8 @@ class Vault:
             raise ValueError(f"bytes {start} to {stop} of {content.byte_count}")
         if stop - start > READ_BYTES_MAX:
             raise LimitError(f"READ_BYTES_MAX ({READ_BYTES_MAX}): read smaller pieces")
-        data = bytearray(stop - start)
-        self._read_into(digest, start, memoryview(data))
-        return bytes(data)
+        with _failing(f"{self._store.where}, {data_name(content.segment)}", "cannot be read"):
+            return self._reader.read(content, start, stop)
 
     def open_stream(self, digest: bytes) -> io.RawIOBase:
         """A content as a file. Raises NoContentError here, DamagedError and VaultError from its

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,20 +85,30 @@ class FrameReader:
                 self._opened.popitem(last=False)
         return found
 
+    def read(self, content: Opened, start: int, stop: int) -> bytes:
+        """A content's bytes [start, stop); all of them must be there. As `read_into`."""
+        return b"".join(self._parts(content, start, stop))
+
     def read_into(self, content: Opened, start: int, target: memoryview) -> None:
         """Fill `target` with a content's bytes from `start` on; all of them must be there.
 
         Raises DamagedError, OSError.
         """
-        at, stop = start, start + len(target)
+        at = 0
+        for part in self._parts(content, start, start + len(target)):
+            target[at : at + len(part)] = part
+            at += len(part)
+
+    def _parts(self, content: Opened, start: int, stop: int) -> Iterator[memoryview]:
+        """The bytes as they lie in the frames."""
+        at = start
         while at < stop:
             first = at // FRAME_BYTES_MAX
             last = min((stop - 1) // FRAME_BYTES_MAX, first + _FETCH_FRAMES - 1)
             for number, plain in self._frames_of(content, first, last):
                 begin = at - number * FRAME_BYTES_MAX
                 end = min(len(plain), stop - number * FRAME_BYTES_MAX)
-                with memoryview(plain) as view:
-                    target[at - start : at - start + end - begin] = view[begin:end]
+                yield memoryview(plain)[begin:end]
                 at += end - begin
 
     def _frames_of(self, content: Opened, first: int, last: int) -> list[tuple[int, bytes]]:

@@ -371,7 +371,7 @@ class Home(World):
             parts = replace(parts, ledger=both, history=History(self.ledger))
         self.engine = Engine(parts)
         if settings is not None:
-            self.engine.settle_settings(settings)
+            self.log.settle(settings)
 
     def _load(self, digest: bytes) -> Directory:
         return self.known
@@ -946,7 +946,7 @@ class Life:
     def _meanwhile(self) -> None:
         random = self.random
         if self.decides and random.random() < 0.06:
-            self.home.engine.settle_settings(settings_of(random, self.release_at))
+            self.home.log.settle(settings_of(random, self.release_at))
         if random.random() < 0.7:
             self.settle()
         if self.decides:

@@ -143,7 +143,7 @@ class World:
             )
         )
         holidays = federal_reserve_calendar().holidays.astype("<i4").tobytes()
-        self.engine.settle_settings(SettingsEntry(policy, rules, digest, holidays))
+        self.log.settle(SettingsEntry(policy, rules, digest, holidays))
 
     def _load(self, digest: bytes) -> Directory:
         assert self.directory is not None

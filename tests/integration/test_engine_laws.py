@@ -96,7 +96,7 @@ class _Home(World):
         self.router = Router(self.directories[digest])
         assert self.log.settings is not None
         settings = msgspec.structs.replace(self.log.settings, rules=rules, directory=digest)
-        self.engine.settle_settings(settings)
+        self.log.settle(settings)
 
 
 class Walk:

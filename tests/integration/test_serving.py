@@ -17,7 +17,7 @@ from small_feed import interchange, remittance
 from reassoc.stream.home import Home
 from reassoc.stream.open_home import OpenHome
 from reassoc.stream.serve import Server
-from reassoc.stream.serve_commands import running
+from reassoc.stream.serve_running import running
 
 AS_OF = datetime(2026, 3, 17, 15, 0, tzinfo=UTC)
 
