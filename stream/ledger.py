@@ -16,7 +16,19 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from sqlalchemy import Connection, Engine, func, inspect, select, text
+from sqlalchemy import (
+    Column,
+    Connection,
+    Engine,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    func,
+    inspect,
+    select,
+    text,
+)
 from sqlalchemy.exc import DBAPIError
 
 from reassoc.stream import ledger_schema as schema
@@ -233,16 +245,26 @@ class Ledger:
             raise LedgerError(
                 "the ledger has an older schema: start the warehouse once to raise it"
             )
-        # Imported late: it takes as long as all else that a command loads, and is needed once.
-        from alembic import command
-        from alembic.config import Config
-
-        config = Config()
-        folder = Path(__file__).parent / "migrations"
-        config.set_main_option("script_location", str(folder).replace("%", "%%"))
+        if found is None:
+            self._make_schema()
+            return
         with self.writing() as connection:
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            raise_schema(connection)
+
+    def _make_schema(self) -> None:
+        """The tables of an empty database, as all migrations make them one after the other."""
+        with self.writing() as connection:
+            # Another process may have been faster.
+            if _revision(connection) is None:
+                schema.metadata.create_all(connection)
+                stamp = Table(
+                    "alembic_version",
+                    MetaData(),
+                    Column("version_num", String(32), nullable=False),
+                    PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
+                )
+                stamp.create(connection)
+                connection.execute(stamp.insert().values(version_num=REVISION))
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -269,3 +291,16 @@ def _revision(connection: Connection) -> str | None:
         return None
     rows = fetch(connection, text("SELECT version_num FROM alembic_version"))
     return str(rows[0][0]) if rows else None
+
+
+def raise_schema(connection: Connection) -> None:
+    """Bring the tables of a database up to REVISION, by its migrations, from whatever they are."""
+    # Imported late: it takes as long as all else that a command loads, and is needed once.
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    folder = Path(__file__).parent / "migrations"
+    config.set_main_option("script_location", str(folder).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")

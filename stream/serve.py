@@ -107,7 +107,9 @@ class Server:
         self._intended = threading.Event()
         self._settled = threading.Event()
         self._counting = threading.Lock()
-        self._is_matching, self._is_taking = [True] * len(matching), False
+        self._is_taking = False
+        self._wakes = 0
+        self._idle_since = [-1] * len(matching)
         self._linger_s = LINGER_SECONDS
         self._fault: BaseException | None = None
         self._held: str | None = None
@@ -191,8 +193,13 @@ class Server:
         """Whether every entry is applied, and no matcher has found anything to do since the last of
         them: it may have to log something after its last step."""
         before = self.served.step_count
-        is_still = not any(self._is_matching) and self._opened.engine.is_applied()
-        return is_still and not any(self._is_matching) and before == self.served.step_count
+        is_still = not self._is_matching() and self._opened.engine.is_applied()
+        return is_still and not self._is_matching() and before == self.served.step_count
+
+    def _is_matching(self) -> bool:
+        """Whether a matcher may have something to do: it has not looked since it was woken, or has
+        found something when it looked last."""
+        return any(since != self._wakes for since in self._idle_since)
 
     # ---- threads ----
 
@@ -221,24 +228,28 @@ class Server:
         return is_all
 
     def _wake_matchers(self) -> None:
+        with self._counting:
+            self._wakes += 1
         for logged in self._logged:
             logged.set()
 
     def _match_on(self, number: int) -> None:
-        logged = self._logged[number]
+        logged, idle = self._logged[number], self._idle_since
         while not self._end.is_set():
+            logged.clear()
+            wakes = self._wakes
             count = self._patiently("matching", partial(self._match, number))
             if count:
                 with self._counting:
                     self.served.step_count += count
-            elif self._is_matching[number]:
+                idle[number] = -1
+                continue
+            if idle[number] != wakes:
                 # Nothing to do, or a close that waits until everything is written.
+                idle[number] = wakes
                 self._applied.set()
                 self._settled.set()
-            else:
-                count = int(logged.wait(IDLE_SECONDS))  # there may be something to do
-                logged.clear()
-            self._is_matching[number] = bool(count)
+            logged.wait(IDLE_SECONDS)
 
     def _match(self, number: int) -> int:
         tenants = self._shares.of(number, self._opened.log.tenants())
@@ -252,7 +263,7 @@ class Server:
             self._applied.wait(IDLE_SECONDS)
             self._applied.clear()
             lingers = time.monotonic() < since + self._linger_s
-            lingers &= any(self._is_matching) or self._is_taking
+            lingers &= self._is_matching() or self._is_taking
             publish = partial(self._publishing.publish, not lingers)
             count = self._patiently("writing the ledger", publish)
             if count:

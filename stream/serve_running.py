@@ -84,9 +84,7 @@ def _server_here(
     from reassoc.stream.serve_parts import HomeDelivering, HomeMatching, HomePublishing
 
     opened = stack.enter_context(open_parts(home, now=now, on_failure=_telling(tell)))
-    parts = IntakeParts(
-        home, opened.vault, opened.log, now, lambda: contents_in_use(opened.ledger)
-    )
+    parts = IntakeParts(home, opened.vault, opened.log, now, lambda: contents_in_use(opened.ledger))
     taking = stack.enter_context(taking_here(parts, workers or _cpu_count(), Flag(), tell))
     matching, publishing = HomeMatching(opened), HomePublishing(opened)
     delivering = HomeDelivering(opened)
@@ -174,9 +172,7 @@ def _makers(home: Home, now: Now) -> tuple[Make, Make, Make]:
 
     @contextmanager
     def delivering(told: Tell) -> Iterator[HomeDelivering]:
-        with open_parts(
-            home, now=now, on_failure=_telling(told), is_vault_made=is_made
-        ) as opened:
+        with open_parts(home, now=now, on_failure=_telling(told), is_vault_made=is_made) as opened:
             yield HomeDelivering(opened)
 
     return matching, publishing, delivering

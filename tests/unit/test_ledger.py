@@ -11,18 +11,17 @@ import msgspec
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import func, select, text, update
+from sqlalchemy import Connection, func, select, text, update
 
 from reassoc.core.errors import LimitError
-from reassoc.stream import ledger as ledger_module
 from reassoc.stream import ledger_append
 from reassoc.stream import ledger_schema as schema
-from reassoc.stream.ledger import Ledger
+from reassoc.stream.ledger import REVISION, Ledger, raise_schema
 from reassoc.stream.ledger_audit import Verification, verify
 from reassoc.stream.ledger_chain import CHAINED
 from reassoc.stream.ledger_rows import ItemSide, LedgerBatch
 from reassoc.stream.ledger_schema import RELEASE_CHAIN
-from reassoc.stream.ledger_store import LedgerError, fetch
+from reassoc.stream.ledger_store import LedgerError, fetch, make_engine
 
 
 @pytest.fixture
@@ -263,11 +262,25 @@ def test_a_reader_makes_no_ledger(url: str, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_migrations_make_the_schema(ledger: Ledger) -> None:
-    with ledger.reading() as connection:
+def test_migrations_make_the_schema(ledger: Ledger, tmp_path: Path) -> None:
+    raised = make_engine(f"sqlite:///{tmp_path / 'raised.db'}", read_only=False)
+    with raised.connect() as connection, connection.begin():
+        raise_schema(connection)
         context = MigrationContext.configure(connection)
         assert compare_metadata(context, schema.metadata) == []
-        assert context.get_current_revision() == ledger_module.REVISION
+        assert context.get_current_revision() == REVISION
+        by_migrations = tables_of(connection)
+    raised.dispose()
+    with ledger.reading() as connection:
+        assert tables_of(connection) == by_migrations, "a new ledger has what migrations make"
+
+
+def tables_of(connection: Connection) -> list[tuple[str, ...]]:
+    """What the tables of a SQLite file are made by, and the schema's number."""
+    rows = connection.exec_driver_sql("SELECT type, name, sql FROM sqlite_master").all()
+    made = sorted((kind, name, " ".join((sql or "").split())) for kind, name, sql in rows)
+    (version,) = connection.exec_driver_sql("SELECT version_num FROM alembic_version").one()
+    return [*made, ("version", version)]
 
 
 def test_a_backup_is_a_ledger(ledger: Ledger, tmp_path: Path) -> None:
