@@ -33,6 +33,7 @@ from reassoc.stream import ledger_schema as schema
 from reassoc.stream.calendar import federal_reserve_calendar
 from reassoc.stream.engine import Engine, Parts
 from reassoc.stream.home import Home
+from reassoc.stream.home_intake import open_vault
 from reassoc.stream.home_log import HOME_TENANT, HomeLog
 from reassoc.stream.item_log_sqlite import SqliteItemLog
 from reassoc.stream.items import (
@@ -51,7 +52,6 @@ from reassoc.stream.ledger_chain import ReleaseEvent
 from reassoc.stream.ledger_history import History
 from reassoc.stream.ledger_rows import PairEvent
 from reassoc.stream.ledger_views import OPEN_LIMIT_MAX, OpenFilter, open_items
-from reassoc.stream.home_intake import open_vault
 from reassoc.stream.records import Schema
 from reassoc.stream.release_book import ReleaseBook
 from reassoc.stream.release_draft import BODY_ROW, NO_SINK

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -45,6 +44,7 @@ from reassoc.stream.ledger_rows import (
     PairEvent,
     ReleaseOrder,
     encode_body,
+    encode_details,
 )
 from reassoc.stream.live import (
     STATE_COLUMNS,
@@ -422,8 +422,8 @@ def _batches(
                 making.cause,
                 **{name: table[part].tobytes() for name, table in tables.items()},
                 decisions=making.decisions if first else (),
-                details=msgspec.msgpack.encode(
-                    {name: values[part] for name, values in details.items()}
+                details=encode_details(
+                    {name: (data, refs[part].tobytes()) for name, (data, refs) in details.items()}
                 ),
                 closed=closed.tobytes() if first else b"",
                 sources=making.sources if first else (),
@@ -439,8 +439,9 @@ _DETAIL_SOURCES = {
 """Columns that ledger_rows.DETAIL_TEXTS are taken from."""
 
 
-def _item_rows(live: Live, making: Making) -> tuple[npt.NDArray[Any], dict[str, list[bytes]]]:
-    tables, texts = [], {name: [b""][:0] for name in DETAIL_TEXTS}
+def _item_rows(live: Live, making: Making) -> tuple[npt.NDArray[Any], dict[str, _Texts]]:
+    """Rows of the new items, and their texts by name."""
+    tables, texts = [], {name: (b"", np.zeros((0, 2), np.uint32)) for name in DETAIL_TEXTS}
     for kind, side in ((ItemSide.REMITTANCE, live.remittances), (ItemSide.PAYMENT, live.payments)):
         rows = take(side.rows, np.flatnonzero(side.fresh))
         table = np.zeros(len(rows["status"]), ITEM_ROW)
@@ -455,8 +456,19 @@ def _item_rows(live: Live, making: Making) -> tuple[npt.NDArray[Any], dict[str, 
             table["source"], table["kind"] = rows["source"], rows["kind"]
         tables.append(table)
         for name, source in zip(DETAIL_TEXTS, _DETAIL_SOURCES[kind], strict=True):
-            texts[name] += _values(rows[source])
+            texts[name] = _with(*texts[name], rows[source])
     return np.concatenate(tables), texts
+
+
+_Texts = tuple[bytes, npt.NDArray[np.uint32]]
+"""Values as ledger_rows.Texts has them; uint32[n, 2]."""
+
+
+def _with(data: bytes, refs: npt.NDArray[np.uint32], column: TextColumn) -> _Texts:
+    """Values, and those of a column behind them."""
+    more, places = _keys.gather(*text_parts(column))
+    places[:, 0] += np.uint32(len(data))
+    return data + more, np.concatenate([refs, places])
 
 
 def _values(column: TextColumn) -> list[bytes]:

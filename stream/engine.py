@@ -6,7 +6,7 @@ be repeated at any time; what it did before is done.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -101,16 +101,12 @@ class Engine:
 
     # ---- matching ----
 
-    def match(self, steps: int, of: Collection[str] | None = None) -> int:
+    def match(self, steps: int) -> int:
         """Make steps, the tenants in turn, until so many are made or none is left; a round that was
-        begun is ended. How many were made.
-
-        of : the tenants that this engine matches, while others match the rest; None: all
-        """
+        begun is ended. How many were made."""
         done = 0
         tenants = self._parts.log.tenants()
-        mine = sorted(tenants if of is None else tenants.keys() & set(of))
-        matchers = [self._matcher(tenant) for tenant in mine]
+        matchers = [self._matcher(tenant) for tenant in sorted(tenants)]
         self._busy |= {one.tenant for one in matchers if one.mark < tenants[one.tenant]}
         while done < steps and (waiting := [one for one in matchers if one.tenant in self._busy]):
             for matcher in waiting:
@@ -121,15 +117,10 @@ class Engine:
         return done
 
     def is_matched(self) -> bool:
-        """Whether every entry of every log is applied, and no matcher has more to log: of this
-        engine's matchers, only they know that."""
-        return not self._busy and self.is_applied()
-
-    def is_applied(self) -> bool:
-        """Whether every entry of every log is applied, by whomsoever."""
+        """Whether every entry of every log is applied, and no matcher has more to log."""
         marks = self._parts.state.mark
         ends = self._parts.log.tenants()
-        return all(marks(tenant) >= last for tenant, last in ends.items())
+        return not self._busy and all(marks(tenant) >= last for tenant, last in ends.items())
 
     def _matcher(self, tenant: str) -> Matcher:
         matcher = self._matchers.get(tenant)

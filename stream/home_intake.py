@@ -53,7 +53,7 @@ def open_intake(
 
 
 def use_settings(home: Home, vault: Vault, log: HomeLog) -> Settings:
-    """Read the settings files, and log them where they have changed. Raises what is wrong in them."""
+    """Read the settings files; log them where they have changed. Raises what is wrong in them."""
     settings = read_settings(home)
     if settings.directory_bytes:
         vault.put([settings.directory_bytes])

@@ -26,7 +26,7 @@ from reassoc.core import _keys
 from reassoc.core.statuses import PaymentStatus, RemittanceStatus
 from reassoc.stream import ledger_schema as schema
 from reassoc.stream.items import ItemFlag
-from reassoc.stream.ledger_rows import DETAIL_TEXTS, ItemSide
+from reassoc.stream.ledger_rows import DETAIL_TEXTS, ItemSide, decode_texts
 from reassoc.stream.ledger_store import LedgerError, fetch, insert_rows, wanted_rows
 
 OPEN_CHANGES_MAX = 1 << 16
@@ -67,8 +67,6 @@ Keys = npt.NDArray[np.uint64]
 Rows = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
 Details = Mapping[str, Sequence[bytes]]
-
-_decode_details = msgspec.msgpack.Decoder(dict[str, list[bytes]]).decode
 
 _OFFSET_FACTOR = np.uint64(0x9E3779B97F4A7C15)
 _KEY_FACTOR = np.uint64(0xD6E8FEB86659FD93)
@@ -133,8 +131,8 @@ def decode_details(details: bytes, count: int) -> Details:
     if not details:
         return {name: [b""] * count for name in DETAIL_TEXTS}
     try:
-        texts = _decode_details(details)
-    except msgspec.DecodeError:
+        texts = decode_texts(details)
+    except ValueError:
         raise LedgerError("the details of a batch cannot be read: the outbox is damaged") from None
     if set(texts) != set(DETAIL_TEXTS) or {len(v) for v in texts.values()} != {count}:
         raise LedgerError("the details of a batch do not have one value for each of its items")

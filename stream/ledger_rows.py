@@ -6,6 +6,7 @@ the thousand. Item ids are (digest, offset). The outbox carries a `LedgerBatch` 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import IntEnum
 from typing import Any
 
@@ -143,7 +144,7 @@ class LedgerBatch(msgspec.Struct, frozen=True, array_like=True):
 
     tenant, position : the step: last position of the log that it applied
     day, as_of, cause : open banking day; logged time; "items", "decision", "clock" or "settings"
-    details : msgpack of {text name: list of bytes}, one value for each row of `items`; not chained
+    details : `encode_details` of one value for each row of `items` and text name; not chained
     closed : ids (16 bytes each) that leave the match state with this step
     sources : (digest, name, kind, byte_count) of files that came
     """
@@ -205,3 +206,32 @@ decode_body = msgspec.msgpack.Decoder(OutboxBody).decode
 def rows_of(data: bytes, kind: np.dtype[Any]) -> npt.NDArray[Any]:
     """The rows of a table of a batch."""
     return np.frombuffer(data, kind)
+
+
+Texts = tuple[bytes, bytes]
+"""Values in one buffer, and offset and length of each: uint32[n, 2], little-endian. Neighbours may
+share their bytes."""
+
+
+_decode_details = msgspec.msgpack.Decoder(dict[str, Texts]).decode
+
+
+def encode_details(texts: Mapping[str, Texts]) -> bytes:
+    """LedgerBatch.details of the texts by their names."""
+    return msgspec.msgpack.encode(texts)
+
+
+def decode_texts(details: bytes) -> dict[str, list[bytes]]:
+    """The values by their names. Raises ValueError for what `encode_details` does not make."""
+    try:
+        found = _decode_details(details)
+    except msgspec.MsgspecError as error:
+        raise ValueError("no details") from error
+    return {name: _values(*texts) for name, texts in found.items()}
+
+
+def _values(data: bytes, refs: bytes) -> list[bytes]:
+    places = np.frombuffer(refs, "<u4").reshape(-1, 2)
+    if len(places) and int(places.sum(axis=1, dtype=np.int64).max()) > len(data):
+        raise ValueError("a text ends behind its buffer")
+    return [data[offset : offset + length] for offset, length in places.tolist()]

@@ -88,12 +88,12 @@ def open_parts(
     now: Now = utc_now,
     on_failure: Callable[[Failure], None] = lambda _: None,
     fault: Fault = lambda _: None,
-    is_vault_made: Callable[[], None] | None = None,
+    when_vault_is_made: Callable[[], None] | None = None,
 ) -> Iterator[OpenHome]:
     """The same for one of the processes that work together under one lock of the home: it is
     theirs, and is not taken here.
 
-    is_vault_made : where another one writes the vault: returns when it can be read
+    when_vault_is_made : where another one writes the vault: returns when it can be read
     """
     with ExitStack() as stack:
         file = SqliteFile(home.state_file)
@@ -102,9 +102,9 @@ def open_parts(
         stack.callback(ledger.close)
         log = HomeLog(SqliteItemLog(file, lambda: iso(now())))
         state = SqliteState(file)
-        if is_vault_made is not None:
-            is_vault_made()
-        vault = open_vault(home, environment, now, read_only=is_vault_made is not None)
+        if when_vault_is_made is not None:
+            when_vault_is_made()
+        vault = open_vault(home, environment, now, read_only=when_vault_is_made is not None)
         stack.callback(vault.close)
         book = ReleaseBook(ledger)
         releaser = Releaser(

@@ -1,7 +1,7 @@
 """The running warehouse: threads around an engine, each of which may be killed at any moment.
 
     intake      what is complete in in/ goes to the vault and the item log
-    matching    entries of the log become steps of the state; each thread has some of the tenants
+    matching    entries of the log become steps of the state
     publishing  the outbox goes to the ledger, and what it releases becomes files to be delivered
     releasing   these files go to their receivers
     main        logs openings and closes, looks after the others
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -25,7 +25,7 @@ from reassoc.core.errors import DirectoryError, LayoutError, PolicyError, Reasso
 from reassoc.stream.clock import is_behind
 from reassoc.stream.home import Stamps, settings_stamps
 from reassoc.stream.open_home import OpenHome
-from reassoc.stream.serve_parts import Delivering, Matching, Publishing
+from reassoc.stream.serve_parts import Delivering, Publishing
 from reassoc.stream.serve_taking import Taking
 from reassoc.stream.sqlite_file import StoreError
 from reassoc.stream.state import FencedError, MarkError
@@ -63,23 +63,6 @@ class Served:
     erased_count: int = 0
 
 
-class _Shares:
-    """Which tenants each matcher has: a new one goes to the matcher with the fewest."""
-
-    def __init__(self, count: int) -> None:
-        self._lock = threading.Lock()
-        self._tenants: list[list[str]] = [[] for _ in range(count)]
-        self._known: set[str] = set()
-
-    def of(self, number: int, tenants: Iterable[str]) -> list[str]:
-        """The share of a matcher, of all the tenants there are."""
-        with self._lock:
-            for tenant in sorted(set(tenants) - self._known):
-                min(self._tenants, key=len).append(tenant)
-                self._known.add(tenant)
-            return list(self._tenants[number])
-
-
 class Server:
     """Runs a home until it is told to stop, or until nothing is left to do."""
 
@@ -87,7 +70,6 @@ class Server:
         self,
         opened: OpenHome,
         taking: Taking,
-        matching: Sequence[Matching],
         publishing: Publishing,
         delivering: Delivering,
         *,
@@ -95,21 +77,18 @@ class Server:
     ) -> None:
         self._opened = opened
         self._taking = taking
-        self._matching = matching
-        self._shares = _Shares(len(matching))
         self._publishing = publishing
         self._delivering = delivering
         self._say = say
         self._stop = threading.Event()
         self._end = threading.Event()
-        self._logged = [threading.Event() for _ in matching]
+        self._logged = threading.Event()
         self._applied = threading.Event()
         self._intended = threading.Event()
         self._settled = threading.Event()
         self._counting = threading.Lock()
         self._is_taking = False
-        self._wakes = 0
-        self._idle_since = [-1] * len(matching)
+        self._wakes, self._idle_since = 0, -1
         self._linger_s = LINGER_SECONDS
         self._fault: BaseException | None = None
         self._held: str | None = None
@@ -130,7 +109,7 @@ class Server:
 
     def _end_threads(self) -> None:
         self._end.set()
-        for wakes in (*self._logged, self._applied, self._intended):
+        for wakes in (self._logged, self._applied, self._intended):
             wakes.set()
 
     # ---- until it is stopped ----
@@ -183,33 +162,22 @@ class Server:
 
     def _wait_until_settled(self) -> None:
         """Until every entry is matched and every outbox is empty."""
-        while not self._stop.is_set() and not (
-            self._is_matched() and self._opened.engine.is_published()
-        ):
+        engine = self._opened.engine
+        while not self._stop.is_set() and not (engine.is_matched() and engine.is_published()):
             self._settled.wait(SETTLE_SECONDS)
             self._settled.clear()
 
-    def _is_matched(self) -> bool:
-        """Whether every entry is applied, and no matcher has found anything to do since the last of
-        them: it may have to log something after its last step."""
-        before = self.served.step_count
-        is_still = not self._is_matching() and self._opened.engine.is_applied()
-        return is_still and not self._is_matching() and before == self.served.step_count
-
     def _is_matching(self) -> bool:
-        """Whether a matcher may have something to do: it has not looked since it was woken, or has
-        found something when it looked last."""
-        return any(since != self._wakes for since in self._idle_since)
+        """Whether the matchers may have something to do: they have not looked since they were
+        woken, or have found something when they looked last."""
+        return self._idle_since != self._wakes
 
     # ---- threads ----
 
     def _what_follows(self) -> list[tuple[str, Callable[[], None]]]:
         """Threads that go on with what is on the log."""
         return [
-            *(
-                (f"matching {number}", partial(self._match_on, number))
-                for number in range(len(self._matching))
-            ),
+            ("matching", self._match_on),
             ("publishing", self._publish_on),
             ("releasing", self._release_on),
         ]
@@ -230,30 +198,24 @@ class Server:
     def _wake_matchers(self) -> None:
         with self._counting:
             self._wakes += 1
-        for logged in self._logged:
-            logged.set()
+        self._logged.set()
 
-    def _match_on(self, number: int) -> None:
-        logged, idle = self._logged[number], self._idle_since
+    def _match_on(self) -> None:
+        engine = self._opened.engine
         while not self._end.is_set():
-            logged.clear()
+            self._logged.clear()
             wakes = self._wakes
-            count = self._patiently("matching", partial(self._match, number))
+            count = self._patiently("matching", lambda: engine.match(STEPS_AT_ONCE))
             if count:
-                with self._counting:
-                    self.served.step_count += count
-                idle[number] = -1
+                self.served.step_count += count
+                self._idle_since = -1
                 continue
-            if idle[number] != wakes:
+            if self._idle_since != wakes:
                 # Nothing to do, or a close that waits until everything is written.
-                idle[number] = wakes
+                self._idle_since = wakes
                 self._applied.set()
                 self._settled.set()
-            logged.wait(IDLE_SECONDS)
-
-    def _match(self, number: int) -> int:
-        tenants = self._shares.of(number, self._opened.log.tenants())
-        return self._matching[number].match(STEPS_AT_ONCE, tenants)
+            self._logged.wait(IDLE_SECONDS)
 
     def _publish_on(self) -> None:
         """The ledger follows at once. What is released waits a moment while there is work, so that

@@ -1,4 +1,4 @@
-"""What goes on with what is on the log while a warehouse runs: matching, publishing, delivering.
+"""What goes on with what was matched while a warehouse runs: publishing and delivering.
 
 Each part has the same calls here and in a process of its own (`worker.py`), where it has the home
 open for itself.
@@ -6,19 +6,11 @@ open for itself.
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import Protocol
 
 from reassoc.stream.open_home import OpenHome
 from reassoc.stream.releaser import Run
 from reassoc.stream.worker import Worker
-
-
-class Matching(Protocol):
-    """Matches some of the tenants."""
-
-    def match(self, steps: int, tenants: Collection[str]) -> int:
-        """See Engine.match. A tenant must always be named to the same part."""
 
 
 class Publishing(Protocol):
@@ -33,16 +25,6 @@ class Delivering(Protocol):
 
     def deliver(self) -> Run:
         """Deliver what can be; see Releaser.run_once."""
-
-
-class HomeMatching:
-    """Matching, here."""
-
-    def __init__(self, opened: OpenHome) -> None:
-        self._opened = opened
-
-    def match(self, steps: int, tenants: Collection[str]) -> int:
-        return self._opened.engine.match(steps, tenants)
 
 
 class HomePublishing:
@@ -63,16 +45,6 @@ class HomeDelivering:
 
     def deliver(self) -> Run:
         return self._opened.releaser.run_once()
-
-
-class WorkerMatching:
-    """Matching, of a worker with a HomeMatching."""
-
-    def __init__(self, worker: Worker) -> None:
-        self._worker = worker
-
-    def match(self, steps: int, tenants: Collection[str]) -> int:
-        return int(self._worker.call(0, "match", steps, tenants))
 
 
 class WorkerPublishing:

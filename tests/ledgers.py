@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from reassoc.core.columns import TextColumn
 from reassoc.core.statuses import PaymentStatus, RemittanceStatus
 from reassoc.stream.ledger_chain import ReleaseEvent, ReleaseEventRow, ReleaseFileRow
 from reassoc.stream.ledger_rows import (
@@ -21,6 +21,7 @@ from reassoc.stream.ledger_rows import (
     DecisionRow,
     ItemSide,
     LedgerBatch,
+    encode_details,
 )
 from reassoc.stream.ledger_schema import RELEASE_ITEM_ROW
 
@@ -58,8 +59,14 @@ def change(
 
 def details(*values: dict[str, bytes]) -> bytes:
     """LedgerBatch.details of items; what is not given is empty."""
-    return msgspec.msgpack.encode(
-        {name: [value.get(name, b"") for value in values] for name in DETAIL_TEXTS}
+    return details_of({name: [value.get(name, b"") for value in values] for name in DETAIL_TEXTS})
+
+
+def details_of(texts: Mapping[str, Sequence[bytes]]) -> bytes:
+    """The same by the names of the texts."""
+    columns = {name: TextColumn.from_values(values) for name, values in texts.items()}
+    return encode_details(
+        {name: (bytes(one.source), one.refs.tobytes()) for name, one in columns.items()}
     )
 
 

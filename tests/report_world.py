@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
-import msgspec
 import numpy as np
+from ledgers import details_of
 
 from reassoc.core.ach import EntryKind
 from reassoc.core.columns import DATE_NONE
@@ -178,7 +178,7 @@ class Step:
             "items",
             **tables,
             decisions=tuple(self._decisions),
-            details=msgspec.msgpack.encode(self._details),
+            details=details_of(self._details),
         )
         assert self._world.ledger.append(sequence, batch)
         self._world.sequences[self._tenant] = sequence

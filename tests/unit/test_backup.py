@@ -32,10 +32,10 @@ from reassoc.stream.backup import (
 )
 from reassoc.stream.envelope import Profile
 from reassoc.stream.home import Home
+from reassoc.stream.home_intake import open_vault
 from reassoc.stream.item_log import ClockEntry
 from reassoc.stream.ledger import Ledger
 from reassoc.stream.ledger_rows import ORDER_ROW, ReleaseOrder
-from reassoc.stream.home_intake import open_vault
 from reassoc.stream.open_home import open_home
 from reassoc.stream.outputs import OutputError
 from reassoc.stream.profiles import encode_profile, profile_key

@@ -278,7 +278,7 @@ def test_migrations_make_the_schema(ledger: Ledger, tmp_path: Path) -> None:
 def tables_of(connection: Connection) -> list[tuple[str, ...]]:
     """What the tables of a SQLite file are made by, and the schema's number."""
     rows = connection.exec_driver_sql("SELECT type, name, sql FROM sqlite_master").all()
-    made = sorted((kind, name, " ".join((sql or "").split())) for kind, name, sql in rows)
+    made = sorted((kind, name, *sorted((sql or "").split(", "))) for kind, name, sql in rows)
     (version,) = connection.exec_driver_sql("SELECT version_num FROM alembic_version").one()
     return [*made, ("version", version)]
 
