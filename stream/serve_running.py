@@ -61,7 +61,6 @@ def running(
         matchers in this one; else all is done here. Not where threads are at work already.
     """
     sys.setswitchinterval(SWITCH_SECONDS)
-    gc.freeze()
     gc.set_threshold(GC_OBJECTS)
     with ExitStack() as stack:
         stack.enter_context(home.lock(what, iso(now())))

@@ -28,6 +28,8 @@ LANES_MAX = 8
 """Calls of one worker that go on at a time."""
 END_SECONDS_MAX = 60.0
 """How long a worker may take to close what it has open before it is killed."""
+EXIT_SECONDS_MAX = 5.0
+"""The same when it has closed everything."""
 _LOOK_SECONDS = 0.005
 _PR_SET_PDEATHSIG = 1
 _OPEN = "open"
@@ -128,28 +130,33 @@ class Worker:
                 with suppress(OSError, ValueError):
                     lane.send(None)
             if self._lanes[0].poll(END_SECONDS_MAX):
-                with suppress(WorkerError):  # it has told so by now, or was killed
+                with suppress(WorkerError):  # it was told by now why it has ended
                     self._answer(0)
+                self._wait(EXIT_SECONDS_MAX)
         finally:
             self.kill()
 
     def kill(self) -> None:
         """End it at once, whatever it does. Twice does nothing."""
-        pid, self._pid = self._pid, 0
-        if pid:
-            self._end(pid)
+        if self._pid:
+            with suppress(ProcessLookupError):
+                os.kill(self._pid, signal.SIGKILL)
+            self._wait(END_SECONDS_MAX)
+            self._pid = 0
         for lane in self._lanes:
             lane.close()
 
-    def _end(self, pid: int) -> None:
-        """Take in the end of the process, which must come now."""
-        end = time.monotonic() + 1.0
-        with suppress(ChildProcessError):
-            while os.waitpid(pid, os.WNOHANG) == (0, 0):
-                if time.monotonic() > end:
-                    os.kill(pid, signal.SIGKILL)
-                    os.waitpid(pid, 0)
-                    return
+    def _wait(self, seconds: float) -> None:
+        """Take in the end of the process, which must come by itself."""
+        end = time.monotonic() + seconds
+        while self._pid and time.monotonic() < end:
+            try:
+                ended, _ = os.waitpid(self._pid, os.WNOHANG)
+            except ChildProcessError:  # somebody else has taken it in
+                ended = self._pid
+            if ended:
+                self._pid = 0
+            else:
                 time.sleep(_LOOK_SECONDS)
 
     def _send(self, lane: int, request: object) -> None:

@@ -28,13 +28,16 @@ from reassoc.stream.home import Home, HomeError, HomeLockedError
 from reassoc.stream.inbox import Inbox
 from reassoc.stream.item_log import DecisionEntry, DecisionKind
 from reassoc.stream.items import REMITTANCE, RecordKind
-from reassoc.stream.open_home import OpenHome, open_home
+from reassoc.stream.open_home import OpenHome, contents_in_use, open_home
 from reassoc.stream.routing import Router
 from reassoc.stream.serve import Server
+from reassoc.stream.serve_parts import HomeDelivering, HomePublishing
+from reassoc.stream.serve_taking import HomeTaking, IntakeParts
 from reassoc.stream.sqlite_file import StoreError
 from reassoc.stream.state import Records
 from reassoc.stream.taking import Intake, Rules
 from reassoc.stream.vault_errors import VaultError
+from reassoc.stream.worker import Flag
 
 PAYMENTS = 24
 RULES = 'release_at = "clock"\nkeep_closed_banking_days = 5\n'
@@ -227,7 +230,20 @@ def served(home: Path, faults: Faults, told: list[str]) -> Iterator[Server]:
         faults.stage = "settings"
         intake = intake_of(opened, Path(scratch), faults)
         faults.stage = "intake"
-        server = Server(opened, intake, say=told.append)
+        parts = IntakeParts(
+            opened.home,
+            opened.vault,
+            opened.log,
+            opened.now,
+            lambda: contents_in_use(opened.ledger),
+        )
+        server = Server(
+            opened,
+            HomeTaking(parts, intake, Flag()),
+            HomePublishing(opened),
+            HomeDelivering(opened),
+            say=told.append,
+        )
         server._end = Impatient()
         yield server
 

@@ -50,8 +50,8 @@ class Log:
         for _, entry in entries:
             self.items += len(entry.remittance_stops) // 8
             self.entry_bytes += len(encode_entry(entry))
-    def routing(self, digest):
-        return self.known.get(digest)
+    def routings(self, keys):
+        return {key: self.known[key] for key in keys if key in self.known}
     known = {}
 
 peak = 0
@@ -72,7 +72,7 @@ done = threading.Event()
 def keep_watching():
     while not done.wait(0.02):
         watch()
-watcher = threading.Thread(target=keep_watching)
+watcher = threading.Thread(target=keep_watching, daemon=True)
 watcher.start()
 log, vault = Log(), Vault(keeps=False)
 receipt = take_in(

@@ -20,7 +20,7 @@ from home_feed import (
 )
 
 from reassoc.stream.home import Home
-from reassoc.stream.serve_commands import running
+from reassoc.stream.serve_running import running
 
 
 @pytest.fixture(scope="module")

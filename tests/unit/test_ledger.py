@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -276,11 +277,11 @@ def test_migrations_make_the_schema(ledger: Ledger, tmp_path: Path) -> None:
 
 
 def tables_of(connection: Connection) -> list[tuple[str, ...]]:
-    """What the tables of a SQLite file are made by, and the schema's number."""
+    """What the tables of a SQLite file are made by, in any order; and the schema's number."""
     rows = connection.exec_driver_sql("SELECT type, name, sql FROM sqlite_master").all()
-    made = sorted((kind, name, *sorted((sql or "").split(", "))) for kind, name, sql in rows)
+    words = [(kind, name, *sorted(re.split(r"[\s,]+", sql or ""))) for kind, name, sql in rows]
     (version,) = connection.exec_driver_sql("SELECT version_num FROM alembic_version").one()
-    return [*made, ("version", version)]
+    return [*sorted(words), ("version", version)]
 
 
 def test_a_backup_is_a_ledger(ledger: Ledger, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from home_feed import TUESDAY, WEDNESDAY, done, drain, drop, files_of, make_feed
 from reassoc.stream import cli
 from reassoc.stream.clock import parse_as_of
 from reassoc.stream.home import Home
-from reassoc.stream.serve_commands import running
+from reassoc.stream.serve_running import running
 
 
 @pytest.fixture(scope="module")
