@@ -1,4 +1,4 @@
-"""Serving processes of a home, and the moments at which they are killed.
+"""Serving processes of a home, and the moments at which they are killed, or one of their parts is.
 
 They are forks of one process that has the modules loaded: that saves a second of each start.
 """
@@ -8,9 +8,11 @@ from __future__ import annotations
 import multiprocessing
 import os
 import random
+import signal
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +22,8 @@ SESSION_S_MAX = 1.5
 SESSION_LONG_S_MAX = 9.0
 """How long a process may live before it is killed, mostly and at times."""
 LONG_PER_MILLE = 60
+PART_ONE_IN = 4
+"""One kill of so many takes only one of the processes of a serving one."""
 START_S_MAX = 0.5
 REST_S_MAX = 300.0
 """How long a process that nobody kills may take to come to rest."""
@@ -109,6 +113,9 @@ class Processes:
             is_due = now_s - began >= limit_s
             if is_due or not visits:
                 time.sleep(rng.choice((0, 0, 0.001, 0.004)))
+                parts = _children(process.pid)
+                if parts and not rng.randrange(PART_ONE_IN):
+                    return self._kill_part(process, rng.choice(parts))
                 process.kill()
                 process.join()
                 was_killed = process.exitcode is not None and process.exitcode < 0
@@ -118,6 +125,28 @@ class Processes:
             time.sleep(LOOK_S)
         process.close()
         return ""
+
+    def _kill_part(self, process: Any, part: int) -> str:
+        """Kill one of the processes of a serving one, which must end by itself then."""
+        with suppress(ProcessLookupError):  # it may be about to end
+            os.kill(part, signal.SIGKILL)
+        process.join(REST_S_MAX)
+        code = process.exitcode
+        if code is None:
+            process.kill()
+            process.join()
+        process.close()
+        if code not in (0, 1):
+            raise ChaosError(f"without one of its processes it ended with {code}")
+        return "part" if code else ""
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    except OSError:
+        return []
+    return [int(child) for child in text.split()]
 
 
 def _stamp(path: Path | None) -> tuple[int, ...]:

@@ -21,7 +21,7 @@ from reassoc.core.statuses import (
     Tier,
 )
 from reassoc.stream.item_log import DecisionEntry
-from reassoc.stream.items import PAIR, VETO, ItemFlag, ReleaseKind, id_bytes
+from reassoc.stream.items import PAIR, VETO, ItemFlag, ItemMark, ReleaseKind, id_bytes
 from reassoc.stream.live import OUT_OF_MATCHING, Columns, Live, Mask, Rows, lookup
 from reassoc.stream.records import take
 from reassoc.stream.state import Ids
@@ -262,6 +262,11 @@ def _release(live: Live, left: Rows, right: Rows, decision: Decision) -> None:
     _refuse(
         side.rows["status"][left] == RemittanceStatus.QUARANTINED,
         "remittances are of an unknown payee: move them to a tenant first",
+    )
+    _refuse(
+        side.rows["marks"][left] & np.uint8(ItemMark.INCOMPLETE) != 0,
+        "remittances have no end, as in a file that was cut off: ask for the whole file, or void "
+        "them",
     )
     decision.kinds[left] = ReleaseKind.MANUAL
     side.rows["flags"][left] &= ~np.uint16(ItemFlag.HELD)

@@ -8,6 +8,7 @@ are read back.
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -38,6 +39,9 @@ SPOOL_MEMORY_BYTES = 1 << 20
 
 Keys = npt.NDArray[np.uint64]
 Marks = npt.NDArray[np.uint8]
+_END = re.compile(rb"SE([^0-9A-Za-z\s])[0-9]{1,10}\1[^\r\n]{1,9}.?[\r\n]*\Z", re.DOTALL)
+_END_BYTES = 64
+"""SE, its number of segments and its control number; a terminator and a line end."""
 
 
 def remittance_rows(
@@ -108,6 +112,11 @@ def marks_of(window: Remittances) -> Marks:
     marks[_any_between(reversal, *spans)] |= np.uint8(ItemMark.REVERSAL)
     marks[_any_between(denial, *spans)] |= np.uint8(ItemMark.DENIAL)
     marks[_any_between(adjusted, *plb_spans)] |= np.uint8(ItemMark.PROVIDER_ADJUSTMENT)
+    for row in np.flatnonzero(~transactions.valid).tolist():
+        stop = int(transactions.end[row])
+        start = max(int(transactions.offset[row]), stop - _END_BYTES)
+        if not _END.search(bytes(window.source[start:stop])):
+            marks[row] |= np.uint8(ItemMark.INCOMPLETE)
     return marks
 
 

@@ -48,12 +48,14 @@ class ItemMark(IntFlag):
     """What a rule of release may look for inside a remittance.
 
     REVERSAL: a claim with CLP02 = 22 is in it. PROVIDER_ADJUSTMENT: a PLB with an amount is.
-    DENIAL: a claim with CLP02 = 4, or one that pays nothing though it was charged.
+    DENIAL: a claim with CLP02 = 4, or one that pays nothing though it was charged. INCOMPLETE: it
+    has no end (SE), as in a file that was cut off; nobody can send that on.
     """
 
     REVERSAL = 1
     PROVIDER_ADJUSTMENT = 2
     DENIAL = 4
+    INCOMPLETE = 8
 
 
 class ReleaseKind(IntEnum):

@@ -151,7 +151,8 @@ class Server:
                 self._wait_until_settled()
         self._raise_fault()
         if not self._stop.is_set():
-            self._patiently("releasing", self._deliver)
+            # What is still to be delivered; the threads have ended, and this goes on all the same.
+            self._patiently("releasing", self._deliver, until=self._stop)
         return self._ended()
 
     def _ended(self) -> Served:
@@ -299,9 +300,15 @@ class Server:
 
     # ---- faults ----
 
-    def _patiently(self, what: str, call: Callable[[], T]) -> T | None:
+    def _patiently(
+        self, what: str, call: Callable[[], T], until: threading.Event | None = None
+    ) -> T | None:
         """Call until it works: a full disk or a store that is away is told and tried again. What
-        would not get better by itself ends the run."""
+        would not get better by itself ends the run.
+
+        until : gives up when that is set; None: when the threads are to end
+        """
+        given_up = until or self._end
         seconds = 1.0
         while True:
             try:
@@ -314,7 +321,7 @@ class Server:
                     raise
                 text = (error.strerror if isinstance(error, OSError) else "") or str(error)
                 self._say(f"{what} failed, and is tried again in {seconds:.0f} s: {text}")
-                if self._end.wait(seconds):
+                if given_up.wait(seconds):
                     return None
                 seconds = min(seconds * 2, RETRY_SECONDS_MAX)
 

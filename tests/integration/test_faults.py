@@ -244,7 +244,7 @@ def served(home: Path, faults: Faults, told: list[str]) -> Iterator[Server]:
             HomeDelivering(opened),
             say=told.append,
         )
-        server._end = Impatient()
+        server._end, server._stop = Impatient(), Impatient()
         yield server
 
 

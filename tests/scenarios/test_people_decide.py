@@ -136,6 +136,18 @@ def test_void(story: Story) -> None:
     assert "voided" in story.decides("release", story.remittance("A1"), code=1)
 
 
+def test_what_was_cut_off_is_not_released_by_hand(story: Story) -> None:
+    whole = era("A1", 1200_00)
+    story.at("2026-03-17T12:00", whole[: whole.index(b"SE*")], eft("A1", 1200_00))
+    story.expects(released=[], remittances={"A1": "INVALID"})
+    refusal = story.decides("release", story.remittance("A1"), code=1)
+    assert "have no end" in refusal
+    story.expects(released=[], remittances={"A1": "INVALID"})
+    story.decides("void", story.remittance("A1"))
+    story.at("2026-03-18", whole)
+    assert len(story.sent) == 1, "the whole file is another remittance"
+
+
 def test_suspense_and_reopen(story: Story) -> None:
     story.at("2026-03-17T12:00", eft("A1", 1200_00))
     story.decides("suspense", story.payment("A1"))

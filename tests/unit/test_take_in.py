@@ -184,6 +184,26 @@ def test_what_a_remittance_holds_is_marked(home: Warehouse) -> None:
     assert marks == [reversal, denial, denial, adjusted, 0, 0]
 
 
+@pytest.mark.parametrize(
+    ("end", "is_incomplete"),
+    [
+        (b"SE*9*0001~", False),  # valid or not: the wrong count
+        (b"SE*9*0001~\r\n", False),
+        (b"SE*9*0001", False),
+        (b"SE*9*", True),
+        (b"SE*9", True),
+        (b"", True),
+        (b"LX*1~CLP*A*1*7.00*7.00**12*P*X~NM1*QC*1*DOE*JANE****MI*SE", True),
+    ],
+)
+def test_what_has_no_end_is_marked(home: Warehouse, end: bytes, is_incomplete: bool) -> None:
+    whole = interchange(remittance("T1", 700), remittance("T2", 700, control="0002"))
+    first = whole[: whole.index(b"SE*")] + end
+    home.take(home.put("x", first))
+    marks = logged_rows(home.log, "north")[0]["marks"].tolist()
+    assert marks == [ItemMark.INCOMPLETE if is_incomplete else 0]
+
+
 def test_many_files_become_one_entry_of_each_tenant(home: Warehouse) -> None:
     sources = [
         home.put(f"x{n}", interchange(remittance(f"T{n}", n, control=f"{n:04d}"), number=n))
