@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from reassoc.stream.calendar import federal_reserve_calendar
 from reassoc.stream.clock import Now, iso, utc_now
 from reassoc.stream.exits import say
 from reassoc.stream.home import Home, read_settings
@@ -89,8 +90,9 @@ def _server_of_processes(
 ) -> tuple[OpenHome, Server]:
     """A process for each part. The first one takes files in: it is at work while the modules of the
     others are still being loaded here."""
-    # Every process has the directory then; to read a large one takes a while.
+    # Every process has the directory and the calendar then: to make them takes a while.
     read_settings(home)
+    federal_reserve_calendar()
     stopping = Flag()
     taker = _taker(stack, home, workers, stopping, tell, now)
 
@@ -102,8 +104,6 @@ def _server_of_processes(
     opened = stack.enter_context(open_parts(home, now=now, when_vault_is_made=taker.open))
     publisher.begin()
     deliverer.begin()
-    publisher.open()
-    deliverer.open()
     return opened, Server(
         opened,
         WorkerTaking(taker, stopping),

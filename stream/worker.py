@@ -87,7 +87,7 @@ class Worker:
         self._locks = [threading.Lock() for _ in range(lanes)]
         pairs = [Pipe() for _ in range(lanes)]
         self._lanes = [near for near, _ in pairs]
-        self._has_begun = False
+        self._stage = 0  # 1 when it was told to make the object, 2 when it has
         parent = os.getpid()
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
@@ -100,23 +100,31 @@ class Worker:
             far.close()
 
     def begin(self) -> None:
-        """Let it make the object; `open` waits for that. Raises WorkerError."""
-        if not self._has_begun:
-            self._has_begun = True
-            with self._locks[0]:
+        """Let it make the object; `open`, or the first call on lane 0, waits for that. Raises
+        WorkerError."""
+        with self._locks[0]:
+            if self._stage == 0:
                 self._send(0, _OPEN)
+                self._stage = 1
 
     def open(self) -> None:
         """Let it make the object, and wait for that. Raises what making it raised, and
-        WorkerError."""
+        WorkerError. Twice does nothing."""
         self.begin()
         with self._locks[0]:
+            self._wait_until_made()
+
+    def _wait_until_made(self) -> None:
+        if self._stage == 1:
             self._answer(0)
+            self._stage = 2
 
     def call(self, lane: int, method: str, *arguments: object) -> Any:
         """Call a method of the object, and wait for it. Raises what it raises (with its cause), and
         WorkerError where the process has ended."""
         with self._locks[lane]:
+            if lane == 0:
+                self._wait_until_made()
             self._send(lane, (method, arguments))
             return self._answer(lane)
 
@@ -129,10 +137,11 @@ class Worker:
             for lane in self._lanes:
                 with suppress(OSError, ValueError):
                     lane.send(None)
-            if self._lanes[0].poll(END_SECONDS_MAX):
-                with suppress(WorkerError):  # it was told by now why it has ended
+            with suppress(WorkerError):  # it was told by now why it has ended
+                self._wait_until_made()
+                if self._lanes[0].poll(END_SECONDS_MAX):
                     self._answer(0)
-                self._wait(EXIT_SECONDS_MAX)
+            self._wait(EXIT_SECONDS_MAX)
         finally:
             self.kill()
 

@@ -144,6 +144,17 @@ def test_what_making_and_closing_raise_is_raised_here() -> None:
         worker.open()
     worker.close()
 
+    # The first call, or closing, waits for it just as well.
+    worker = Worker("tests", make, lanes=1, tell=print)
+    worker.begin()
+    with pytest.raises(VaultError, match="no key"):
+        worker.call(0, "process")
+    worker.close()
+    worker = Worker("tests", make, lanes=1, tell=print)
+    worker.begin()
+    with pytest.raises(VaultError, match="no key"):
+        worker.close()
+
     @contextmanager
     def make_and_fail(_: Tell) -> Iterator[object]:
         yield object()
