@@ -27,7 +27,7 @@ from sqlalchemy import select
 
 from reassoc.core.ach import read_ach
 from reassoc.core.directory import Directory, load_directory
-from reassoc.core.statuses import Funding, MatchStatus
+from reassoc.core.statuses import Funding, MatchStatus, PaymentStatus
 from reassoc.core.x12_835 import Remittances, read_835
 from reassoc.stream import ledger_schema as schema
 from reassoc.stream.calendar import federal_reserve_calendar
@@ -134,9 +134,17 @@ def _rows(tenant: str, records: Records, kind: Schema) -> Table:
         columns[name].to_list() if name in kind.texts else columns[name].tolist() for name in names
     ]
     return {
-        (tenant, row.tobytes().hex()): dict(zip(names, values, strict=True))
+        (tenant, row.tobytes().hex()): _without_chance(dict(zip(names, values, strict=True)), kind)
         for row, *values in zip(records.ids, *lists, strict=True)
     }
+
+
+def _without_chance(row: Row, kind: Schema) -> Row:
+    """A copy of a payment that only the whole pool tells (a bank's line without a trace) is known as one at
+    once where it comes in one step with the other, else at the next clock entry."""
+    if kind is PAYMENT and row["status"] == PaymentStatus.DUPLICATE:
+        row["closed_day"] = None
+    return row
 
 
 def _open_lists(ledger: Ledger, tenants: list[str], day: int) -> Table:

@@ -97,7 +97,7 @@ class Server:
         self.served = Served()
 
     def stop(self) -> None:
-        """End soon, at a moment when nothing is half done. From any thread or signal handler."""
+        """End soon, at a moment when nothing is half done. From any thread."""
         self._stop.set()
         self._taking.stop()
         self._end_threads()

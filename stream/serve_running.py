@@ -15,6 +15,7 @@ import gc
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
@@ -180,11 +181,16 @@ def _reader_count() -> int:
 @contextmanager
 def _stopping(server: Server) -> Iterator[None]:
     """SIGTERM and SIGINT end the server when it is done with what it has begun."""
+
+    def stop(*_: object) -> None:
+        # In a thread: this one may have been interrupted while it holds a lock that stopping needs.
+        threading.Thread(target=server.stop).start()
+
     before = {}
     for number in (signal.SIGTERM, signal.SIGINT):
         # Signals can be set in the main thread only.
         with suppress(ValueError):
-            before[number] = signal.signal(number, lambda *_: server.stop())
+            before[number] = signal.signal(number, stop)
     try:
         yield
     finally:

@@ -6,6 +6,7 @@ It loads nothing of matching or of the ledger, so that it is at work while the r
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +28,8 @@ from reassoc.stream.worker import Flag, Tell, Worker
 TAKING_LANES = 2
 """Calls at a time of the process: settings may change while it takes."""
 _TAKE, _KEEP = range(TAKING_LANES)
+SCRATCH = "scratch-"
+"""What folders of a home's data begin with that are gone when it ends."""
 
 
 class Taking(Protocol):
@@ -39,8 +42,7 @@ class Taking(Protocol):
         """See Intake.take."""
 
     def stop(self) -> None:
-        """Let `take` come back when the files it reads are logged. From any thread or signal
-        handler."""
+        """Let `take` come back when the files it reads are logged. From any thread."""
 
     def forget_contents(self) -> int:
         """See home_intake.forget_contents."""
@@ -71,7 +73,9 @@ def taking_here(
     worker_count : files that are read at a time    stopping : what `stop` sets
     """
     home = parts.home
-    with tempfile.TemporaryDirectory(prefix="scratch-", dir=home.data) as scratch:
+    for left in home.data.glob(f"{SCRATCH}*"):  # by a process that was killed
+        shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=home.data) as scratch:
         intake = Intake(
             Inbox(home.path),
             parts.vault,

@@ -118,24 +118,29 @@ def test_a_new_start_waits_for_what_a_killed_one_leaves(feed: Path, tmp_path: Pa
             with pytest.raises(HomeLockedError, match="reassoc serve"):
                 Home.open(home).lock("a test", "now").__enter__()
             process.kill()
+    assert any((home / "data").glob("scratch-*"))
     drain(home, TUESDAY)
     assert not any(map(is_alive, pids))
     assert released(home)
+    assert not any((home / "data").glob("scratch-*")), "nothing of the killed ones is left"
 
 
 def test_settings_that_change_hold_in_every_process(feed: Path, tmp_path: Path) -> None:
     home = tmp_path / "home"
     with serve(home) as process:
         assert process.stderr is not None
+        drop(home, files_of(feed, TUESDAY))
+        until(lambda: bool(released(home)))
+        before = released(home)
         (home / "policy.toml").write_text('review_tiers = ["T0", "T1", "T2", "T3"]\n')
         assert "hold from now on" in process.stderr.readline()
-        drop(home, files_of(feed, TUESDAY))
+        drop(home, files_of(feed, WEDNESDAY))
         until(lambda: not any((home / "in").rglob("*.*")))
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=30)
         assert process.returncode == 0
     drain(home, WEDNESDAY)
-    assert not released(home), "everything waits for a person"
+    assert released(home) == before, "everything waits for a person since then"
 
 
 @pytest.mark.parametrize("waits", [True, False])
