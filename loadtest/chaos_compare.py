@@ -140,8 +140,8 @@ def _rows(tenant: str, records: Records, kind: Schema) -> Table:
 
 
 def _without_chance(row: Row, kind: Schema) -> Row:
-    """A copy of a payment that only the whole pool tells (a bank's line without a trace) is known as one at
-    once where it comes in one step with the other, else at the next clock entry."""
+    """A copy that only the whole pool tells (a bank's line without a trace) is known as one at once
+    where it comes in one step with the other, else at the next clock entry."""
     if kind is PAYMENT and row["status"] == PaymentStatus.DUPLICATE:
         row["closed_day"] = None
     return row
