@@ -18,6 +18,7 @@ class Publishing(Protocol):
 
     def publish(self, releases: bool) -> int:
         """See Engine.publish."""
+        ...
 
 
 class Delivering(Protocol):
@@ -25,6 +26,7 @@ class Delivering(Protocol):
 
     def deliver(self) -> Run:
         """Deliver what can be; see Releaser.run_once."""
+        ...
 
 
 class HomePublishing:

@@ -37,15 +37,19 @@ class Taking(Protocol):
 
     def use_settings(self) -> None:
         """Log the settings if they have changed, and read by them. Raises what is wrong in them."""
+        ...
 
     def take(self) -> tuple[Taken, bool]:
         """See Intake.take."""
+        ...
 
     def stop(self) -> None:
         """Let `take` come back when the files it reads are logged. From any thread."""
+        ...
 
     def forget_contents(self) -> int:
         """See home_intake.forget_contents."""
+        ...
 
 
 def rules_of(settings: Settings) -> Rules:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from home_feed import done, drain, drop, files_of, make_feed, released
 from small_feed import interchange, remittance
+from waiting import until
 
 from reassoc.stream.home import Home
 from reassoc.stream.open_home import OpenHome
@@ -44,13 +45,6 @@ def put(home: Path, files: Iterable[Path]) -> None:
     drop(home, files)
     for path in (home / "in").iterdir():
         os.utime(path, (0, AS_OF.timestamp() - 60))
-
-
-def until(condition: Callable[[], bool], seconds: float = 30) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not come to that"
-        time.sleep(0.05)
 
 
 def test_files_are_taken_as_they_come_and_settings_as_they_change(tmp_path: Path) -> None:

@@ -6,8 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 from home_feed import TUESDAY, WEDNESDAY, done, drain, drop, files_of, make_feed, released, traces
 from small_feed import interchange, remittance
+from waiting import is_alive, until
 
 from reassoc.stream.home import Home, HomeLockedError
 from reassoc.stream.serve_running import running
@@ -52,20 +52,6 @@ def serve(home: Path, *more: str) -> Iterator[subprocess.Popen[str]]:
 def children(process: subprocess.Popen[str]) -> list[int]:
     path = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     return [int(pid) for pid in path.read_text().split()]
-
-
-def until(condition: Callable[[], bool], seconds: float = 30) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not come to that"
-        time.sleep(0.02)
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 @pytest.mark.parametrize("number", range(len(PROCESSES)), ids=PROCESSES)

@@ -8,11 +8,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from waiting import is_alive, until
 
 from reassoc.core.errors import ParseError, ReassocError
 from reassoc.stream.vault_errors import VaultError
@@ -167,11 +168,11 @@ def test_what_making_and_closing_raise_is_raised_here() -> None:
 
 
 def test_one_that_was_never_begun_ends() -> None:
-    def make(_: Tell) -> None:
-        raise AssertionError
+    @contextmanager
+    def make(_: Tell) -> Iterator[object]:
+        yield pytest.fail("made")
 
-    worker = Worker("tests", make, lanes=1, tell=print)  # type: ignore[arg-type]
-    worker.close()
+    Worker("tests", make, lanes=1, tell=print).close()
 
 
 @pytest.mark.parametrize("lanes", [0, LANES_MAX + 1])
@@ -198,23 +199,8 @@ def test_it_dies_with_its_parent(tmp_path: Path) -> None:
     parent = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
     child = int(parent.stdout.readline())
-    assert alive(child)
+    assert is_alive(child)
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    until(lambda: not alive(child))
-
-
-def alive(pid: int) -> bool:
-    try:
-        # One that has ended and that nobody has taken in is no more.
-        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
-def until(condition: Callable[[], bool], seconds: float = 10) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
+    until(lambda: not is_alive(child))
