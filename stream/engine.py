@@ -56,7 +56,7 @@ class Parts:
 
 
 class Engine:
-    """One home's engine. `match` and `publish` each belong to one thread.
+    """One home's engine. `match` and `publish` each belong to one thread, of one process or of two.
 
     _appended, _acknowledged : last outbox sequence of each tenant that the ledger has, and that was
         acknowledged

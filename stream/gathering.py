@@ -19,7 +19,8 @@ from reassoc.stream.release import SourceReader, copy_transactions
 from reassoc.stream.release_draft import BODY_ROW, FileBody, Rows
 
 GATHER_BYTES_MAX = 128 << 20
-"""Bytes of transactions that are held in memory for files that go together."""
+"""Bytes of transactions that are held in memory for files that go together; while those are
+delivered, as many again for the next ones."""
 GATHER_AT_ONCE = 2
 """Contents that are read at a time: most of it is decrypting and decompressing."""
 _CARRIED_BYTES = 1 << 16

@@ -97,7 +97,11 @@ class Holder(msgspec.Struct, frozen=True):
             return True
         except OSError:
             return False
-        return False
+        try:
+            # One that has ended is there until its parent takes that in.
+            return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        except (OSError, IndexError):
+            return False
 
     def __str__(self) -> str:
         return f"`{self.command}` (process {self.pid} on {self.host}, since {self.since})"

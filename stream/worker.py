@@ -209,8 +209,11 @@ def _live(lanes: Sequence[Connection], make: Make, parent: int) -> NoReturn:
         _die_with(parent)
         _answer_all(lanes, make)
         code = 0
-    except BaseException:
-        traceback.print_exc()
+    except BaseException as error:
+        # Where it was, and not what it says: that may hold somebody's data.
+        sys.stderr.write("".join(traceback.format_tb(error.__traceback__)))
+        sys.stderr.write(f"{type(error).__name__} in a process of the warehouse\n")
+        sys.stderr.flush()
     finally:
         os._exit(code)
 

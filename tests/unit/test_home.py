@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from reassoc.stream.home import (
     KEY_FILE_VARIABLE,
     KEY_VARIABLE,
     LAYOUTS_MAX,
+    Holder,
     Home,
     HomeError,
     HomeLockedError,
@@ -262,3 +264,15 @@ def test_layouts_are_bounded(tmp_path: Path) -> None:
         (home.layouts / f"{number}.toml").touch()
     with pytest.raises(LayoutError, match="LAYOUTS_MAX"):
         read_settings(home)
+
+
+def test_a_holder_that_has_ended_is_known_to_be_gone() -> None:
+    holder = Holder(os.getpid(), socket.gethostname(), "reassoc serve", "now")
+    assert not holder.is_gone
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    ended = Holder(process.pid, socket.gethostname(), "reassoc serve", "now")
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    assert ended.is_gone, "though nobody has taken it in"
+    process.wait()
+    assert ended.is_gone
+    assert not Holder(process.pid, "another machine", "reassoc serve", "now").is_gone
