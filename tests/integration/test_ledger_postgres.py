@@ -21,12 +21,12 @@ from sqlalchemy import create_engine, make_url, text, update
 from reassoc.core.calendar import BankingCalendar
 from reassoc.stream import ledger_schema as schema
 from reassoc.stream.calendar import federal_reserve_calendar
-from reassoc.stream.ledger import Ledger
+from reassoc.stream.ledger import Ledger, raise_schema
 from reassoc.stream.ledger_audit import verify
 from reassoc.stream.ledger_history import History
 from reassoc.stream.ledger_item import find_items, history
 from reassoc.stream.ledger_rows import ItemSide, LedgerBatch
-from reassoc.stream.ledger_store import LedgerError
+from reassoc.stream.ledger_store import LedgerError, make_engine
 from reassoc.stream.ledger_views import OpenFilter, open_items
 from reassoc.stream.warehouse_report import make_report
 
@@ -130,6 +130,15 @@ def test_its_schema_is_what_migrations_make(ledger: Ledger, url: str) -> None:
     reader = Ledger.open(url, read_only=True)
     assert reader.heads() == {}
     reader.close()
+    engine = make_engine(url, read_only=False)
+    with engine.connect() as connection, connection.begin() as transaction:
+        connection.exec_driver_sql("CREATE SCHEMA raised")
+        connection.exec_driver_sql("SET LOCAL search_path TO raised")
+        raise_schema(connection)
+        context = MigrationContext.configure(connection)
+        assert compare_metadata(context, schema.metadata) == []
+        transaction.rollback()
+    engine.dispose()
 
 
 def test_history_answers(ledger: Ledger) -> None:
