@@ -80,13 +80,7 @@ class Processes:
 
     def rest(self, as_of: str) -> None:
         """Drain in peace. Raises ChaosError where it does not end well."""
-        process = self.start("--drain", "--as-of", as_of)
-        process.join(REST_S_MAX)
-        code = process.exitcode
-        if code is None:
-            process.kill()
-            process.join()
-        process.close()
+        code = _ended(self.start("--drain", "--as-of", as_of))
         if code != 0:
             tail = self.output.read_text(errors="replace")[-2000:]
             raise ChaosError(f"a drain of {self.home} ended with {code}:\n{tail}")
@@ -130,15 +124,21 @@ class Processes:
         """Kill one of the processes of a serving one, which must end by itself then."""
         with suppress(ProcessLookupError):  # it may be about to end
             os.kill(part, signal.SIGKILL)
-        process.join(REST_S_MAX)
-        code = process.exitcode
-        if code is None:
-            process.kill()
-            process.join()
-        process.close()
+        code = _ended(process)
         if code not in (0, 1):
             raise ChaosError(f"without one of its processes it ended with {code}")
         return "part" if code else ""
+
+
+def _ended(process: Any) -> int | None:
+    """The exit code of a process that ends by itself; None for one that did not in time."""
+    process.join(REST_S_MAX)
+    code: int | None = process.exitcode
+    if code is None:
+        process.kill()
+        process.join()
+    process.close()
+    return code
 
 
 def _children(pid: int) -> list[int]:

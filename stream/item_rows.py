@@ -39,9 +39,9 @@ SPOOL_MEMORY_BYTES = 1 << 20
 
 Keys = npt.NDArray[np.uint64]
 Marks = npt.NDArray[np.uint8]
-_END = re.compile(rb"SE([^0-9A-Za-z\s])[0-9]{1,10}\1[^\r\n]{1,9}.?[\r\n]*\Z", re.DOTALL)
+_END = re.compile(rb"SE([^0-9A-Za-z])[0-9]{1,10}\1.{1,9}.?\Z", re.DOTALL)
 _END_BYTES = 64
-"""SE, its number of segments and its control number; a terminator and a line end."""
+"""SE, its number of segments, its control number and a terminator, however lines are wrapped."""
 
 
 def remittance_rows(
@@ -115,7 +115,7 @@ def marks_of(window: Remittances) -> Marks:
     for row in np.flatnonzero(~transactions.valid).tolist():
         stop = int(transactions.end[row])
         start = max(int(transactions.offset[row]), stop - _END_BYTES)
-        if not _END.search(bytes(window.source[start:stop])):
+        if not _END.search(bytes(window.source[start:stop]).translate(None, b"\r\n")):
             marks[row] |= np.uint8(ItemMark.INCOMPLETE)
     return marks
 

@@ -41,7 +41,7 @@ SETTLE_SECONDS = 0.1
 LINGER_SECONDS = 0.5
 """How long what is released may wait for more, while the matchers are at work."""
 DRAIN_LINGER_SECONDS = 30.0
-"""The same for a drain while it takes files in: nobody waits for the first release then."""
+"""The same for a drain, of which nobody waits for the first file."""
 LOOK_SECONDS = 1.0
 """How long intake waits between two looks at in/."""
 RETRY_SECONDS_MAX = 60.0
@@ -86,7 +86,7 @@ class Server:
         self._applied = threading.Event()
         self._intended = threading.Event()
         self._settled = threading.Event()
-        self._counting = threading.Lock()
+        self._waking = threading.Lock()
         self._is_taking = False
         self._wakes, self._idle_since = 0, -1
         self._linger_s = LINGER_SECONDS
@@ -197,7 +197,7 @@ class Server:
         return is_all
 
     def _wake_matchers(self) -> None:
-        with self._counting:
+        with self._waking:
             self._wakes += 1
         self._logged.set()
 

@@ -288,7 +288,9 @@ def _in_turn(files: Sequence[Ready]) -> list[Ready]:
 
 
 def _weight(ready: Ready) -> int:
-    return sum(FILE_BYTES + source.size_bytes for source in ready.sources)
+    """Of a file with no readable input as well: a group holds so many files at most."""
+    inputs = max(len(ready.sources), 1)
+    return inputs * FILE_BYTES + sum(source.size_bytes for source in ready.sources)
 
 
 def _groups(files: Sequence[Ready]) -> Iterator[list[Ready]]:

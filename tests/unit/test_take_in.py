@@ -190,6 +190,8 @@ def test_what_a_remittance_holds_is_marked(home: Warehouse) -> None:
         (b"SE*9*0001~", False),  # valid or not: the wrong count
         (b"SE*9*0001~\r\n", False),
         (b"SE*9*0001", False),
+        (b"SE*9*00\n01~", False),  # lines of 80 characters
+        (b"S\r\nE*9*0001~\r\n", False),
         (b"SE*9*", True),
         (b"SE*9", True),
         (b"", True),

@@ -62,3 +62,4 @@ def test_a_file_that_is_larger_than_a_group_goes_alone() -> None:
     many = ready("archive", *([1] * 10_000))
     assert taking._weight(many) == 10_000 * (1 + FILE_BYTES), "each input in it takes its time"
     assert groups([]) == []
+    assert taking._weight(ready("nothing readable in it")) == FILE_BYTES
