@@ -181,20 +181,20 @@ def _padded(value: bytes, width: int, profile: Profile) -> bytes:
     return _clean(value, profile).ljust(width)[:width]
 
 
-def write_gs(profile: Profile, control_number: int, day: date) -> bytes:
-    """A GS of an 835 (HP). GS02 and GS03 are cut to 15 bytes."""
-    return _segment(
-        profile,
+def around_control_number(profile: Profile, day: date) -> tuple[bytes, bytes]:
+    """A GS of an 835 (HP) up to GS06, and behind it. GS02 and GS03 are cut to 15 bytes."""
+    separator = bytes((profile.element,))
+    before = (
         b"GS",
         b"HP",
         _clean(profile.group_sender, profile)[:15],
         _clean(profile.group_receiver, profile)[:15],
         day.strftime("%Y%m%d").encode(),
         b"0000",
-        b"%d" % control_number,
-        _clean(profile.agency, profile)[:2],
-        _clean(profile.version, profile)[:12],
+        b"",
     )
+    behind = (b"", _clean(profile.agency, profile)[:2], _clean(profile.version, profile)[:12])
+    return separator.join(before), _segment(profile, *behind)
 
 
 def write_ge(profile: Profile, transaction_count: int, control_number: int) -> bytes:

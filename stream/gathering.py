@@ -5,6 +5,7 @@ in one go, so that a content that has parts in all of them is read once.
 from __future__ import annotations
 
 import io
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -14,7 +15,7 @@ from typing import Protocol
 import numpy as np
 
 from reassoc.core.errors import ReassocError
-from reassoc.stream.readers import PayloadReader, RangeReader
+from reassoc.stream.readers import PayloadReader, RangeReader, fewer_remittances, payloads
 from reassoc.stream.release import SourceReader, copy_transactions
 from reassoc.stream.release_draft import BODY_ROW, FileBody, Rows
 
@@ -23,6 +24,8 @@ GATHER_BYTES_MAX = 128 << 20
 delivered, as many again for the next ones."""
 GATHER_AT_ONCE = 2
 """Contents that are read at a time: most of it is decrypting and decompressing."""
+CARRIED_BYTES_MAX = 64 << 20
+"""Bytes of 835s out of addenda that are kept for files which follow."""
 _CARRIED_BYTES = 1 << 16
 """What an 835 in addenda is counted with: its size is not known before it is read."""
 
@@ -69,13 +72,49 @@ class Gathered:
         return data
 
 
+class Carried:
+    """835s in addenda, by their content. An ACH file has some of many senders for many receivers,
+    and must be scanned to its end for any of them: so all are kept where there is room.
+    """
+
+    def __init__(self, bytes_max: int = CARRIED_BYTES_MAX) -> None:
+        self._room = bytes_max
+        self._lock = threading.Lock()
+        self._kept: dict[bytes, dict[int, bytes]] = {}
+
+    def read(self, vault: Contents, digest: bytes, numbers: Sequence[int]) -> list[bytes]:
+        """The 835s of some numbers. Raises SourceError where one is not there."""
+        found = self._kept.get(digest)
+        if found is None:
+            found = self._scan(vault, digest, frozenset(numbers))
+        if not found.keys() >= set(numbers):
+            raise fewer_remittances()
+        return [found[number] for number in numbers]
+
+    def _scan(self, vault: Contents, digest: bytes, wanted: frozenset[int]) -> dict[int, bytes]:
+        """Those that are wanted, and the others where all of them are kept."""
+        found: dict[int, bytes] = {}
+        size, room = 0, self._room
+        with closing(vault.open_stream(digest)) as stream:
+            for number, data in payloads(stream):
+                size += len(data)
+                if number in wanted or size <= room:
+                    found[number] = data
+        with self._lock:
+            if size <= self._room:
+                self._room -= size
+                self._kept[digest] = found
+        return found
+
+
 def gather(
-    bodies: Sequence[FileBody], vault: Contents, digests: Mapping[int, bytes]
+    bodies: Sequence[FileBody], vault: Contents, digests: Mapping[int, bytes], carried: Carried
 ) -> Gathered | None:
     """Read the transactions of several files, each content once, front to back; None where they are
     more than GATHER_BYTES_MAX.
 
     digests : full digests of the contents, by their first 8 bytes
+    carried : of files that went before
     """
     rows = np.concatenate([rows_of(body) for body in bodies])
     sizes = np.where(rows["carried"] != 0, _CARRIED_BYTES, rows["stop"] - rows["start"])
@@ -87,7 +126,7 @@ def gather(
     def gather_one(part: Rows) -> None:
         name, starts = int(part["digest"][0]), part["start"].tolist()
         try:
-            for row, data in _transactions(part, vault, digest_of(name, digests)):
+            for row, data in _transactions(part, vault, digest_of(name, digests), carried):
                 gathered.put(name, starts[row], data)
         except (OSError, ReassocError) as error:
             gathered.fail(name, error)
@@ -99,15 +138,12 @@ def gather(
 
 
 def _transactions(
-    rows: Rows, vault: Contents, digest: bytes
+    rows: Rows, vault: Contents, digest: bytes, carried: Carried
 ) -> Iterator[tuple[int, bytes | memoryview]]:
     """The transactions of one content, each with its row."""
     starts, stops = rows["start"].astype(np.int64), rows["stop"].astype(np.int64)
     if rows["carried"][0]:
-        with closing(vault.open_stream(digest)) as stream:
-            reader = PayloadReader(stream, starts, lambda _: None)
-            for row, (start, stop) in enumerate(zip(starts.tolist(), stops.tolist(), strict=True)):
-                yield row, reader.take(start, stop)
+        yield from enumerate(carried.read(vault, digest, starts.tolist()))
     else:
         read = partial(vault.read, digest)
         yield from RangeReader(read, starts, stops).take_all()

@@ -176,7 +176,7 @@ class PayloadReader(SourceReader):
         on_advance: Callable[[int], None],
     ) -> None:
         """`starts` : int64[k], the numbers that will be asked for, ascending."""
-        self._payloads = _payloads(source, starts)
+        self._payloads = payloads(source, starts)
         self._on_advance = on_advance
 
     def take(self, start: int, stop: int) -> bytes | memoryview:
@@ -184,23 +184,34 @@ class PayloadReader(SourceReader):
             if number == start:
                 self._on_advance(stop - start)
                 return data
-        raise SourceError(
-            "an input holds fewer remittances than when it was read first; nothing was written"
-        )
+        raise fewer_remittances()
 
 
-def _payloads(
-    source: mmap.mmap | bytes | io.RawIOBase, starts: Ints
+def fewer_remittances() -> SourceError:
+    """What is raised where an 835 in addenda is not there any more."""
+    return SourceError(
+        "an input holds fewer remittances than when it was read first; nothing was written"
+    )
+
+
+def payloads(
+    source: mmap.mmap | bytes | io.RawIOBase, starts: Ints | None = None
 ) -> Iterator[tuple[int, bytes]]:
-    """Number and bytes of the wanted 835s."""
+    """Number and bytes of the 835s in an ACH file's addenda, of some of them where `starts` says
+    which. Memory: one window."""
     base = 0
     for window in iter_ach(source):
         transactions = window.remittances.transactions
-        first, last = np.searchsorted(starts, [base, base + len(transactions)])
-        for number in starts[first:last].tolist():
+        stop = base + len(transactions)
+        if starts is None:
+            numbers = list(range(base, stop))
+        else:
+            first, last = np.searchsorted(starts, [base, stop])
+            numbers = starts[first:last].tolist()
+        for number in numbers:
             row = number - base
             yield (
                 number,
                 bytes(window.remittances.source[transactions.offset[row] : transactions.end[row]]),
             )
-        base += len(transactions)
+        base = stop

@@ -19,8 +19,8 @@ from reassoc.core.errors import LimitError
 from reassoc.stream.envelope import (
     CONTROL_NUMBER_MAX,
     Profile,
+    around_control_number,
     write_ge,
-    write_gs,
     write_iea,
     write_isa,
 )
@@ -298,6 +298,7 @@ class InterchangeWriter:
         self._group_sizes = group_sizes
         self._group = -1
         self._line_end = b""
+        self._gs = (b"", b"")
 
     def write(self, file: BinaryIO, group: int, data: bytes | memoryview) -> None:
         """Append transactions to a group; groups count from 0 and come one after the other."""
@@ -305,15 +306,18 @@ class InterchangeWriter:
         if self._group < 0:
             self._line_end = _line_end(data, profile.terminator)
             file.write(write_isa(profile, self._control_number, self._day) + self._line_end)
+            self._gs = around_control_number(profile, self._day)
         if self._group != group:
             self._close_group(file)
             self._group = group
+            before, behind = self._gs
             control_number = self._group_control_first + group
-            file.write(write_gs(profile, control_number, self._day) + self._line_end)
+            file.write(b"%b%d%b%b" % (before, control_number, behind, self._line_end))
         file.write(data)
         if data[-1] != profile.terminator:  # the source ended without one
             file.write(bytes((profile.terminator,)))
-        file.write(self._line_end)
+        if self._line_end:
+            file.write(self._line_end)
 
     def close(self, file: BinaryIO) -> None:
         """Write the trailers."""

@@ -21,6 +21,7 @@ import numpy as np
 
 from reassoc.core.errors import ReassocError
 from reassoc.stream.gathering import (
+    Carried,
     ContentError,
     Contents,
     Gathered,
@@ -223,9 +224,10 @@ class Releaser:
         """The files with what the sink gets of them; while one group is delivered, the next one is
         read from the vault."""
         waiting: tuple[Sequence[Intent], Future[list[Parcel]]] | None = None
+        carried = Carried()
         with ThreadPoolExecutor(1, thread_name_prefix="packing") as packer:
             for group in groups:
-                before, waiting = waiting, (group, packer.submit(self._pack, group))
+                before, waiting = waiting, (group, packer.submit(self._pack, group, carried))
                 if before is not None:
                     yield list(zip(before[0], before[1].result(), strict=True))
             if waiting is not None:
@@ -282,7 +284,7 @@ class Releaser:
             for parcel in parcels:
                 parcel.error = parcel.error or error
 
-    def _pack(self, intents: Sequence[Intent]) -> list[Parcel]:
+    def _pack(self, intents: Sequence[Intent], carried: Carried) -> list[Parcel]:
         """What the sink gets of some files. What the book or the vault cannot give of one is that
         one's error."""
         bodies = self._book.bodies([intent.number for intent in intents])
@@ -291,7 +293,7 @@ class Releaser:
             np.concatenate([np.zeros(0, np.uint64), *(rows_of(body)["digest"] for body in good)])
         )
         digests = self._book.sources(prefixes.tolist())
-        gathered = gather(good, self._vault, digests) if len(good) > 1 else None
+        gathered = gather(good, self._vault, digests, carried) if len(good) > 1 else None
         writes = (
             self._writing(intent, body, digests, gathered)
             for intent, body in zip(intents, bodies, strict=True)

@@ -149,6 +149,8 @@ class Server:
                 self._patiently("logging the time", lambda: self._log_time(until))
                 self._is_taking = False
                 self._wait_until_settled()
+                # While the last files are delivered.
+                self._patiently("writing the state", opened.file.checkpoint)
         self._raise_fault()
         if not self._stop.is_set():
             # What is still to be delivered; the threads have ended, and this goes on all the same.

@@ -143,7 +143,6 @@ class FolderSink:
     def __init__(self, root: Path, *, fault: Fault = lambda _: None) -> None:
         self._root = root
         self._fault = fault
-        self._buffer = bytearray(_BUFFER_BYTES)
 
     def is_ready(self) -> bool:
         """Whether `.partial` is there. It is made once and never removed."""
@@ -162,14 +161,21 @@ class FolderSink:
 
     def prepare(self, parcels: Sequence[Parcel]) -> None:
         """See Sink. Memory: _BUFFER_BYTES, and what `write` needs."""
-        with _sink_errors(), self._locked() as partial:
-            fresh = []
+        with (
+            _sink_errors(),
+            self._locked() as partial,
+            ThreadPoolExecutor(SYNCS_AT_ONCE, thread_name_prefix="sync") as syncs,
+        ):
+            fresh, syncing = [], []
             for parcel in parcels:
                 with _own_errors(parcel):
                     if self._begin(partial, parcel):
                         fresh.append(parcel)
+                        syncing.append(syncs.submit(_sync_file, parcel.name, partial))
+            for parcel, sync in zip(fresh, syncing, strict=True):
+                with _own_errors(parcel):
+                    sync.result()
             try:
-                self._sync_files(partial, fresh)
                 self._fault("sink: synced")
                 os.fsync(partial)
             except OSError:
@@ -202,25 +208,11 @@ class FolderSink:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
         with _open(parcel.name, partial, flags, "wb", buffering=0) as file:
             self._fault("sink: opened")
-            output = _Hashed(file, self._buffer)
+            output = _Hashed(file)
             parcel.write(cast(BinaryIO, output))
             written = output.written()
             self._fault("sink: written")
         return written
-
-    def _sync_files(self, partial: int, parcels: Sequence[Parcel]) -> None:
-        """Flush files to disk, side by side: the disk then takes many in one go."""
-
-        def sync(parcel: Parcel) -> None:
-            with _own_errors(parcel):
-                _sync_file(parcel.name, partial)
-
-        good = [parcel for parcel in parcels if parcel.error is None]
-        if len(good) > 1:
-            with ThreadPoolExecutor(min(len(good), SYNCS_AT_ONCE)) as syncs:
-                list(syncs.map(sync, good))
-        elif good:
-            sync(good[0])
 
     def _drop(self, partial: int, parcels: Sequence[Parcel]) -> None:
         """What is not prepared only takes up room. What was prepared stays whatever happens: were
@@ -327,38 +319,35 @@ def _sync_file(name: str, folder: int) -> None:
 
 
 class _Hashed:
-    """Counts and hashes what is written, in pieces of _BUFFER_BYTES. Its OSError is a SinkError:
+    """Counts and hashes what is written, and hands it on in pieces of _BUFFER_BYTES and what came
+    last; until then it holds what it was given, which must not change. Its OSError is a SinkError:
     what else comes out of a writer is about the content."""
 
-    def __init__(self, file: BinaryIO, buffer: bytearray) -> None:
-        """
-        file : without a buffer of its own    buffer : for what waits to be written
-        """
+    def __init__(self, file: BinaryIO) -> None:
+        """file : without a buffer of its own"""
         self._file = file
-        self._buffer = memoryview(buffer)
-        self._waiting = 0
+        self._waiting: list[bytes | memoryview] = []
+        self._waiting_bytes = 0
         self._hasher = blake3()
         self._byte_count = 0
 
     def write(self, data: bytes | memoryview) -> int:
         size = len(data)
-        if self._waiting + size > len(self._buffer):
-            self._pass_on(self._buffer[: self._waiting])
-            self._waiting = 0
-        if size > len(self._buffer):
-            self._pass_on(memoryview(data))
-        else:
-            self._buffer[self._waiting : self._waiting + size] = data
-            self._waiting += size
+        self._waiting.append(data)
+        self._waiting_bytes += size
+        if self._waiting_bytes >= _BUFFER_BYTES:
+            self._pass_on()
         return size
 
     def written(self) -> Written:
         """What was written, all of it handed to the system by now."""
-        self._pass_on(self._buffer[: self._waiting])
-        self._waiting = 0
+        self._pass_on()
         return Written(self._byte_count, self._hasher.digest())
 
-    def _pass_on(self, data: memoryview) -> None:
+    def _pass_on(self) -> None:
+        data = memoryview(b"".join(self._waiting))
+        self._waiting.clear()
+        self._waiting_bytes = 0
         self._hasher.update(data)
         self._byte_count += len(data)
         with _sink_errors():

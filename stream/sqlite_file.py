@@ -187,6 +187,13 @@ class SqliteFile:
         except OSError as error:
             raise StoreError(f"{path}: cannot be written: {error.strerror or 'failed'}") from error
 
+    def checkpoint(self) -> None:
+        """Bring the log into the file, as far as nobody reads what is before it. Whoever closes the
+        file last does so too, and everybody waits for him: better while others are at work."""
+        with self._write_lock, self._telling():
+            if self._writer is not None:
+                self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
     def close(self) -> None:
         """Close every connection; one that reads is closed when it is done. Twice does nothing."""
         with self._write_lock, self._pool_lock:
