@@ -60,6 +60,10 @@ class History:
         with ledger.reading() as connection:
             self._read_on(connection)
 
+    def last_sequence(self, tenant: str) -> int:
+        """The sequence of the tenant's last batch, 0 for none."""
+        return self._ledger.last_sequence(tenant)
+
     def known(
         self,
         tenant: str,

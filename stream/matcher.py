@@ -89,6 +89,10 @@ class LogError(ReassocError):
 class History(Protocol):
     """Items that left the state, by the ledger: only what was logged below a position counts."""
 
+    def last_sequence(self, tenant: str) -> int:
+        """The outbox sequence up to which the ledger has what the tenant's steps were."""
+        ...
+
     def known(
         self,
         tenant: str,
@@ -169,7 +173,7 @@ class Matcher:
 
     def step(self) -> bool:
         """Apply the next entry of the log. False where there is none, or where it must wait: a
-        close forgets what is old, and does so only when the outbox is empty."""
+        close forgets what is old, and does so only when the ledger has it."""
         if not self._waiting:
             self._waiting = self._log.read(self.tenant, self._mark, READ_ENTRIES_MAX)
         if not self._waiting and self._let_out():
@@ -182,7 +186,7 @@ class Matcher:
                 f"the log goes on at position {logged.position}, not {self._mark + 1}: "
                 "it is damaged"
             )
-        if _is_close(logged.entry) and self._state.outbox(self.tenant, 1):
+        if _is_close(logged.entry) and not self._is_in_ledger():
             return False
         self._at = logged.at
         step, record = self._step_of(logged)
@@ -191,6 +195,11 @@ class Matcher:
         self._waiting.pop(0)
         self._know(record)
         return True
+
+    def _is_in_ledger(self) -> bool:
+        """Whether the ledger has all that was applied."""
+        last = self._history.last_sequence(self.tenant)
+        return not self._state.outbox(self.tenant, 1, last)
 
     def _know(self, record: TenantRecord) -> None:
         known = getattr(self, "_knowledge", None)

@@ -221,14 +221,17 @@ class Server:
             self._logged.wait(IDLE_SECONDS)
 
     def _publish_on(self) -> None:
-        """The ledger follows at once. What is released waits a moment while there is work, so that
-        files are few where work is much."""
+        """The ledger follows at once, but where a drain takes files in: there the processors have
+        enough to do, and it catches up when the last are taken. What is released waits while there
+        is work, so that files are few where work is much."""
         since = 0.0
         while not self._end.is_set():
             self._applied.wait(IDLE_SECONDS)
             self._applied.clear()
             lingers = time.monotonic() < since + self._linger_s
             lingers &= self._is_matching() or self._is_taking
+            if lingers and self._is_taking:
+                continue
             publish = partial(self._publishing.publish, not lingers)
             count = self._patiently("writing the ledger", publish)
             if count:
