@@ -7,6 +7,7 @@ be repeated at any time; what it did before is done.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -109,11 +110,25 @@ class Engine:
         matchers = [self._matcher(tenant) for tenant in sorted(tenants)]
         self._busy |= {one.tenant for one in matchers if one.mark < tenants[one.tenant]}
         while done < steps and (waiting := [one for one in matchers if one.tenant in self._busy]):
-            for matcher in waiting:
-                if matcher.step():
-                    done += 1
-                else:
+            done += self._round(waiting)
+        return done
+
+    def _round(self, matchers: Sequence[Matcher]) -> int:
+        """A step of each; how many there were. While one is applied, the next one is made."""
+        done = 0
+        with ThreadPoolExecutor(1, thread_name_prefix="applying") as applier:
+            before: Future[None] | None = None
+            for matcher in matchers:
+                made = matcher.make()
+                if made is None:
                     self._busy.discard(matcher.tenant)
+                    continue
+                if before is not None:
+                    before.result()
+                before = applier.submit(matcher.apply, made)
+                done += 1
+            if before is not None:
+                before.result()
         return done
 
     def is_matched(self) -> bool:

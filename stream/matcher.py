@@ -126,6 +126,14 @@ class _Knowledge:
         return self.record.calendar()
 
 
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A step that is made and not applied, and the tenant's record after it."""
+
+    step: Step
+    record: TenantRecord
+
+
 class Matcher:
     """The writer of one tenant.
 
@@ -172,14 +180,22 @@ class Matcher:
         return self._knowledge.rules.rules
 
     def step(self) -> bool:
-        """Apply the next entry of the log. False where there is none, or where it must wait: a
-        close forgets what is old, and does so only when the ledger has it."""
+        """Apply the next entry of the log; whether there was one, see `make`."""
+        made = self.make()
+        if made is not None:
+            self.apply(made)
+        return made is not None
+
+    def make(self) -> Made | None:
+        """What the next entry of the log makes of the state; nothing is changed. None where there
+        is no entry, or where it must wait: a close forgets what is old, and does so only when the
+        ledger has it."""
         if not self._waiting:
             self._waiting = self._log.read(self.tenant, self._mark, READ_ENTRIES_MAX)
         if not self._waiting and self._let_out():
             self._waiting = self._log.read(self.tenant, self._mark, READ_ENTRIES_MAX)
         if not self._waiting:
-            return False
+            return None
         logged = self._waiting[0]
         if logged.position != self._mark + 1:
             raise LogError(
@@ -187,14 +203,16 @@ class Matcher:
                 "it is damaged"
             )
         if _is_close(logged.entry) and not self._is_in_ledger():
-            return False
+            return None
         self._at = logged.at
-        step, record = self._step_of(logged)
-        self._state.apply(self._claim, step)
-        self._mark = logged.position
+        return Made(*self._step_of(logged))
+
+    def apply(self, made: Made) -> None:
+        """Apply what was made last, durably. The next step can be made when that is done."""
+        self._state.apply(self._claim, made.step)
+        self._mark = made.step.mark_after
         self._waiting.pop(0)
-        self._know(record)
-        return True
+        self._know(made.record)
 
     def _is_in_ledger(self) -> bool:
         """Whether the ledger has all that was applied."""

@@ -301,7 +301,7 @@ def _groups(files: Sequence[Ready]) -> Iterator[list[Ready]]:
         more = _weight(ready)
         if group and weight + more > limit:
             yield group
-            group, weight, limit = [], 0, min(2 * limit, GROUP_BYTES_MAX)
+            group, weight, limit = [], 0, min(3 * limit // 2, GROUP_BYTES_MAX)
         group.append(ready)
         weight += more
     if group:
