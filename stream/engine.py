@@ -59,8 +59,8 @@ class Parts:
 class Engine:
     """One home's engine. `match` and `publish` each belong to one thread, of one process or of two.
 
-    _appended, _acknowledged : last outbox sequence of each tenant that the ledger has, and that was
-        acknowledged
+    _appended, _intended, _acknowledged : last outbox sequence of each tenant that the ledger has,
+        that the release book has as well, and that was acknowledged
     _orders : what was released and is not intended yet
     _busy : tenants whose matcher may have a step to make, or something to log after its last
     """
@@ -69,6 +69,7 @@ class Engine:
         self._parts = parts
         self._matchers: dict[str, Matcher] = {}
         self._appended: dict[str, int] = {}
+        self._intended: dict[str, int] = {}
         self._acknowledged: dict[str, int] = {}
         self._orders: list[ReleaseOrder] = []
         self._busy: set[str] = set()
@@ -153,16 +154,17 @@ class Engine:
     # ---- what follows ----
 
     def publish(self, *, releases: bool = True) -> int:
-        """Take outbox entries to the ledger and the release book, and acknowledge them; how many
-        were new.
+        """Take outbox entries to the ledger and the release book; how many were new. The next call
+        acknowledges them: files can be delivered before that.
 
-        releases : also intend what they release, and acknowledge; else that waits for a later call,
-            or for WAITING_RELEASES_MAX remittances, which makes fewer files of it
+        releases : also intend what they release; else that waits for a later call, or for
+            WAITING_RELEASES_MAX remittances, which makes fewer files of it
 
         All tenants' entries of one call go to the ledger by one flush. Ledger first: a release
         order names what the ledger knows. What was not acknowledged when the process ends comes
         again, and ledger and book know it.
         """
+        self._acknowledge()
         state, entries = self._parts.state, []
         for tenant in state.tenants():
             after = self._appended.get(tenant, 0)
@@ -177,12 +179,16 @@ class Engine:
         return len(entries)
 
     def _intend(self) -> None:
-        """Make files of what was released, and acknowledge all that the ledger has."""
+        """Make files of what was released."""
         for day in sorted({order.day for order in self._orders}):
             of_day = [order for order in self._orders if order.day == day]
             self._parts.book.intend(of_day, day=day, at=self._parts.now(), rules=self.rules)
         self._orders.clear()
-        for tenant, last in self._appended.items():
+        self._intended = self._appended.copy()
+
+    def _acknowledge(self) -> None:
+        """Acknowledge what ledger and release book have."""
+        for tenant, last in self._intended.items():
             if self._acknowledged.get(tenant, 0) < last:
                 self._parts.state.acknowledge(tenant, last)
                 self._acknowledged[tenant] = last

@@ -48,8 +48,10 @@ from reassoc.stream.sinks import (
 )
 
 GROUP_FILES_MAX = 256
+GROUP_ITEMS_FIRST = 2_000
 GROUP_ITEMS_MAX = 10_000
-"""Files, and remittances in them, that go together: they share reads and syncs."""
+"""Files, and remittances in them, that go together: they share reads and syncs. The first ones are
+few, so that files are written while others are read."""
 RETRY_SECONDS_FIRST = 5
 RETRY_SECONDS_MAX = 3600
 """A retry waits twice as long as the one before, up to this; jitter takes up to half of it off."""
@@ -423,12 +425,12 @@ def _groups(intents: Sequence[Intent], files_max: int) -> Iterator[list[Intent]]
     """Files of one sink that go together: within the limits, a larger one alone. Those of one
     sender stand side by side: their 835s lie in the same contents."""
     group: list[Intent] = []
-    size = 0
+    size, items_max = 0, GROUP_ITEMS_FIRST
     for intent in sorted(intents, key=lambda one: (one.sink, one.sender, one.number)):
-        is_full = len(group) >= files_max or size + intent.item_count > GROUP_ITEMS_MAX
+        is_full = len(group) >= files_max or size + intent.item_count > items_max
         if group and (is_full or group[0].sink != intent.sink):
             yield group
-            group, size = [], 0
+            group, size, items_max = [], 0, min(2 * items_max, GROUP_ITEMS_MAX)
         group.append(intent)
         size += intent.item_count
     if group:
