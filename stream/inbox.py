@@ -20,6 +20,7 @@ from datetime import date
 from pathlib import Path
 
 from reassoc.core.errors import ReassocError
+from reassoc.stream.renaming import rename_to_free
 from reassoc.stream.sources import Problem, Source, SourceError, discover, printable
 
 SETTLE_SECONDS = 5.0
@@ -210,14 +211,8 @@ class Inbox:
         target = folder / relative
         try:
             _make_folder(target.parent)
-            target = _reserve(target, tail=_WHY if reasons is not None else "")
-            try:
-                if reasons is not None:
-                    _write_why(target, reasons)
-                os.rename(path, target)
-            except BaseException:
-                _give_up(target, has_why=reasons is not None)
-                raise
+            if reasons is not None or not _moved_to_free(path, target):
+                target = _move_beside(path, target, reasons)
         except OSError as error:
             advice = (
                 "in, done and refused must lie on one filesystem"
@@ -239,6 +234,27 @@ class Inbox:
             except OSError:
                 return
             folder = folder.parent
+
+
+def _moved_to_free(path: Path, target: Path) -> bool:
+    """Whether a file could be moved to a name because nothing had it."""
+    try:
+        return rename_to_free(path, target)
+    except FileExistsError:
+        return False
+
+
+def _move_beside(path: Path, target: Path, reasons: Sequence[str] | None) -> Path:
+    """Move a file to a name, or the first free one with a number; where it is now."""
+    target = _reserve(target, tail=_WHY if reasons is not None else "")
+    try:
+        if reasons is not None:
+            _write_why(target, reasons)
+        os.rename(path, target)
+    except BaseException:
+        _give_up(target, has_why=reasons is not None)
+        raise
+    return target
 
 
 def _unreadable(relative: str, error: OSError | SourceError) -> Problem:

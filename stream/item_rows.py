@@ -131,24 +131,21 @@ def _any_between(mask: Column, starts: Column, stops: Column) -> npt.NDArray[np.
 
 def with_verdicts(schema: Schema, block: Block, checks: Checks) -> Block:
     """The same rows with their final verdicts: `valid`, and `checks` where the schema has it."""
+    if not len(block):
+        return block
     data = np.frombuffer(block.data, np.uint8).copy()
-    data[block.starts + _place(schema, "valid")] = checks == ALL_VALID
+    data[block.starts + schema.places["valid"]] = checks == ALL_VALID
     if "checks" in schema.types:
-        data[block.starts + _place(schema, "checks")] = checks
+        data[block.starts + schema.places["checks"]] = checks
     return Block(data.tobytes(), block.stops)
 
 
 def numbers_of(schema: Schema, block: Block, name: str) -> Column:
     """One column of numbers of packed rows, without unpacking the others. O(rows)."""
     kind = np.dtype(schema.types[name]).newbyteorder("<")
-    places = (block.starts + _place(schema, name))[:, None] + np.arange(kind.itemsize)
+    places = (block.starts + schema.places[name])[:, None] + np.arange(kind.itemsize)
     values = np.frombuffer(block.data, np.uint8)[places]
     return np.ascontiguousarray(values).view(kind).reshape(-1).astype(schema.types[name])
-
-
-def _place(schema: Schema, name: str) -> int:
-    places: dict[str, int] = {key: field[1] for key, field in (schema.fixed.fields or {}).items()}
-    return places[name]
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +234,10 @@ class Entries:
 
         profiles : encoded, by the keys that the remittances name
         """
+        filling = self._filling.setdefault(share.tenant, _Filling())
+        if size := filling.take_whole(share, note, profiles):
+            self.byte_count += size
+            return
         rest = _Rest(share, profiles)
         while len(rest):
             filling = self._filling.setdefault(share.tenant, _Filling())
@@ -264,11 +265,23 @@ class _Filling:
         self._byte_count = ENTRY_MARGIN_BYTES
         self._item_count = 0
 
+    def take_whole(self, share: Share, note: SourceNote, profiles: Mapping[int, bytes]) -> int:
+        """Take all of a share where it has room, as most of them have; the bytes of it, else 0."""
+        left, right = share.remittances, share.payments
+        keys = _profile_keys(left, profiles)
+        note_bytes = self._note_bytes(note)
+        count = len(left) + len(right)
+        size = len(left.data) + len(right.data) + count * _EACH_BYTES
+        size += sum(len(profiles[key]) + _EACH_BYTES for key in keys)
+        if self._byte_count + note_bytes + size > ENTRY_BYTES_MAX:
+            return 0
+        if self._item_count + count > ENTRY_ITEMS_MAX:
+            return 0
+        return self._put(left, right, {key: profiles[key] for key in keys}, note, size)
+
     def take(self, rest: _Rest, note: SourceNote, profiles: Mapping[int, bytes]) -> int:
         """Take as much as has room; the bytes of it."""
-        is_new = note.digest not in self._sources
-        note_bytes = len(_encode_note(note)) + _EACH_BYTES if is_new else 0
-        room = ENTRY_BYTES_MAX - self._byte_count - note_bytes
+        room = ENTRY_BYTES_MAX - self._byte_count - self._note_bytes(note)
         count = rest.fitting(
             room, ENTRY_ITEMS_MAX - self._item_count, may_split=not self._item_count
         )
@@ -276,13 +289,28 @@ class _Filling:
             assert self._item_count, "an entry holds at least one item"
             return 0
         left, right, keys, size = rest.cut(count)
+        return self._put(left, right, {key: profiles[key] for key in keys}, note, size)
+
+    def _note_bytes(self, note: SourceNote) -> int:
+        return 0 if note.digest in self._sources else len(_encode_note(note)) + _EACH_BYTES
+
+    def _put(
+        self,
+        left: Block,
+        right: Block,
+        profiles: Mapping[int, bytes],
+        note: SourceNote,
+        byte_count: int,
+    ) -> int:
+        """Put rows behind the others; their bytes with those of the note."""
+        byte_count += self._note_bytes(note)
         self._sources[note.digest] = note
         self._remittances.append(left)
         self._payments.append(right)
-        self._profiles |= {key: profiles[key] for key in keys}
-        self._byte_count += note_bytes + size
-        self._item_count += count
-        return note_bytes + size
+        self._profiles |= profiles
+        self._byte_count += byte_count
+        self._item_count += len(left) + len(right)
+        return byte_count
 
     def entry(self) -> ItemsEntry:
         """What was taken, as an entry."""
@@ -350,6 +378,14 @@ class _Rest:
 
     def _bytes_to(self, stop: int) -> int:
         return int(self._stops[stop - 1]) if stop else 0
+
+
+def _profile_keys(remittances: Block, profiles: Mapping[int, bytes]) -> list[int]:
+    """Keys of the profiles that some remittances of an input name."""
+    if len(profiles) <= 1:
+        return list(profiles) if len(remittances) else []
+    keys: list[int] = np.unique(numbers_of(REMITTANCE_ITEM, remittances, "profile")).tolist()
+    return keys
 
 
 def _some(block: Block, rows: npt.NDArray[np.int64]) -> Block:

@@ -58,6 +58,11 @@ class Block:
         bounds = zip(self.starts.tolist(), self.stops.tolist(), strict=True)
         return [data[start:stop] for start, stop in bounds]
 
+    def part(self, first: int, last: int) -> Block:
+        """Rows [first, last)."""
+        start, stop = (int(self.stops[row - 1]) if row else 0 for row in (first, last))
+        return Block(self.data[start:stop], self.stops[first:last] - start)
+
     def take(self, rows: Rows) -> Block:
         """Some of the rows, by numbers, a mask or a slice. Raises OverflowError above
         BLOCK_BYTES_MAX. O(bytes taken)."""
@@ -101,7 +106,7 @@ Columns = Mapping[str, Any]
 class Schema:
     """Names and types of the columns of a table, in the order in which a row holds them.
 
-    types : column name -> numpy dtype, or "text"
+    types : column name -> numpy dtype, or "text"    places : where each number lies in a row
     """
 
     def __init__(self, types: Mapping[str, str]) -> None:
@@ -111,6 +116,7 @@ class Schema:
         lengths = [(f"{name} length", "<u2") for name in self.texts]
         self.fixed = np.dtype([*numbers, *lengths])
         self.names = [name for name, _ in numbers]
+        self.places = {name: int(field[1]) for name, field in (self.fixed.fields or {}).items()}
 
     def pack(self, columns: Columns) -> Block:
         """The rows of a table as bytes.

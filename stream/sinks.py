@@ -7,7 +7,6 @@ has been delivered, even where the receiver has taken it away since.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import fcntl
 import os
@@ -23,6 +22,7 @@ from typing import BinaryIO, Protocol, cast
 from blake3 import blake3
 
 from reassoc.core.errors import ReassocError
+from reassoc.stream.renaming import rename_to_free
 
 PARTIAL = ".partial"
 """Private folder of a folder sink: files that are not whole, or not delivered yet."""
@@ -42,7 +42,6 @@ FAULT_POINTS = (
 )
 """Between which steps of a delivery a crash is told apart."""
 _BUFFER_BYTES = 1 << 20
-_RENAME_NOREPLACE = 1
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
 
 Fault = Callable[[str], None]
@@ -413,22 +412,14 @@ def _written(name: str, folder: int) -> Written | None:
     return Written(size, hasher.digest())
 
 
-_renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
-
-
 def _rename_apart(name: str, source: int, target: int) -> None:
     """Move a file to another folder, in one step. Raises FileExistsError where the name is taken.
 
     A link and an unlink would not do: a crash between the two, and a receiver that takes the file
     in that moment, look like a file that was never delivered.
     """
-    if _renameat2 is not None:
-        path = os.fsencode(name)
-        if _renameat2(source, path, target, path, _RENAME_NOREPLACE) == 0:
-            return
-        code = ctypes.get_errno()
-        if code not in (errno.EINVAL, errno.ENOSYS):
-            raise OSError(code, os.strerror(code))
+    if rename_to_free(name, name, source, target):
+        return
     # The filesystem cannot do it (NFS). Nobody else writes these names, so to look first will do.
     if _exists(name, target):
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))

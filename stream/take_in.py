@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import IO, Protocol
 
@@ -53,7 +54,14 @@ from reassoc.stream.items import PAYMENT_ITEM, REMITTANCE_ITEM
 from reassoc.stream.kinds import Kind
 from reassoc.stream.profiles import ProfileError, encode_profile, profile_key
 from reassoc.stream.records import Block
-from reassoc.stream.routing import Route, RouteBuilder, Router, decode_route, encode_route
+from reassoc.stream.routing import (
+    Numbers,
+    Route,
+    RouteBuilder,
+    Router,
+    decode_route,
+    encode_route,
+)
 from reassoc.stream.sources import Source, SourceError
 
 PROFILES_MAX = 100_000
@@ -127,6 +135,7 @@ class _Waiting:
     rows: RowSpool
     late: Late
     body: bytes
+    route: Route
     profiles: dict[int, bytes]
 
 
@@ -236,7 +245,7 @@ def read_in(
             _copy(items.findings, findings)
         unless_taken.pop_all()
         note = SourceNote(stored.digest, source.name, items.kind.name, stored.byte_count)
-        waiting = _Waiting(note, rows, late, body, keeper.profiles)
+        waiting = _Waiting(note, rows, late, body, route, keeper.profiles)
         return TakenIn(keeper.receipt(route), waiting)
 
 
@@ -440,11 +449,13 @@ class _Logging:
         if digest in self._seen or (known is not None and known.logged):
             return _copy_receipt(receipt)
         self._seen.add(digest)
-        body = known.body if known is not None else waiting.body
+        body, route = waiting.body, waiting.route
+        if known is not None and known.body != body:
+            body, route = known.body, decode_route(known.body)
         self._known[digest[:NAME_BYTES]] = Routing(digest, logged=True)
         self._routings.append((digest[:NAME_BYTES], self._known[digest[:NAME_BYTES]]))
         self._routings.append((digest, Routing(body, logged=False)))
-        for share in _shares(waiting, decode_route(body)):
+        for share in _shares(waiting, route):
             self._entries.add(share, waiting.note, waiting.profiles)
             if self._entries.byte_count >= APPEND_BYTES_MAX:
                 self.flush()
@@ -481,13 +492,17 @@ def _shares(waiting: _Waiting, route: Route) -> Iterator[Share]:
         left_of = route.remittances.between(left_at, left_at + len(left))
         right_of = route.payments.between(right_at, right_at + len(right))
         left_at, right_at = left_at + len(left), right_at + len(right)
-        numbers = np.unique(np.concatenate([left_of, right_of])).tolist()
-        for number in numbers:
-            if len(numbers) == 1:
-                yield Share(route.tenants[number], left, right)
-                continue
-            yield Share(
-                route.tenants[number],
-                left.take(np.flatnonzero(left_of == number)),
-                right.take(np.flatnonzero(right_of == number)),
-            )
+        numbers = np.unique(np.concatenate([left_of, right_of]))
+        parts = _split(left, left_of, numbers), _split(right, right_of, numbers)
+        for number, left_part, right_part in zip(numbers.tolist(), *parts, strict=True):
+            yield Share(route.tenants[number], left_part, right_part)
+
+
+def _split(block: Block, of: Numbers, numbers: Numbers) -> list[Block]:
+    """The rows of each of some numbers, in their order. of : the number of each row"""
+    if len(numbers) == 1 or not len(block):
+        return [block] * len(numbers)
+    order = np.argsort(of, kind="stable")
+    by_number = block.take(order)
+    stops = np.searchsorted(of[order], numbers, "right").tolist()
+    return [by_number.part(*bounds) for bounds in pairwise([0, *stops])]

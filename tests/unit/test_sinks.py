@@ -13,7 +13,7 @@ from typing import BinaryIO
 import pytest
 from blake3 import blake3
 
-from reassoc.stream import sinks
+from reassoc.stream import renaming
 from reassoc.stream.sinks import (
     PARTIAL,
     BytesChangedError,
@@ -71,7 +71,7 @@ def deliver(root: Path, data: bytes = DATA, prepared: Written | None = None) -> 
 @pytest.fixture(params=["renameat2", "without"])
 def rename(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.param == "without":
-        monkeypatch.setattr(sinks, "_renameat2", None)
+        monkeypatch.setattr(renaming, "_renameat2", None)
 
 
 @pytest.mark.usefixtures("rename")
