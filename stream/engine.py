@@ -12,11 +12,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+import numpy as np
+
 from reassoc.core.directory import Directory
 from reassoc.stream.clock import entries_until
 from reassoc.stream.home_log import HomeLog
 from reassoc.stream.item_log import ClockEntry
-from reassoc.stream.ledger_rows import LedgerBatch, ReleaseOrder, decode_body
+from reassoc.stream.ledger_rows import (
+    ORDER_ROW,
+    LedgerBatch,
+    ReleaseOrder,
+    decode_body,
+    rows_of,
+)
 from reassoc.stream.matcher import History, Matcher
 from reassoc.stream.rules import WarehouseRules
 from reassoc.stream.state import State
@@ -197,3 +205,18 @@ class Engine:
         """Whether no outbox holds anything."""
         state = self._parts.state
         return not any(state.outbox(tenant, 1) for tenant in state.tenants())
+
+
+def ordered_contents(state: State) -> set[bytes]:
+    """First 8 bytes of the digests of what release orders in the outboxes name."""
+    found = set[bytes]()
+    for tenant in state.tenants():
+        after = 0
+        while entries := state.outbox(tenant, PUBLISH_ENTRIES_MAX, after):
+            after = entries[-1].sequence
+            orders = [decode_body(entry.body).release for entry in entries]
+            for order in orders:
+                if order is not None:
+                    digests = np.unique(rows_of(order.items, ORDER_ROW)["digest"])
+                    found.update(digest.tobytes() for digest in digests)
+    return found

@@ -79,6 +79,10 @@ def needed_contents(home: Home) -> Collection[bytes]:
     """See `Needed`. The ledger must be there."""
     from reassoc.stream.ledger import Ledger
     from reassoc.stream.open_home import contents_in_use
+    from reassoc.stream.state_sqlite import SqliteState
 
-    with closing(Ledger.open(f"sqlite:///{home.ledger_file}", read_only=True)) as ledger:
-        return contents_in_use(ledger)
+    with (
+        closing(Ledger.open(f"sqlite:///{home.ledger_file}", read_only=True)) as ledger,
+        closing(SqliteFile(home.state_file)) as file,
+    ):
+        return contents_in_use(ledger, SqliteState(file))

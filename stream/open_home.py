@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from reassoc.core.directory import Directory
 from reassoc.stream.clock import Now, iso, utc_now
-from reassoc.stream.engine import Engine, Parts
+from reassoc.stream.engine import Engine, Parts, ordered_contents
 from reassoc.stream.home import Home, Settings
 from reassoc.stream.home_intake import forget_contents, open_vault, use_settings
 from reassoc.stream.home_log import HomeLog
@@ -23,6 +23,7 @@ from reassoc.stream.releaser import Failure, Releaser
 from reassoc.stream.settings import parse_directory
 from reassoc.stream.sinks import FolderSink
 from reassoc.stream.sqlite_file import SqliteFile
+from reassoc.stream.state import State
 from reassoc.stream.state_sqlite import SqliteState
 from reassoc.stream.vault import Vault
 
@@ -51,7 +52,7 @@ class OpenHome:
     def forget_contents(self) -> int:
         """See home_intake.forget_contents."""
         return forget_contents(
-            self.vault, self.log, self.now(), lambda: contents_in_use(self.ledger)
+            self.vault, self.log, self.now(), lambda: contents_in_use(self.ledger, self.state)
         )
 
 
@@ -130,10 +131,16 @@ def open_parts(
         yield OpenHome(home, file, log, state, vault, ledger, book, releaser, engine, now)
 
 
-def contents_in_use(ledger: Ledger) -> set[bytes]:
-    """Contents of 835s that wait and of files that are not delivered, by the first 8 bytes of their
-    digests."""
-    return open_contents(ledger) | ReleaseBook(ledger).unfinished_contents()
+def contents_in_use(ledger: Ledger, state: State) -> set[bytes]:
+    """Contents of 835s that wait, of those whose release is ordered, and of files that are not
+    delivered, by the first 8 bytes of their digests.
+
+    Asked in the order in which an 835 goes on: one that leaves the first is in the second or, once
+    that is acknowledged, in the third.
+    """
+    waiting = open_contents(ledger)
+    ordered = ordered_contents(state)
+    return waiting | ordered | ReleaseBook(ledger).unfinished_contents()
 
 
 def _directory(vault: Vault, digest: bytes) -> Directory:

@@ -18,6 +18,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from reassoc.stream.calendar import federal_reserve_calendar
@@ -81,7 +82,8 @@ def _server_here(
     from reassoc.stream.serve_parts import HomeDelivering, HomePublishing
 
     opened = stack.enter_context(open_parts(home, now=now, on_failure=_telling(tell)))
-    parts = IntakeParts(home, opened.vault, opened.log, now, lambda: contents_in_use(opened.ledger))
+    needed = partial(contents_in_use, opened.ledger, opened.state)
+    parts = IntakeParts(home, opened.vault, opened.log, now, needed)
     taking = stack.enter_context(taking_here(parts, workers or _cpu_count(), Flag(), tell))
     return opened, Server(opened, taking, HomePublishing(opened), HomeDelivering(opened), say=tell)
 

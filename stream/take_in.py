@@ -237,10 +237,9 @@ def read_in(
             if late is None:
                 receipt = Receipt(source, items.kind, is_copy=True, digest=stored.digest)
                 return TakenIn(replace(receipt, byte_count=stored.byte_count))
-            body = _body(known, keeper)
+            route, body = _route(known, keeper)
         except (SourceError, LimitError, ParseError, ProfileError) as error:
             return TakenIn(Receipt(source, items.kind, reason_of(error)))
-        route = decode_route(body)
         if findings is not None:
             _copy(items.findings, findings)
         unless_taken.pop_all()
@@ -276,10 +275,11 @@ def _unpacked(content: Content) -> Content:
     return content if len(head) > UNPACKED_BYTES_MAX else Content(head, None)
 
 
-def _body(known: Routing | None, keeper: _Keeper) -> bytes:
-    """The encoded route: the one that is remembered, else the one that was told now."""
+def _route(known: Routing | None, keeper: _Keeper) -> tuple[Route, bytes]:
+    """The route and its encoding: the one that is remembered, else the one that was told now."""
     if known is None:
-        return encode_route(keeper.route.route())
+        route = keeper.route.route()
+        return route, encode_route(route)
     route = decode_route(known.body)
     have = len(route.remittances), len(route.payments)
     if have != (keeper.remittance_count, keeper.payment_count):
@@ -288,7 +288,7 @@ def _body(known: Routing | None, keeper: _Keeper) -> bytes:
             f"{keeper.remittance_count} and {keeper.payment_count}, though it is the same content; "
             "some of them may be on the log: please report it"
         )
-    return known.body
+    return route, known.body
 
 
 @contextmanager

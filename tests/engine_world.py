@@ -75,10 +75,12 @@ class Books:
         self.batches: list[tuple[int, LedgerBatch]] = []
         self.orders: list[ReleaseOrder] = []
         self.names: dict[int, str] = {}
+        self.last: dict[str, int] = {}
 
     def append_many(self, batches: Sequence[tuple[int, LedgerBatch]]) -> list[bool]:
         self.batches += batches
-        for _, batch in batches:
+        for number, batch in batches:
+            self.last[batch.tenant] = max(self.last.get(batch.tenant, 0), number)
             for digest, name, _, _ in batch.sources:
                 self.names[int.from_bytes(digest[:8], "little")] = name
         return [True] * len(batches)
@@ -93,6 +95,9 @@ class Books:
         """Rows of ORDER_ROW, of all orders."""
         parts = [np.frombuffer(order.items, ORDER_ROW) for order in self.orders]
         return np.concatenate([np.zeros(0, ORDER_ROW), *parts])
+
+    def last_sequence(self, tenant: str) -> int:
+        return self.last.get(tenant, 0)
 
     def known(
         self, tenant: str, digests: object, offsets: npt.NDArray[np.int64], below_position: int

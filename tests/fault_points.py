@@ -80,7 +80,7 @@ TWICE = (
     "releaser: delivered",
 )
 """Points at which it is killed a second time, at a visit in the middle of the run."""
-_STAGES = {"matching": "matcher", "publishing": "outbox"}
+_STAGES = {"matching": "matcher", "applying": "matcher", "publishing": "outbox"}
 """What threads of a server do to state.db."""
 
 
@@ -102,7 +102,8 @@ class Faults:
 
     def of_state(self, what: str) -> None:
         """Something is written into state.db."""
-        self(f"{_STAGES.get(threading.current_thread().name, self.stage)}: {what}")
+        thread, _, _ = threading.current_thread().name.partition("_")
+        self(f"{_STAGES.get(thread, self.stage)}: {what}")
 
     def arm(self, point: str, visits: range, act: Callable[[], None]) -> None:
         """Call `act` at these visits of a point, the first being 1."""

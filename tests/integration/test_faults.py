@@ -235,7 +235,7 @@ def served(home: Path, faults: Faults, told: list[str]) -> Iterator[Server]:
             opened.vault,
             opened.log,
             opened.now,
-            lambda: contents_in_use(opened.ledger),
+            lambda: contents_in_use(opened.ledger, opened.state),
         )
         server = Server(
             opened,

@@ -16,7 +16,7 @@ from small_feed import interchange, remittance
 from waiting import until
 
 from reassoc.stream.home import Home
-from reassoc.stream.open_home import OpenHome
+from reassoc.stream.open_home import OpenHome, contents_in_use
 from reassoc.stream.serve import Server
 from reassoc.stream.serve_running import running
 
@@ -94,6 +94,38 @@ def test_retention_keeps_what_is_still_needed(tmp_path: Path, waits: bool) -> No
         digest = next(content.digest for content in opened.vault.contents())
         erased = opened.forget_contents()
         assert (erased, opened.vault.has(digest)) == ((0, True) if waits else (1, False))
+
+
+def test_retention_keeps_what_a_release_is_ordered_of(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    (home / "in").mkdir(parents=True)
+    path = home / "in" / "a.835"
+    path.write_bytes(interchange(remittance("T1", 0, day="20260316")))
+    os.utime(path, (0, 0))
+    with running(Home.create_or_open(home), "test", 1, lambda _: None, now=lambda: AS_OF) as (
+        opened,
+        server,
+    ):
+        engine = opened.engine
+        server._taking.use_settings()
+        engine.begin(AS_OF)
+        server._taking.take()
+        engine.match(100)
+        (content,) = opened.vault.contents()
+
+        def is_in_use() -> bool:
+            return content.digest[:8] in contents_in_use(opened.ledger, opened.state)
+
+        assert is_in_use(), "its release is in the outbox only"
+        assert engine.publish(releases=False)
+        assert is_in_use(), "the ledger has it as released, and it is in no file yet"
+        engine.publish()
+        assert is_in_use()
+        assert engine.publish() == 0
+        assert engine.is_published()
+        assert is_in_use(), "its file is not delivered"
+        assert opened.releaser.run_once().delivered_count == 1
+        assert not is_in_use()
 
 
 def test_a_file_that_cannot_be_moved_is_taken_once(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import io
 import os
 import zipfile
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from reassoc.stream import inbox as inbox_module
+from reassoc.stream import renaming
 from reassoc.stream.contents import close_archives, open_content
 from reassoc.stream.inbox import NAME_BYTES_MAX, SETTLE_SECONDS, Inbox, InboxError, Look
 from reassoc.stream.sources import SourceError
@@ -169,7 +171,12 @@ def test_done_files_keep_their_place_and_empty_folders_go(inbox: Inbox) -> None:
     assert (inbox.done / "2026-03-16/p/q/x").read_bytes() == b"1"
 
 
-def test_nothing_is_ever_overwritten(inbox: Inbox) -> None:
+@pytest.mark.parametrize("in_one_step", [True, False])
+def test_nothing_is_ever_overwritten(
+    inbox: Inbox, in_one_step: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not in_one_step:
+        monkeypatch.setattr(renaming, "_renameat2", None)
     taken = inbox.done / "2026-03-16" / "x.3"
     taken.parent.mkdir(parents=True)
     taken.write_bytes(b"somebody's")
@@ -212,6 +219,24 @@ def test_a_move_that_fails_leaves_the_file_and_no_litter(
     assert [name for name in under(inbox.refused) if "x" in name] == []
     moved = inbox.move_refused(path, DAY, ["why"])
     assert moved.read_bytes() == b"1"
+
+
+def test_a_move_in_one_step_that_fails_is_told_and_leaves_the_file(
+    inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = put(inbox, "p/x", b"1")
+
+    def fail(*_: object) -> int:
+        ctypes.set_errno(28)
+        return -1
+
+    with monkeypatch.context() as patch:
+        patch.setattr(renaming, "_renameat2", fail)
+        with pytest.raises(InboxError, match="No space"):
+            inbox.move_done(path, DAY)
+    assert path.read_bytes() == b"1"
+    assert under(inbox.done) == ["2026-03-16", "2026-03-16/p"]
+    assert inbox.move_done(path, DAY).read_bytes() == b"1"
 
 
 def test_a_file_that_somebody_else_took_is_told(inbox: Inbox) -> None:

@@ -100,6 +100,8 @@ def test_blocks_are_lists_of_bytes(
     kept = [row for row, keep in zip(rows, mask, strict=True) if keep]
     assert block.take(np.array(mask, np.bool_)).rows() == kept
     assert block.take(slice(1, 4)).rows() == rows[1:4]
+    first, last = sorted(data.draw(st.tuples(*[st.integers(0, len(rows))] * 2)))
+    assert block.part(first, last).rows() == rows[first:last]
     joined = Block.concat([block, *map(Block.of, others)])
     assert joined.rows() == rows + [row for other in others for row in other]
 

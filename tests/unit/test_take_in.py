@@ -25,7 +25,7 @@ from reassoc.core.x12_835 import iter_835
 from reassoc.stream import contents, intake, item_rows, take_in
 from reassoc.stream.contents import close_archives
 from reassoc.stream.intake import WindowPayments
-from reassoc.stream.item_log import Routing
+from reassoc.stream.item_log import ItemsEntry, Routing
 from reassoc.stream.item_rows import payment_rows
 from reassoc.stream.items import PAYMENT_ITEM, ItemMark
 from reassoc.stream.kinds import Kind
@@ -247,6 +247,37 @@ def test_entries_keep_their_limits_and_carried_remittances_their_entry(
     home.log = FakeLog()
     home.take(source)
     assert ids_of(home.log) == whole
+
+
+def test_what_fits_whole_goes_as_what_is_cut_would(
+    home: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    payloads = [interchange(remittance(f"C{n}", 10), sender=f"S{n % 4}") for n in range(12)]
+    entries = [Entry(n, f"T{n}", account="42" if n % 2 else "5566778") for n in range(1, 12)]
+    carrying = [Entry(10, payload=payload) for payload in payloads]
+    files = [
+        ach_file(*entries, *carrying),
+        ach_file(*carrying[:5], Entry(7, "U1")),
+        X12,
+        interchange(*(remittance(f"V{n}", n, control=f"{n:04d}") for n in range(1, 9))),
+    ]
+    sources = [home.put(f"f{number}", data) for number, data in enumerate(files)]
+
+    def logged(items: int, size: int, *, whole: bool) -> list[ItemsEntry]:
+        with monkeypatch.context() as patch:
+            patch.setattr(item_rows, "ENTRY_ITEMS_MAX", items)
+            patch.setattr(item_rows, "ENTRY_BYTES_MAX", size)
+            if not whole:
+                patch.setattr(item_rows._Filling, "take_whole", lambda *_: 0)
+            home.log = FakeLog()
+            home.take_all(sources)
+        tenants = sorted(home.log.tenants())
+        return [entry for tenant in tenants for entry in home.log.items_entries(tenant)]
+
+    for limits in ((1000, 1 << 20), (20, 1 << 20), (1000, 6000), (5, 4000)):
+        found = logged(*limits, whole=True)
+        assert found == logged(*limits, whole=False)
+        assert len(found) >= (2 if limits[0] == 1000 and limits[1] > 6000 else 4)
 
 
 def test_much_is_appended_in_several_calls(

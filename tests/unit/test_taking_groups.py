@@ -50,10 +50,10 @@ def groups(files: Sequence[Ready]) -> list[int]:
 
 def test_groups_grow_to_their_limit() -> None:
     size = (1 << 20) - FILE_BYTES
-    found = groups([ready(f"{n}", size) for n in range(300)])
-    first = GROUP_BYTES_FIRST
-    assert found[:5] == [first, 2 * first, 4 * first, GROUP_BYTES_MAX, GROUP_BYTES_MAX]
-    assert sum(found) == 300 << 20
+    found = groups([ready(f"{n}", size) for n in range(400)])
+    assert [weight >> 20 for weight in found[:7]] == [8, 12, 18, 27, 40, 60, 64]
+    assert (GROUP_BYTES_FIRST, GROUP_BYTES_MAX) == (8 << 20, 64 << 20)
+    assert sum(found) == 400 << 20
 
 
 def test_a_file_that_is_larger_than_a_group_goes_alone() -> None:
