@@ -8,6 +8,7 @@ minutes; it is kept in build/bench for the next run.
 
 from __future__ import annotations
 
+import compileall
 import csv
 import json
 import os
@@ -29,6 +30,8 @@ from engine_world import OPENED, TENANT, Engines, copied, entry, world_path
 from test_bench_ledger import ITEMS
 from test_bench_ledger import _batch as open_batch
 
+import reassoc.core
+import reassoc.stream
 from reassoc.core.statuses import RemittanceStatus
 from reassoc.stream.clock import parse_as_of
 from reassoc.stream.home import Home
@@ -212,6 +215,9 @@ def _rows(data: bytes) -> Counter[tuple[str, ...]]:
 
 def test_bench_serve_against_match(benchmark: Any, feed: Path, tmp_path: Path) -> None:
     """A warehouse that takes, keeps, matches, books and releases against one call that matches."""
+    # As an installed package has it; of a checkout Python may not be allowed to keep it.
+    for package in (reassoc.core, reassoc.stream):
+        compileall.compile_dir(Path(str(package.__file__)).parent, quiet=1)
     spent: dict[str, list[Spent]] = {"match": [], "serve": []}
     layouts = [part for path in feed.glob("*.layout.toml") for part in ("--layout", path)]
     inputs = [path for path in sorted(feed.iterdir()) if path.is_dir()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -100,6 +101,8 @@ def serve_command(
             _announce(place, drain)
             served = server.drain(until) if drain else server.run(until)
             _show(opened, served, as_json=as_json)
+    # The process ends: to look through all of its objects once more for cycles takes 0.15 s.
+    gc.freeze()
     if drain and served.undelivered_count:
         raise typer.Exit(EXIT_UNREADABLE)
 

@@ -1,0 +1,108 @@
+"""Steps of several tenants side by side: one is applied while the next one is made."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from engine_world import World
+from small_feed import Entry, ach_file, interchange, remittance
+
+from reassoc.stream.sqlite_file import StoreError
+from reassoc.stream.state import Claim, Step
+
+DIRECTORY = """
+[[payees]]
+name = "River Clinic"
+tenant = "north"
+accounts = [{ routing = "021000021", account = "5566778" }]
+tins = ["112223333"]
+
+[[payees]]
+name = "Hill Clinic"
+tenant = "south"
+accounts = [{ routing = "021000021", account = "42" }]
+"""
+
+
+def world_in(folder: Path) -> World:
+    """A home with three steps of work for each of two tenants and the quarantine."""
+    folder.mkdir()
+    directory = folder / "directory.toml"
+    directory.write_text(DIRECTORY)
+    world = World(folder, directory=directory)
+    for day in range(3):
+        money = folder / f"{day}.ach"
+        entries = [Entry(700 + day, f"T{day}"), Entry(5, f"U{day}", account="42")]
+        money.write_bytes(ach_file(*entries, Entry(6, f"V{day}", account="43")))
+        era = folder / f"{day}.835"
+        era.write_bytes(interchange(remittance(f"T{day}", 700 + day), number=day + 1))
+        world.feed(world.sources(money, era))
+    return world
+
+
+def settled(world: World) -> dict[str, bytes]:
+    """The state of each tenant when all is done."""
+    world.settle()
+    world.tick("2026-03-18T23:00:00-04:00")
+    return {tenant: world.state.dump(tenant) for tenant in world.state.tenants()}
+
+
+@pytest.mark.parametrize("failing", ["north", "south", "~quarantine"])
+@pytest.mark.parametrize("visit", [1, 2, 3])
+def test_a_step_that_cannot_be_applied_costs_no_tenant_anything(
+    tmp_path: Path, failing: str, visit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quiet, world = world_in(tmp_path / "quiet"), world_in(tmp_path / "failing")
+    try:
+        apply, visits = world.state.apply, 0
+
+        def fail(claim: Claim, step: Step) -> None:
+            nonlocal visits
+            visits += claim.tenant == failing
+            if claim.tenant == failing and visits == visit:
+                raise StoreError("made by a test")
+            apply(claim, step)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(world.state, "apply", fail)
+            with pytest.raises(StoreError, match="made by a test"):
+                world.engine.match(100)
+        assert settled(world) == settled(quiet)
+        assert len(world.books.batches) == len(quiet.books.batches)
+    finally:
+        world.close()
+        quiet.close()
+
+
+def test_one_is_made_while_another_is_applied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = world_in(tmp_path / "home")
+    try:
+        world.engine.match(1)  # claims
+        apply, made_meanwhile = world.state.apply, threading.Event()
+        waits = iter([True])
+
+        def slow(claim: Claim, step: Step) -> None:
+            # The first step of a round is applied only when the second one has begun to be made.
+            if next(waits, False):
+                assert made_meanwhile.wait(30)
+            apply(claim, step)
+
+        fetch = world.state.probe
+
+        def probed(tenant: str, *arguments: Any) -> Any:
+            if tenant == "south":
+                made_meanwhile.set()
+            return fetch(tenant, *arguments)
+
+        monkeypatch.setattr(world.state, "apply", slow)
+        monkeypatch.setattr(world.state, "probe", probed)
+        while not made_meanwhile.is_set():
+            assert world.engine.match(1)
+        assert next(waits, None) is None
+    finally:
+        world.close()
