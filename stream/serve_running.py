@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 from reassoc.stream.calendar import federal_reserve_calendar
 from reassoc.stream.clock import Now, iso, utc_now
 from reassoc.stream.exits import say
-from reassoc.stream.home import Home, read_settings
+from reassoc.stream.home import Home
 from reassoc.stream.home_intake import needed_contents, open_intake
 from reassoc.stream.serve_taking import (
     TAKING_LANES,
@@ -93,11 +93,11 @@ def _server_of_processes(
 ) -> tuple[OpenHome, Server]:
     """A process for each part. The first one takes files in: it is at work while the modules of the
     others are still being loaded here."""
-    # Every process has the directory and the calendar then: to make them takes a while.
-    read_settings(home)
-    federal_reserve_calendar()
     stopping = Flag()
     taker = _taker(stack, home, workers, stopping, tell, now)
+
+    # The others have the calendar then: to make it takes a while.
+    federal_reserve_calendar()
 
     from reassoc.stream.open_home import open_parts
     from reassoc.stream.serve import Server
