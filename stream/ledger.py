@@ -46,6 +46,7 @@ from reassoc.stream.ledger_rows import LedgerBatch
 from reassoc.stream.ledger_store import (
     WRITES,
     LedgerError,
+    checkpoint,
     fetch,
     is_sqlite,
     make_engine,
@@ -91,6 +92,11 @@ class Ledger:
     def close(self) -> None:
         """Let go of files and connections."""
         self._engine.dispose()
+
+    def checkpoint(self) -> None:
+        """Bring what SQLite has logged into the file now, so that nobody waits for it later."""
+        with self._translated():
+            checkpoint(self._engine)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from functools import cache
 from itertools import chain
 from pathlib import Path
@@ -42,6 +43,9 @@ MAPPED_BYTES = 1 << 30
 """Bytes of a SQLite file that are read as memory: large values then cost one copy, not two."""
 LOOKUP_ROWS = 5000
 """Keys that one statement asks for."""
+CHECKPOINT_PAGES = 1 << 14
+"""Pages of 4 KiB in SQLite's log after which a commit brings them into the file: 64 MiB, so that a
+batch seldom waits for that."""
 BUSY_TIMEOUT_MS = 60_000
 WRITES = "reassoc_writes"
 """Execution option of a connection whose transactions begin with the right to write."""
@@ -104,6 +108,7 @@ def _set_up_sqlite(connection: sqlite3.Connection, record: object) -> None:
     _set_up_reader(connection, record)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
+    connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
 
 
 def _begin_sqlite(connection: Connection) -> None:
@@ -114,6 +119,13 @@ def _begin_sqlite(connection: Connection) -> None:
 def _begin_postgres(connection: Connection) -> None:
     if connection.get_execution_options().get(WRITES, False):
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITE_LOCK_KEY})")
+
+
+def checkpoint(engine: Engine) -> None:
+    """Bring SQLite's log into the file, as far as nobody reads or writes what is in it."""
+    if engine.dialect.name == "sqlite":
+        with closing(engine.raw_connection()) as connection:
+            connection.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)")
 
 
 def is_sqlite(connection: Connection) -> bool:

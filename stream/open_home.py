@@ -49,6 +49,12 @@ class OpenHome:
         """See home_intake.use_settings."""
         return use_settings(self.home, self.vault, self.log)
 
+    def checkpoint(self) -> None:
+        """Bring the logs of state and ledger into their files. Who closes them last does so too,
+        and everybody waits for him: better while others are at work."""
+        self.file.checkpoint()
+        self.ledger.checkpoint()
+
     def forget_contents(self) -> int:
         """See home_intake.forget_contents."""
         return forget_contents(

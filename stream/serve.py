@@ -150,7 +150,7 @@ class Server:
                 self._is_taking = False
                 self._wait_until_settled()
                 # While the last files are delivered.
-                self._patiently("writing the state", opened.file.checkpoint)
+                self._patiently("writing the state and the ledger", opened.checkpoint)
         self._raise_fault()
         if not self._stop.is_set():
             # What is still to be delivered; the threads have ended, and this goes on all the same.
@@ -224,16 +224,17 @@ class Server:
         """The ledger follows at once, but where a drain takes files in: there the processors have
         enough to do, and it catches up when the last are taken. What is released waits while there
         is work, so that files are few where work is much."""
-        since = 0.0
+        since, has_more = 0.0, False
         while not self._end.is_set():
             self._applied.wait(IDLE_SECONDS)
             self._applied.clear()
             lingers = time.monotonic() < since + self._linger_s
             lingers &= self._is_matching() or self._is_taking
-            if lingers and self._is_taking:
+            if lingers and self._is_taking and not has_more:
                 continue
             publish = partial(self._publishing.publish, not lingers)
             count = self._patiently("writing the ledger", publish)
+            has_more = bool(count)
             if count:
                 self.served.published_count += count
                 self._wake_matchers()

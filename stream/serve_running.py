@@ -107,6 +107,9 @@ def _server_of_processes(
     opened = stack.enter_context(open_parts(home, now=now, when_vault_is_made=taker.open))
     publisher.begin()
     deliverer.begin()
+    # They close what they have open side by side.
+    for worker in (taker, publisher, deliverer):
+        stack.callback(worker.end)
     return opened, Server(
         opened,
         WorkerTaking(taker, stopping),

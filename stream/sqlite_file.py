@@ -188,8 +188,7 @@ class SqliteFile:
             raise StoreError(f"{path}: cannot be written: {error.strerror or 'failed'}") from error
 
     def checkpoint(self) -> None:
-        """Bring the log into the file, as far as nobody reads what is before it. Whoever closes the
-        file last does so too, and everybody waits for him: better while others are at work."""
+        """Bring the log into the file, as far as nobody reads what is before it."""
         with self._write_lock, self._telling():
             if self._writer is not None:
                 self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")

@@ -87,6 +87,7 @@ class Worker:
         self._locks = [threading.Lock() for _ in range(lanes)]
         pairs = [Pipe() for _ in range(lanes)]
         self._lanes = [near for near, _ in pairs]
+        self._is_told = False
         self._stage = 0  # 1 when it was told to make the object, 2 when it has
         parent = os.getpid()
         for stream in (sys.stdout, sys.stderr):
@@ -128,15 +129,23 @@ class Worker:
             self._send(lane, (method, arguments))
             return self._answer(lane)
 
+    def end(self) -> None:
+        """Let it close what it has open and end; calls must have come back. `close` waits for that.
+        Twice does nothing."""
+        if self._is_told or self._pid == 0:
+            return
+        self._is_told = True
+        for lane in self._lanes:
+            with suppress(OSError, ValueError):
+                lane.send(None)
+
     def close(self) -> None:
         """End it when it has closed what it has open; calls must have come back. Raises what
         closing raises. Twice does nothing."""
         if self._pid == 0:
             return
         try:
-            for lane in self._lanes:
-                with suppress(OSError, ValueError):
-                    lane.send(None)
+            self.end()
             with suppress(WorkerError):  # it was told by now why it has ended
                 self._wait_until_made()
                 if self._lanes[0].poll(END_SECONDS_MAX):
