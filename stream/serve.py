@@ -15,7 +15,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -149,8 +149,9 @@ class Server:
                 self._patiently("logging the time", lambda: self._log_time(until))
                 self._is_taking = False
                 self._wait_until_settled()
-                # While the last files are delivered.
-                self._patiently("writing the state and the ledger", opened.checkpoint)
+                # While the last files are delivered; whoever closes them does so as well.
+                with suppress(StoreError, OSError):
+                    opened.checkpoint()
         self._raise_fault()
         if not self._stop.is_set():
             # What is still to be delivered; the threads have ended, and this goes on all the same.

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import ledgers
@@ -59,6 +61,22 @@ def test_a_batch_is_written_once(ledger: Ledger) -> None:
     assert checked(ledger).sound
     assert checked(ledger).row_count == 12
     assert count(ledger, "item") == 2
+
+
+def test_what_sqlite_has_logged_goes_into_the_file(ledger: Ledger, tmp_path: Path) -> None:
+    def in_the_file_alone() -> int:
+        alone = tmp_path / "alone.db"
+        alone.write_bytes((tmp_path / "ledger.db").read_bytes())
+        with closing(sqlite3.connect(alone)) as file:
+            found = file.execute("SELECT count(*) FROM batch").fetchone()[0]
+        return int(found)
+
+    ledger.checkpoint()
+    assert ledger.append(1, ledgers.first_batch())
+    assert in_the_file_alone() == 0
+    ledger.checkpoint()
+    assert in_the_file_alone() == 1
+    assert checked(ledger).sound
 
 
 @pytest.mark.parametrize(

@@ -88,6 +88,25 @@ def test_calls_come_back_from_another_process() -> None:
             worker.call(0, "process")
 
 
+def test_several_end_side_by_side() -> None:
+    @contextmanager
+    def make(_: Tell) -> Iterator[object]:
+        yield object()
+        time.sleep(0.5)
+
+    workers = [Worker("tests", make, lanes=2, tell=print) for _ in range(3)]
+    for worker in workers:
+        worker.open()
+    begun = time.monotonic()
+    for worker in workers:
+        worker.end()
+        worker.end()
+    for worker in workers:
+        worker.close()
+        worker.end()
+    assert time.monotonic() - begun < 1.4, "one after the other they take 1.5 s"
+
+
 def test_what_is_told_comes_before_the_answer() -> None:
     told: list[str] = []
     with working(told) as worker:
