@@ -181,7 +181,7 @@ def _padded(value: bytes, width: int, profile: Profile) -> bytes:
     return _clean(value, profile).ljust(width)[:width]
 
 
-def around_control_number(profile: Profile, day: date) -> tuple[bytes, bytes]:
+def gs_around_number(profile: Profile, day: date) -> tuple[bytes, bytes]:
     """A GS of an 835 (HP) up to GS06, and behind it. GS02 and GS03 are cut to 15 bytes."""
     separator = bytes((profile.element,))
     before = (

@@ -19,7 +19,7 @@ from reassoc.core.errors import LimitError
 from reassoc.stream.envelope import (
     CONTROL_NUMBER_MAX,
     Profile,
-    around_control_number,
+    gs_around_number,
     write_ge,
     write_iea,
     write_isa,
@@ -306,7 +306,7 @@ class InterchangeWriter:
         if self._group < 0:
             self._line_end = _line_end(data, profile.terminator)
             file.write(write_isa(profile, self._control_number, self._day) + self._line_end)
-            self._gs = around_control_number(profile, self._day)
+            self._gs = gs_around_number(profile, self._day)
         if self._group != group:
             self._close_group(file)
             self._group = group

@@ -57,6 +57,7 @@ _EPOCH = date(1970, 1, 1)
 _log = logging.getLogger(__name__)
 
 Ints = npt.NDArray[np.int64]
+Digests = npt.NDArray[np.uint64]
 
 
 class ReleaseBookError(ReassocError):
@@ -425,7 +426,7 @@ def _new_rows(connection: Connection, order: Order) -> Ints:
     return np.array(new, np.int64)
 
 
-def _known_contents(connection: Connection, digests: npt.NDArray[np.uint64]) -> Any:
+def _known_contents(connection: Connection, digests: Digests) -> Digests:
     """uint64[k]: contents of which something was intended before. Most that is released comes first
     of its content, and needs no look at each remittance."""
     found: list[int] = []
@@ -438,7 +439,7 @@ def _known_contents(connection: Connection, digests: npt.NDArray[np.uint64]) -> 
     return np.array(found, np.int64).view(np.uint64)
 
 
-def _wanted(digest: npt.NDArray[np.uint64], offset: Ints) -> Iterator[CTE]:
+def _wanted(digest: Digests, offset: Ints) -> Iterator[CTE]:
     """Ids as tables to join with, in pieces. The values are whole numbers and stand in the text:
     that is ten times as fast as bound ones."""
     pairs = list(zip(digest.view(np.int64).tolist(), offset.tolist(), strict=True))

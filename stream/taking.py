@@ -294,7 +294,8 @@ def _weight(ready: Ready) -> int:
 
 
 def _groups(files: Sequence[Ready]) -> Iterator[list[Ready]]:
-    """Ready files in groups, each twice as large as the one before, up to GROUP_BYTES_MAX."""
+    """Ready files in groups, each half as large again as the one before, up to
+    GROUP_BYTES_MAX."""
     group: list[Ready] = []
     weight, limit = 0, GROUP_BYTES_FIRST
     for ready in files:
