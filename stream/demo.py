@@ -229,7 +229,7 @@ def _drop(path: Path, target: Path, at: datetime) -> None:
 
 
 def _released_files(place: Home) -> set[Path]:
-    return set(place.released.glob("*/*.x12"))
+    return set(place.released.glob("[!.]*/*.x12"))
 
 
 def _decide(scene: Scene, opened: OpenHome) -> str:

@@ -69,7 +69,9 @@ def drain(home: Path, day: str, *, code: int = 0) -> str:
 
 def released(home: Path) -> dict[str, bytes]:
     """Files that receivers have, by name."""
-    return {path.name: path.read_bytes() for path in (home / "released").glob("*/*.x12")}
+    # Not the private folder, from which files go while this looks.
+    files = (home / "released").glob("[!.]*/*.x12")
+    return {path.name: path.read_bytes() for path in files}
 
 
 def traces(files: dict[str, bytes]) -> list[bytes]:
