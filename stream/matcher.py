@@ -137,8 +137,8 @@ class Made:
 class Matcher:
     """The writer of one tenant.
 
-    Not to be shared between threads. Raises what the state raises: after FencedError or MarkError
-    it is of no use any more; StatusError and LogError mean that the tenant must stop.
+    For one thread at a time. Raises what the state raises: after FencedError or MarkError it is of
+    no use any more; StatusError and LogError mean that the tenant must stop.
     """
 
     def __init__(

@@ -4,6 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+TWO_TENANTS = """
+[[payees]]
+name = "River Clinic"
+tenant = "north"
+accounts = [{ routing = "021000021", account = "5566778" }]
+tins = ["112223333"]
+npis = ["1999999984"]
+
+[[payees]]
+name = "Hill Clinic"
+tenant = "south"
+accounts = [{ routing = "021000021", account = "42" }]
+"""
+"""A directory: whose accounts are those that entries go to, and one more."""
+
 
 @dataclass(frozen=True)
 class Marks:

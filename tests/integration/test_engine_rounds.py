@@ -8,30 +8,17 @@ from typing import Any
 
 import pytest
 from engine_world import World
-from small_feed import Entry, ach_file, interchange, remittance
+from small_feed import TWO_TENANTS, Entry, ach_file, interchange, remittance
 
 from reassoc.stream.sqlite_file import StoreError
 from reassoc.stream.state import Claim, Step
-
-DIRECTORY = """
-[[payees]]
-name = "River Clinic"
-tenant = "north"
-accounts = [{ routing = "021000021", account = "5566778" }]
-tins = ["112223333"]
-
-[[payees]]
-name = "Hill Clinic"
-tenant = "south"
-accounts = [{ routing = "021000021", account = "42" }]
-"""
 
 
 def world_in(folder: Path) -> World:
     """A home with three steps of work for each of two tenants and the quarantine."""
     folder.mkdir()
     directory = folder / "directory.toml"
-    directory.write_text(DIRECTORY)
+    directory.write_text(TWO_TENANTS)
     world = World(folder, directory=directory)
     for day in range(3):
         money = folder / f"{day}.ach"

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from blake3 import blake3
 from pools import payments
-from small_feed import Entry, ach_file, interchange, remittance
+from small_feed import TWO_TENANTS, Entry, ach_file, interchange, remittance
 from taking import CrashError, FakeLog, FakeVault, Faults, ids_of, logged_rows, rows_of, sources_of
 
 from reassoc.core.columns import TextColumn
@@ -35,19 +35,6 @@ from reassoc.stream.sources import Source
 from reassoc.stream.take_in import Receipt, TakenIn, log_all, read_in
 from reassoc.stream.verdicts import ALL_VALID
 
-DIRECTORY = """
-[[payees]]
-name = "River Clinic"
-tenant = "north"
-accounts = [{ routing = "021000021", account = "5566778" }]
-tins = ["112223333"]
-npis = ["1999999984"]
-
-[[payees]]
-name = "Hill Clinic"
-tenant = "south"
-accounts = [{ routing = "021000021", account = "42" }]
-"""
 X12 = interchange(remittance("T1", 700), remittance("T2", 800, control="0002"))
 ACH = ach_file(
     Entry(700, "T1"),
@@ -59,7 +46,7 @@ ACH = ach_file(
 
 @pytest.fixture(scope="module")
 def router() -> Router:
-    return Router(load_directory(DIRECTORY))
+    return Router(load_directory(TWO_TENANTS))
 
 
 class Warehouse:
