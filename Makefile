@@ -21,7 +21,7 @@ $(VENV)/made:
 $(VENV)/installed: $(VENV)/made pyproject.toml setup.py $(wildcard core/*.pyx core/*.pxd core/*.h)
 	@mkdir -p build
 	$(BIN)/python -m pip install --quiet --group build
-	$(BUILD_LOCK) $(BIN)/python -m pip install --quiet --no-build-isolation --editable .
+	$(BUILD_LOCK) $(BIN)/python -m pip install --quiet --no-build-isolation --editable ".[kafka]"
 	touch $@
 
 $(VENV)/test-tools: $(VENV)/installed
