@@ -1,7 +1,8 @@
 """The item log: everything that can change an outcome, in order, per tenant.
 
-The outcome of a warehouse is a function of these logs. Positions count from 1 in each tenant,
-without gaps. `item_log_sqlite.py` is the embedded implementation.
+The outcome of a warehouse is a function of these logs. Positions are above 0 and rise in each
+tenant. `item_log_sqlite.py` is the embedded implementation; `partition_log.py` is a tenant's log as
+a view of a partition of Kafka.
 """
 
 from __future__ import annotations

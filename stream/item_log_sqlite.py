@@ -99,7 +99,8 @@ class SqliteItemLog:
 
     def read(self, tenant: str, after: int, limit: int) -> list[Logged]:
         """At most `limit` entries behind a position, in order: fewer where READ_BYTES_MAX is
-        reached, none only where there is none. Raises StoreError for an entry that is damaged."""
+        reached, none only where there is none. Raises StoreError for an entry that is damaged or
+        missing."""
         rows, size = [], 0
         with self._file.read() as connection:
             for row in connection.execute(
@@ -107,6 +108,11 @@ class SqliteItemLog:
                 " ORDER BY position LIMIT ?",
                 (tenant, after, max(limit, 0)),
             ):
+                if row[0] != after + len(rows) + 1:
+                    raise StoreError(
+                        f"{self._file.path}: the log entry at position {after + len(rows) + 1} is "
+                        "missing: the file is damaged; restore the last backup"
+                    )
                 rows.append(row)
                 size += len(row[2])
                 if size >= READ_BYTES_MAX:

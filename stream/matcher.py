@@ -180,8 +180,10 @@ class Matcher:
         return self._knowledge.rules.rules
 
     def step(self) -> bool:
-        """Apply the next entry of the log; whether there was one, see `make`."""
+        """Apply the next entry of the log, what `let_out` logs included; whether there was one."""
         made = self.make()
+        if made is None and self.let_out():
+            made = self.make()
         if made is not None:
             self.apply(made)
         return made is not None
@@ -192,14 +194,12 @@ class Matcher:
         ledger has it."""
         if not self._waiting:
             self._waiting = self._log.read(self.tenant, self._mark, READ_ENTRIES_MAX)
-        if not self._waiting and self._let_out():
-            self._waiting = self._log.read(self.tenant, self._mark, READ_ENTRIES_MAX)
         if not self._waiting:
             return None
         logged = self._waiting[0]
-        if logged.position != self._mark + 1:
+        if logged.position <= self._mark:
             raise LogError(
-                f"the log goes on at position {logged.position}, not {self._mark + 1}: "
+                f"the log goes on at position {logged.position}, though {self._mark} is applied: "
                 "it is damaged"
             )
         if _is_close(logged.entry) and not self._is_in_ledger():
@@ -233,13 +233,16 @@ class Matcher:
             directory = self._load_directory(digest) if digest else None
         self._knowledge = _Knowledge(record, directory)
 
-    def _let_out(self) -> bool:
-        """Where this is the quarantine and all of its log is applied: log the moves of items whose
-        payees a new directory knows. Whether there were any.
+    def let_out(self) -> bool:
+        """Where this is the quarantine: log the moves of items whose payees a new directory knows.
+        Whether there were any. To be called when all of its log is applied, and nothing else is on
+        its way there: what was logged before a crash is applied before this looks again, so nothing
+        moves twice.
 
-        What was logged before a crash is applied before this looks again, so nothing moves twice.
         It looks once for each directory, and once after a start, when the next entry comes.
         """
+        if self._waiting:
+            return False
         digest = _directory_of(self.record)
         if self.tenant != QUARANTINE or self._let_out_by == digest or self.record.settings is None:
             return False

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from reassoc.core.directory import Directory
 from reassoc.stream.clock import Now, iso, utc_now
-from reassoc.stream.engine import Engine, Parts, ordered_contents
+from reassoc.stream.engine import Engine, Parts
 from reassoc.stream.home import Home, Settings
 from reassoc.stream.home_intake import forget_contents, open_vault, use_settings
 from reassoc.stream.home_log import HomeLog
@@ -18,6 +18,7 @@ from reassoc.stream.item_log_sqlite import SqliteItemLog
 from reassoc.stream.ledger import Ledger
 from reassoc.stream.ledger_history import History
 from reassoc.stream.ledger_views import open_contents
+from reassoc.stream.publisher import ordered_contents
 from reassoc.stream.release_book import FOLDER_SINK, ReleaseBook
 from reassoc.stream.releaser import Failure, Releaser
 from reassoc.stream.settings import parse_directory
