@@ -1,11 +1,7 @@
-"""The ledger on a real PostgreSQL: the same batches, the same hashes, the same answers.
-
-Runs where DATABASE_URL names a database in which a schema of its own may be made and dropped.
-"""
+"""The ledger on a real PostgreSQL: the same batches, the same hashes, the same answers."""
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +12,7 @@ import numpy as np
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import create_engine, make_url, text, update
+from sqlalchemy import update
 
 from reassoc.core.calendar import BankingCalendar
 from reassoc.stream import ledger_schema as schema
@@ -30,26 +26,12 @@ from reassoc.stream.ledger_store import LedgerError, make_engine
 from reassoc.stream.ledger_views import OpenFilter, open_items
 from reassoc.stream.warehouse_report import make_report
 
-URL = os.environ.get("DATABASE_URL", "")
-SPACE = f"reassoc_test_{os.getpid()}"
-
-pytestmark = pytest.mark.skipif(
-    not URL.startswith("postgres"), reason="DATABASE_URL names no PostgreSQL to test the ledger on"
-)
+pytest_plugins = ("postgres_servers",)
 
 
 @pytest.fixture
-def url() -> Iterator[str]:
-    parsed = make_url(URL).set(drivername="postgresql+psycopg")
-    engine = create_engine(parsed, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.execute(text(f"CREATE SCHEMA {SPACE}"))
-        own = parsed.set(
-            drivername="postgresql", query={"options": f"-c search_path={SPACE}"}
-        ).render_as_string(hide_password=False)
-        yield own
-        connection.execute(text(f"DROP SCHEMA {SPACE} CASCADE"))
-    engine.dispose()
+def url(postgres_url: str) -> str:
+    return postgres_url
 
 
 @pytest.fixture
