@@ -7,7 +7,6 @@ be repeated at any time; what it did before is done.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -15,7 +14,7 @@ from reassoc.core.directory import Directory
 from reassoc.stream.clock import entries_until
 from reassoc.stream.home_log import HomeLog
 from reassoc.stream.item_log import ClockEntry
-from reassoc.stream.matcher import History, Matcher
+from reassoc.stream.matcher import History, Matcher, step_each
 from reassoc.stream.publisher import Book, LedgerWriter, Publisher
 from reassoc.stream.rules import WarehouseRules
 from reassoc.stream.state import State
@@ -91,23 +90,9 @@ class Engine:
         return done
 
     def _round(self, matchers: Sequence[Matcher]) -> int:
-        """A step of each; how many there were. While one is applied, the next one is made."""
-        done = 0
-        with ThreadPoolExecutor(1, thread_name_prefix="applying") as applier:
-            before: Future[None] | None = None
-            for matcher in matchers:
-                made = matcher.make()
-                if made is None and matcher.let_out():
-                    made = matcher.make()
-                if made is None:
-                    self._busy.discard(matcher.tenant)
-                    continue
-                if before is not None:
-                    before.result()
-                before = applier.submit(matcher.apply, made)
-                done += 1
-            if before is not None:
-                before.result()
+        """A step of each; how many there were."""
+        done, idle = step_each(matchers, Matcher.next_made, Matcher.apply)
+        self._busy -= {matcher.tenant for matcher in idle}
         return done
 
     def is_matched(self) -> bool:

@@ -101,7 +101,8 @@ class SqliteItemLog:
         """At most `limit` entries behind a position, in order: fewer where READ_BYTES_MAX is
         reached, none only where there is none. Raises StoreError for an entry that is damaged or
         missing."""
-        rows, size = [], 0
+        rows: list[tuple[int, str, bytes]] = []
+        size = 0
         with self._file.read() as connection:
             for row in connection.execute(
                 "SELECT position, at, body FROM log WHERE tenant = ? AND position > ?"

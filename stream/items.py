@@ -17,7 +17,7 @@ Ids = npt.NDArray[np.uint8]
 
 
 class RecordKind(IntEnum):
-    """Kinds of records in the match state."""
+    """Kinds of records in the match state. FOR_ALL and PROGRESS: of a partition, `partition.py`."""
 
     TENANT = 0
     REMITTANCE = 1
@@ -25,6 +25,8 @@ class RecordKind(IntEnum):
     PAIR = 3
     VETO = 4
     PROFILE = 5
+    FOR_ALL = 6
+    PROGRESS = 7
 
 
 class ItemFlag(IntFlag):

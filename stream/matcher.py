@@ -6,7 +6,8 @@ refuses a step that was made from another mark. It reads no clock: all times com
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
@@ -149,13 +150,15 @@ class Matcher:
         state: State,
         history: History,
         load_directory: LoadDirectory,
+        may_begin: bool = True,
     ) -> None:
+        """may_begin : see State.claim"""
         self.tenant = tenant
         self._log = log
         self._state = state
         self._history = history
         self._load_directory = load_directory
-        self._claim: Claim = state.claim(tenant)
+        self._claim: Claim = state.claim(tenant, may_begin=may_begin)
         self._mark = self._claim.mark
         self._waiting: list[Logged] = []
         self._at = ""
@@ -181,12 +184,15 @@ class Matcher:
 
     def step(self) -> bool:
         """Apply the next entry of the log, what `let_out` logs included; whether there was one."""
-        made = self.make()
-        if made is None and self.let_out():
-            made = self.make()
+        made = self.next_made()
         if made is not None:
             self.apply(made)
         return made is not None
+
+    def next_made(self) -> Made | None:
+        """As `make`, what `let_out` logs included."""
+        made = self.make()
+        return self.make() if made is None and self.let_out() else made
 
     def make(self) -> Made | None:
         """What the next entry of the log makes of the state; nothing is changed. None where there
@@ -499,6 +505,31 @@ class Matcher:
         found = self._state.fetch(self.tenant, profile_ids(keys)) if keys else Records.none()
         digest, _ = id_parts(found.ids) if len(found) else (np.zeros(0, np.uint64), None)
         return dict(zip(digest.tolist(), found.bodies.rows(), strict=True))
+
+
+def step_each(
+    matchers: Iterable[Matcher],
+    make: Callable[[Matcher], Made | None],
+    apply: Callable[[Matcher, Made], None],
+) -> tuple[int, list[Matcher]]:
+    """A step of each matcher; how many there were, and the matchers that had none. While one step
+    is applied, the next one is made. Raises what `make` and `apply` raise, once nothing is under
+    way."""
+    done, idle = 0, []
+    with ThreadPoolExecutor(1, thread_name_prefix="applying") as applier:
+        before: Future[None] | None = None
+        for matcher in matchers:
+            made = make(matcher)
+            if made is None:
+                idle.append(matcher)
+                continue
+            if before is not None:
+                before.result()
+            before = applier.submit(apply, matcher, made)
+            done += 1
+        if before is not None:
+            before.result()
+    return done, idle
 
 
 def _is_close(entry: object) -> bool:

@@ -265,8 +265,12 @@ class State(Protocol):
         """Every tenant that was claimed once, sorted."""
         ...
 
-    def claim(self, tenant: str) -> Claim:
-        """Become the tenant's only writer: every earlier claim is void from now on."""
+    def claim(self, tenant: str, *, may_begin: bool = True) -> Claim:
+        """Become the tenant's only writer: every earlier claim is void from now on.
+
+        may_begin : a tenant that nobody claimed begins with nothing; else that is refused with
+            UnclaimedError, for who knows that there was something
+        """
         ...
 
     def mark(self, tenant: str) -> int:

@@ -122,9 +122,11 @@ class SqliteState:
         with self._file.read() as connection:
             return sorted(name for (name,) in connection.execute("SELECT name FROM tenant"))
 
-    def claim(self, tenant: str) -> Claim:
+    def claim(self, tenant: str, *, may_begin: bool = True) -> Claim:
         """Become the tenant's only writer: every earlier claim is void from now on."""
         with self._file.write() as connection:
+            if not may_begin and _tenant(connection, tenant)[0] < 0:
+                raise self._unclaimed()
             ((epoch, mark),) = connection.execute(
                 "INSERT INTO tenant (name, epoch, mark, next_sequence) VALUES (?, 1, 0, 1)"
                 " ON CONFLICT (name) DO UPDATE SET epoch = epoch + 1 RETURNING epoch, mark",
@@ -193,10 +195,7 @@ class SqliteState:
                 (claim.tenant,),
             ).fetchone()
             if row is None:
-                raise UnclaimedError(
-                    f"{self._file.path}: the tenant has no epoch: its state was lost; rebuild it "
-                    "from the item log"
-                )
+                raise self._unclaimed()
             number, epoch, mark, next_sequence = row
             if epoch != claim.epoch:
                 raise FencedError(
@@ -221,6 +220,12 @@ class SqliteState:
                 "UPDATE tenant SET mark = ?, next_sequence = ? WHERE number = ?",
                 (step.mark_after, next_sequence + len(step.outbox), number),
             )
+
+    def _unclaimed(self) -> UnclaimedError:
+        return UnclaimedError(
+            f"{self._file.path}: the tenant has no epoch: its state was lost; rebuild it from the "
+            "item log"
+        )
 
     def outbox(self, tenant: str, limit: int, after: int = 0) -> list[OutboxEntry]:
         """The entries that nobody acknowledged, oldest first, at most `limit`, behind a sequence:

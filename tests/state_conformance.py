@@ -109,6 +109,14 @@ class StateConformance:
         with pytest.raises(UnclaimedError):
             store.open().apply(Claim("t", 1, 0), step(0, 1))
 
+    def test_a_tenant_that_is_known_to_have_begun_is_not_begun_again(self, store: Store) -> None:
+        state = store.open()
+        with pytest.raises(UnclaimedError):
+            state.claim("t", may_begin=False)
+        assert state.tenants() == []
+        assert state.claim("t") == Claim("t", 1, 0)
+        assert store.open().claim("t", may_begin=False) == Claim("t", 2, 0)
+
     def test_a_claim_is_durable_and_voids_the_earlier_ones(self, store: Store) -> None:
         state, first = filled(store)
         other = store.open()

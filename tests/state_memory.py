@@ -59,7 +59,9 @@ class MemoryState:
     def tenants(self) -> list[str]:
         return sorted(self._tenants)
 
-    def claim(self, tenant: str) -> Claim:
+    def claim(self, tenant: str, *, may_begin: bool = True) -> Claim:
+        if not may_begin and tenant not in self._tenants:
+            raise UnclaimedError("no epoch")
         mine = self._tenants.setdefault(tenant, _Tenant())
         mine.epoch += 1
         return Claim(tenant, mine.epoch, mine.mark)
