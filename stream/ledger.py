@@ -2,8 +2,9 @@
 
 Every step of every tenant is one batch of rows, hash-chained to the batch before it
 (`ledger_chain.py`). It lies in SQLite (a file of its own, WAL, every commit synced) or PostgreSQL.
-One writer at a time appends; readers open it read-only meanwhile. What can be asked of it is in
-`ledger_views.py` (people), `ledger_history.py` (the matcher) and `ledger_audit.py` (auditors).
+One writer at a time appends, of however many processes; readers read meanwhile. What can be asked
+of it is in `ledger_views.py` (people), `ledger_history.py` (the matcher) and `ledger_audit.py`
+(auditors).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -30,9 +32,17 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from reassoc.stream import ledger_schema as schema
-from reassoc.stream.ledger_append import Appender, RandomBytes, Rows, check_batch, read_head
+from reassoc.stream.ledger_append import (
+    Appender,
+    CheckedBatch,
+    RandomBytes,
+    Rows,
+    check_batch,
+    read_head,
+)
 from reassoc.stream.ledger_chain import (
     ReleaseEventRow,
     ReleaseFileRow,
@@ -44,17 +54,32 @@ from reassoc.stream.ledger_open import (
 )
 from reassoc.stream.ledger_rows import LedgerBatch
 from reassoc.stream.ledger_store import (
+    ADDS,
+    ALONE,
+    LOCK_WAIT_MS_MAX,
     WRITES,
+    ConflictError,
     LedgerError,
     checkpoint,
     fetch,
     is_sqlite,
     make_engine,
+    retried,
     wanted_rows,
 )
 
-REVISION = "0001"
+REVISION = "0002"
 """The schema that this version writes: the newest of `migrations/versions`."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    """What lay beside the columns of a tenant's open items after its batch `sequence`."""
+
+    sequence: int
+    changes: int
+    batches: int
+    item_count: int
 
 
 class Ledger:
@@ -68,7 +93,7 @@ class Ledger:
         self._engine = engine
         self._random_bytes = random_bytes
         self._lock = threading.Lock()
-        self._pending: dict[str, tuple[int, int, int]] = {}
+        self._pending: dict[str, _Pending] = {}
 
     @classmethod
     def open(
@@ -112,7 +137,19 @@ class Ledger:
         """A connection in a transaction that alone may write; committed at the end of the block,
         undone where that raises. For the release book; everybody else calls `append`."""
         with self._lock, self._translated(), self._engine.connect() as connection:
-            connection.execution_options(**{WRITES: True})
+            connection.execution_options(**{WRITES: ALONE})
+            with connection.begin():
+                yield connection
+
+    @contextmanager
+    def adding(self) -> Iterator[Connection]:
+        """The same for tables beside the ledger: on PostgreSQL others write meanwhile."""
+        if self._engine.dialect.name == "sqlite":
+            with self.writing() as connection:
+                yield connection
+            return
+        with self._translated(), self._engine.connect() as connection:
+            connection.execution_options(**{WRITES: ADDS})
             with connection.begin():
                 yield connection
 
@@ -132,6 +169,9 @@ class Ledger:
         read, LimitError above BATCH_ROWS_MAX. About 2 microseconds a row.
         """
         checked = [(sequence, check_batch(batch)) for sequence, batch in entries]
+        return retried(lambda: self._append(checked))
+
+    def _append(self, checked: Sequence[tuple[int, CheckedBatch]]) -> list[bool]:
         with self.writing() as connection:
             appender = Appender(connection, self._random_bytes)
             answer = [appender.append(sequence, batch) for sequence, batch in checked]
@@ -162,24 +202,22 @@ class Ledger:
         appender = Appender(connection, self._random_bytes)
         return appender.append_release(day, as_of, files, (tenants, items), events)
 
-    def _keep_open(
-        self, connection: Connection, appender: Appender
-    ) -> dict[str, tuple[int, int, int]]:
+    def _keep_open(self, connection: Connection, appender: Appender) -> dict[str, _Pending]:
         """Fold the open items of tenants whose changes have become many; what then is pending."""
         answer = {}
         for tenant, (added, batches) in appender.open_changes.items():
-            changes, before, item_count = (
-                self._pending[tenant]
-                if tenant in self._pending
-                else count_pending(connection, tenant)
-            )
-            if tenant in self._pending:
-                changes, before = changes + added, before + batches
+            known = self._pending.get(tenant)
+            # Another process may have written for the tenant since, and folded.
+            if known is not None and known.sequence == appender.first_head(tenant).sequence:
+                changes, before = known.changes + added, known.batches + batches
+                item_count = known.item_count
+            else:
+                changes, before, item_count = count_pending(connection, tenant)
+            sequence = appender.head(tenant).sequence
             if is_fold_due(changes, before, item_count):
-                sequence = appender.head(tenant).sequence
                 changes, before = 0, 0
                 item_count = fold_open(connection, tenant, sequence)
-            answer[tenant] = (changes, before, item_count)
+            answer[tenant] = _Pending(sequence, changes, before, item_count)
         return answer
 
     # ---- asking ----
@@ -287,8 +325,17 @@ class Ledger:
                     "the ledger has a row with one of these numbers or names already: "
                     "another writer, or a repeat that is none"
                 ) from None
+            if name in ("DeadlockDetected", "SerializationFailure"):
+                raise ConflictError(f"others were in the way in the ledger ({name})") from None
+            if name == "LockNotAvailable":
+                raise OSError(
+                    "the ledger's database kept others' lock for LOCK_WAIT_MS_MAX "
+                    f"({LOCK_WAIT_MS_MAX} ms): it is tried again; look who writes so long"
+                ) from None
             detail = f": {cause}" if isinstance(cause, sqlite3.Error) else ""
             raise OSError(f"the ledger's database failed ({name}{detail})") from None
+        except PoolTimeoutError:
+            raise OSError("the ledger's connections were all in use for too long") from None
 
 
 def _revision(connection: Connection) -> str | None:

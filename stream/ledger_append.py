@@ -89,6 +89,7 @@ class Appender:
         self._connection = connection
         self._random_bytes = random_bytes
         self._heads: dict[str, Head] = {}
+        self._first_heads: dict[str, Head] = {}
         self._waiting: dict[str, list[Numbers]] = {}
         newest = fetch(connection, select(func.coalesce(func.max(schema.batch.c.number), 0)))
         self._number = int(newest[0][0])
@@ -99,7 +100,13 @@ class Appender:
         """The end of a tenant's chain."""
         if tenant not in self._heads:
             self._heads[tenant] = read_head(self._connection, tenant)
+            self._first_heads[tenant] = self._heads[tenant]
         return self._heads[tenant]
+
+    def first_head(self, tenant: str) -> Head:
+        """The end that a tenant's chain had before anything was written here."""
+        self.head(tenant)
+        return self._first_heads[tenant]
 
     def _next_number(self) -> int:
         """The number of the next batch."""

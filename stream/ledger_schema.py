@@ -7,7 +7,8 @@ Three kinds of tables:
 - **release book**: `release_file`, `release_item`, `release_event` are chained as well, in the
   chain named RELEASE_CHAIN; `control_number` is the one row per sender and receiver that changes.
 - **unchained**: `item_detail`, `decision_text` and `source_file` hold names, accounts and texts and
-  may be erased; all others are derived from the rest and can be made again.
+  may be erased; `part`, `part_file` and `tenant_seen` lie here because all workers share this
+  database (`part_book.py`); all others are derived from the rest and can be made again.
 
 A row of a chained table has one number that says where it stands: `batch << PLACE_BITS | place`,
 place counting from 0 in each table of each batch. So a batch's rows are one range of the primary
@@ -284,3 +285,43 @@ open_change = Table(
     Column("changed", LargeBinary, nullable=False),
 )
 """What one batch did to the open items since: rows of ledger_open.OPEN_ROW and CHANGE_ROW."""
+
+part = Table(
+    "part",
+    metadata,
+    number_column("name"),
+    number_column("start"),
+    Column("digest", LargeBinary, nullable=False),
+    Column("stop", BIG, nullable=False),
+    Column("vault", String, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+    Column("content_offset", BIG, nullable=False),
+    Column("route", LargeBinary, nullable=False),
+    Column("logged", SMALL, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""A part of a file that came in messages. name: the first 8 bytes of the file's digest as a
+little-endian number. [start, stop): its bytes in the file; they lie in a content of a worker's
+vault from content_offset on. route: where its items went. logged: all of them are on the item log.
+"""
+
+part_file = Table(
+    "part_file",
+    metadata,
+    number_column("name"),
+    Column("digest", LargeBinary, nullable=False),
+    Column("byte_count", BIG, nullable=False),
+    Column("file_name", String, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("part_count", BIG, nullable=False),
+    Column("complete", SMALL, nullable=False),
+)
+"""What was said of a file that came in messages. complete: its last part was sent."""
+
+tenant_seen = Table(
+    "tenant_seen",
+    metadata,
+    Column("tenant", String, primary_key=True),
+    Column("partition", Integer, nullable=False),
+)
+"""Tenants that a worker has claimed at some time, and the partition of the item log they lie in."""

@@ -7,12 +7,12 @@ driver: many rows in one INSERT on SQLite, a binary COPY on PostgreSQL, plain tu
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
 from functools import cache
 from itertools import chain
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -47,16 +47,45 @@ CHECKPOINT_PAGES = 1 << 14
 """Pages of 4 KiB in SQLite's log after which a commit brings them into the file: 64 MiB, so that a
 batch seldom waits for that."""
 BUSY_TIMEOUT_MS = 60_000
+LOCK_WAIT_MS_MAX = 60_000
+"""Waiting for other writers on PostgreSQL."""
+PAUSE_MS_MAX = 120_000
+"""How long a transaction on PostgreSQL may lie idle: a writer that was stopped in the middle of one
+is thrown out by then, and the others go on."""
+CONNECT_SECONDS_MAX = 10
+SILENCE_MS_MAX = 60_000
+"""Without an answer for so long, a connection to PostgreSQL counts as lost."""
+POSTGRES_CONNECTIONS_MAX = 16
+"""Connections of one process; more callers wait for one of them."""
 WRITES = "reassoc_writes"
-"""Execution option of a connection whose transactions begin with the right to write."""
+"""Execution option of a connection whose transactions begin with the right to write: ALONE, or with
+others where the database can (ADDS)."""
+ALONE, ADDS = "alone", "adds"
 WRITE_LOCK_KEY = 0x7265_6173_736F_63
 """Advisory lock that a writing transaction takes on PostgreSQL: batch numbers have no gaps."""
 
+CONFLICTS_MAX = 4
+"""How often a transaction is tried that others are in the way of."""
+
 Numbers = npt.NDArray[np.int64]
+Result = TypeVar("Result")
 
 
 class LedgerError(ReassocError):
     """The ledger refused a call, or it is not what it should be; nothing was changed."""
+
+
+class ConflictError(OSError):
+    """Others were in the way of a transaction; nothing was changed, and it may be tried again."""
+
+
+def retried(work: Callable[[], Result]) -> Result:
+    """What `work` gives, which is one transaction: it is tried CONFLICTS_MAX times. Raises
+    ConflictError at the last."""
+    for _ in range(CONFLICTS_MAX - 1):
+        with suppress(ConflictError):
+            return work()
+    return work()
 
 
 def make_engine(url: str, *, read_only: bool) -> Engine:
@@ -73,9 +102,7 @@ def make_engine(url: str, *, read_only: bool) -> Engine:
     if backend == "sqlite":
         return _sqlite_engine(parsed, read_only)
     if backend == "postgresql":
-        engine = create_engine(parsed.set(drivername="postgresql+psycopg"), hide_parameters=True)
-        event.listen(engine, "begin", _begin_postgres)
-        return engine
+        return _postgres_engine(parsed)
     raise LedgerError("a ledger lies in SQLite or PostgreSQL: expected sqlite:/// or postgresql://")
 
 
@@ -98,6 +125,34 @@ def _sqlite_engine(url: URL, read_only: bool) -> Engine:
     return engine
 
 
+def _postgres_engine(url: URL) -> Engine:
+    # What a writer sees once it has the lock must be what the writers before it have left.
+    engine = create_engine(
+        url.set(drivername="postgresql+psycopg"),
+        hide_parameters=True,
+        isolation_level="READ COMMITTED",
+        pool_size=POSTGRES_CONNECTIONS_MAX,
+        max_overflow=0,
+        connect_args={
+            "connect_timeout": CONNECT_SECONDS_MAX,
+            "keepalives_idle": SILENCE_MS_MAX // 2000,
+            "tcp_user_timeout": SILENCE_MS_MAX,
+        },
+    )
+    event.listen(engine, "connect", _set_up_postgres)
+    event.listen(engine, "begin", _begin_postgres)
+    return engine
+
+
+def _set_up_postgres(connection: Any, _: object) -> None:
+    for name, milliseconds in (
+        ("lock_timeout", LOCK_WAIT_MS_MAX),
+        ("idle_in_transaction_session_timeout", PAUSE_MS_MAX),
+    ):
+        connection.execute("SELECT set_config(%s, %s, false)", (name, str(milliseconds)))
+    connection.commit()
+
+
 def _set_up_reader(connection: sqlite3.Connection, _: object) -> None:
     connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
     connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
@@ -112,12 +167,12 @@ def _set_up_sqlite(connection: sqlite3.Connection, record: object) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    writes = connection.get_execution_options().get(WRITES, False)
+    writes = WRITES in connection.get_execution_options()
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
 def _begin_postgres(connection: Connection) -> None:
-    if connection.get_execution_options().get(WRITES, False):
+    if connection.get_execution_options().get(WRITES) == ALONE:
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITE_LOCK_KEY})")
 
 
@@ -145,7 +200,7 @@ def insert_numbers(connection: Connection, table: Table, values: Numbers) -> Non
     if not is_sqlite(connection):
         _copy_postgres(connection, table, values)
         return
-    cursor = _driver(connection).cursor()
+    cursor = driver_of(connection).cursor()
     count, width = values.shape
     whole = count - count % STATEMENT_ROWS
     if whole:
@@ -169,7 +224,7 @@ def insert_rows(
     key is there already are left as they are."""
     if not rows:
         return
-    cursor = _driver(connection).cursor()
+    cursor = driver_of(connection).cursor()
     if is_sqlite(connection):
         cursor.executemany(_sqlite_insert(table, 1, "OR IGNORE" if again else ""), rows)
     else:
@@ -222,7 +277,8 @@ def pieces(count: int, size: int) -> Iterator[slice]:
         yield slice(start, min(start + size, count))
 
 
-def _driver(connection: Connection) -> Any:
+def driver_of(connection: Connection) -> Any:
+    """The driver's own connection, for what SQLAlchemy does row by row."""
     return connection.connection.driver_connection
 
 
@@ -253,7 +309,7 @@ def _copy_postgres(connection: Connection, table: Table, values: Numbers) -> Non
         rows[f"{each.name} size"] = rows.dtype[each.name].itemsize
         rows[each.name] = values[:, place]
     with (
-        _driver(connection).cursor() as cursor,
+        driver_of(connection).cursor() as cursor,
         cursor.copy(f'COPY "{table.name}" FROM STDIN (FORMAT BINARY)') as copy,
     ):
         copy.write(b"PGCOPY\n\xff\r\n\0" + bytes(8))

@@ -81,9 +81,9 @@ class PostgresServer:
         self._make_folder()
         self._port = self._port or free_port()
         durable = "on" if self._durable else "off"
-        settings = (*_SETTINGS, f"port={self._port}", f"fsync={durable}")
+        settings = [*_SETTINGS, f"port={self._port}", f"fsync={durable}"]
         if not self._durable:
-            settings += ("synchronous_commit=off", "full_page_writes=off")
+            settings += ["synchronous_commit=off", "full_page_writes=off"]
         command = [str(self._binaries / "postgres"), "-D", str(self._data)]
         for setting in settings:
             command += ["-c", setting]
@@ -125,7 +125,8 @@ class PostgresServer:
         self.start()
 
     def _answers(self) -> bool:
-        command = [self._binaries / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self._port)]
+        program = str(self._binaries / "pg_isready")
+        command = [program, "-q", "-h", "127.0.0.1", "-p", str(self._port)]
         return subprocess.run(command, check=False, timeout=START_SECONDS_MAX).returncode == 0
 
     def _make_folder(self) -> None:

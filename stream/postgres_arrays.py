@@ -1,0 +1,110 @@
+"""Columns as PostgreSQL's arrays, in its binary form: thousands of rows are one statement then.
+
+psycopg makes arrays of lists value by value; columns of one width are one numpy conversion here.
+psycopg is imported late: a warehouse on SQLite does without it.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Sequence
+from functools import cache
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+_HEAD = struct.Struct(">iiIii").pack
+"""Dimensions, whether there are NULLs, the values' type, how many, number of the first."""
+_SIZE = struct.Struct(">i").pack
+_SMALL, _BIG, _BYTES, _TEXT = 21, 20, 17, 25
+
+
+class PostgresArray:
+    """An array that stands ready; `cursor_of` makes cursors that take it as a value."""
+
+    __slots__ = ("data",)
+
+    def __init__(self, kind: int, count: int, values: bytes) -> None:
+        self.data = _HEAD(1, 0, kind, count, 1) + values
+
+
+class BigArray(PostgresArray):
+    """bigint[]"""
+
+
+class SmallArray(PostgresArray):
+    """smallint[]"""
+
+
+class BytesArray(PostgresArray):
+    """bytea[]"""
+
+
+class TextArray(PostgresArray):
+    """text[]"""
+
+
+_ARRAY_TYPES = {BigArray: 1016, SmallArray: 1005, BytesArray: 1001, TextArray: 1009}
+
+
+def big_array(values: npt.ArrayLike) -> BigArray:
+    """Whole numbers of 8 bytes. O(n), some nanoseconds each."""
+    numbers = np.asarray(values, np.int64)
+    return BigArray(_BIG, len(numbers), _fixed(numbers, 8))
+
+
+def small_array(values: npt.ArrayLike) -> SmallArray:
+    """Whole numbers of 2 bytes."""
+    numbers = np.asarray(values, np.int16)
+    return SmallArray(_SMALL, len(numbers), _fixed(numbers, 2))
+
+
+def bytes_array(values: Sequence[bytes]) -> BytesArray:
+    """Bytes of any length. 0.2 microseconds each."""
+    return BytesArray(_BYTES, len(values), _varying(values))
+
+
+def text_array(values: Sequence[str]) -> TextArray:
+    """Texts; they hold no zero byte."""
+    return TextArray(_TEXT, len(values), _varying([value.encode() for value in values]))
+
+
+def cursor_of(connection: Any) -> Any:
+    """A cursor of a psycopg connection that takes arrays and fetches in binary."""
+    cursor = connection.cursor(binary=True)
+    for kind, dumper in _dumpers():
+        cursor.adapters.register_dumper(kind, dumper)
+    return cursor
+
+
+def _fixed(numbers: npt.NDArray[Any], size: int) -> bytes:
+    rows = np.empty(len(numbers), np.dtype([("size", ">i4"), ("value", f">i{size}")]))
+    rows["size"] = size
+    rows["value"] = numbers
+    return rows.tobytes()
+
+
+def _varying(values: Iterable[bytes]) -> bytes:
+    sizes = (_SIZE(len(value)) for value in values)
+    return b"".join(chain.from_iterable(zip(sizes, values, strict=True)))
+
+
+@cache
+def _dumpers() -> list[tuple[type[PostgresArray], Any]]:
+    from psycopg.adapt import Dumper
+    from psycopg.pq import Format
+
+    def dumper(array_type: int) -> Any:
+        class _Ready(Dumper):
+            format = Format.BINARY
+            oid = array_type
+
+            def dump(self, obj: Any) -> bytes:
+                data: bytes = obj.data
+                return data
+
+        return _Ready
+
+    return [(kind, dumper(number)) for kind, number in _ARRAY_TYPES.items()]
