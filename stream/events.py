@@ -1,0 +1,379 @@
+"""What other systems may hear of a warehouse: small records on topics of their own.
+
+    PREFIX.events.remittance-received   an 835 is known
+    PREFIX.events.payment-settled       a payment's money is there
+    PREFIX.events.remittance-released   an 835 goes to its receiver
+    PREFIX.events.exception-detected    somebody should look at an item
+    PREFIX.events.claim-denied          an 835 has claims that were denied
+
+They are made from the outbox, behind the ledger, and come at least once: the `id` of an event is
+the same when it comes again (tenant, sequence of the outbox entry, type, place in it). Those of a
+tenant have one key, so they stay in their order. Ids, cents, days, codes and counts are in them: no
+name, no account, no trace, nothing of a patient or a claim. Encoded as JSON; docs/schemas/ has
+their schemas. A field may be added; whatever else changes gets another `version`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from enum import StrEnum
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from reassoc.core.columns import DATE_NONE
+from reassoc.core.statuses import Funding, PaymentStatus, Reason, RemittanceStatus
+from reassoc.stream.items import (
+    PAYMENT,
+    REMITTANCE,
+    ItemMark,
+    RecordKind,
+    ReleaseKind,
+    id_bytes,
+    id_parts,
+    item_name,
+)
+from reassoc.stream.ledger_rows import (
+    ALERT_ROW,
+    ITEM_ROW,
+    ORDER_ROW,
+    STATUS_ROW,
+    AlertCode,
+    ItemSide,
+    LedgerBatch,
+    OutboxBody,
+    rows_of,
+)
+from reassoc.stream.state import Ids, State
+
+_EPOCH = date(1970, 1, 1)
+
+
+class ExceptionCode(StrEnum):
+    """What an exception is about: a status that waits for somebody, or an alert."""
+
+    INVALID = "invalid"
+    DUPLICATE = "duplicate"
+    VARIANCE = "variance"
+    REVIEW = "review"
+    QUARANTINED = "quarantined"
+    RETURNED = "returned"
+    REVERSED = "reversed"
+    RIVAL_AFTER_RELEASE = "rival_after_release"
+    RETURN_AFTER_RELEASE = "return_after_release"
+    DUPLICATE_OF_HISTORY = "duplicate_of_history"
+    FUNDED_AFTER_DEFAULT = "funded_after_default"
+    CROWDED_KEY = "crowded_key"
+
+
+class Side(StrEnum):
+    """Which of the two an item is."""
+
+    REMITTANCE = "remittance"
+    PAYMENT = "payment"
+
+
+class _Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
+    """What all events have.
+
+    id : of the event, for whoever must not count it twice
+    tenant : whose warehouse it is        item : id of the item, as commands take it
+    position : on the tenant's item log, of the entry whose step says so
+    banking_day : the one that was open   as_of : logged time of that step, ISO 8601
+    """
+
+    id: str
+    tenant: str
+    item: str
+    position: int
+    banking_day: date | None
+    as_of: str
+    version: Literal[1] = 1
+
+
+class RemittanceReceived(_Event, frozen=True, kw_only=True, tag="remittance-received"):
+    """An 835 is known. cents : BPR02; effective_day : BPR16; claims : how many are in it"""
+
+    cents: int
+    effective_day: date | None
+    claims: int
+
+
+class PaymentSettled(_Event, frozen=True, kw_only=True, tag="payment-settled"):
+    """A payment's money is there. cents : None where the match state has forgotten the payment
+
+    funding : settled (its settlement day has come) or posted (the bank's report shows it)
+    """
+
+    cents: int | None
+    funding: Literal["settled", "posted"]
+
+
+class RemittanceReleased(_Event, frozen=True, kw_only=True, tag="remittance-released"):
+    """An 835 goes to its receiver. From here on it is never held again.
+
+    release : why (match, zero_pay, default, manual)    sending : 1, more for what is sent again
+    """
+
+    cents: int
+    release: Literal["match", "zero_pay", "default", "manual"]
+    sending: int
+
+
+class ExceptionDetected(_Event, frozen=True, kw_only=True, tag="exception-detected"):
+    """Somebody should look at an item. reasons : names of statuses.Reason in lower case
+
+    match : id of the match that it is about, 16 hexadecimal digits
+    """
+
+    side: Side
+    code: ExceptionCode
+    reasons: tuple[str, ...] = ()
+    match: str | None = None
+
+
+class ClaimDenied(_Event, frozen=True, kw_only=True, tag="claim-denied"):
+    """An 835 has at least one denied claim: CLP02 is 4, or nothing is paid though it was charged.
+    One event for an 835, since the warehouse keeps no claims.
+
+    claims : how many are in the 835, denied or not
+    """
+
+    claims: int
+
+
+Event = RemittanceReceived | PaymentSettled | RemittanceReleased | ExceptionDetected | ClaimDenied
+EVENT_TYPES: tuple[type[Event], ...] = (
+    RemittanceReceived,
+    PaymentSettled,
+    RemittanceReleased,
+    ExceptionDetected,
+    ClaimDenied,
+)
+TOPIC_SUFFIXES = tuple(f"events.{kind.__struct_config__.tag}" for kind in EVENT_TYPES)
+"""Names of the topics, behind PREFIX and a point; in the order of EVENT_TYPES."""
+
+encode_event = msgspec.json.Encoder().encode
+"""An event as JSON in UTF-8."""
+decode_event = msgspec.json.Decoder(Event).decode
+"""An event out of JSON. Raises msgspec.ValidationError for another version or type."""
+
+ItemId = tuple[int, int]
+"""Digest and offset."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What an outbox entry does not say of its items.
+
+    denied : remittances with a denied claim    cents : of payments
+    """
+
+    denied: frozenset[ItemId] = frozenset()
+    cents: Mapping[ItemId, int] = field(default_factory=dict)
+
+
+def facts_of(state: State, body: OutboxBody) -> Facts:
+    """What the match state knows of the items that `events_of` asks for: to be called before the
+    entry is acknowledged, until which they are there. One call of the state."""
+    batch = body.ledger
+    items, statuses = rows_of(batch.items, ITEM_ROW), rows_of(batch.statuses, STATUS_ROW)
+    wanted = np.concatenate(
+        [_ids(items[items["side"] == ItemSide.REMITTANCE]), _ids(statuses[_settles(statuses)])]
+    )
+    if not len(wanted):
+        return Facts()
+    records = state.fetch(batch.tenant, np.unique(wanted, axis=0))
+    remittances = records.of_kind(RecordKind.REMITTANCE)
+    marks = REMITTANCE.unpack(remittances.bodies)["marks"]
+    payments = records.of_kind(RecordKind.PAYMENT)
+    cents = PAYMENT.unpack(payments.bodies)["amount_cents"].tolist()
+    return Facts(
+        frozenset(_item_ids(remittances.ids[(marks & np.uint8(ItemMark.DENIAL)) != 0])),
+        dict(zip(_item_ids(payments.ids), cents, strict=True)),
+    )
+
+
+def _ids(rows: npt.NDArray[Any]) -> Ids:
+    return id_bytes(rows["digest"], rows["offset"])
+
+
+def _item_ids(ids: Ids) -> Iterator[ItemId]:
+    digests, offsets = id_parts(ids)
+    return zip(digests.tolist(), offsets.tolist(), strict=True)
+
+
+def events_of(
+    sequence: int, body: OutboxBody, facts: Facts | None = None
+) -> list[tuple[str, bytes, Event]]:
+    """The events of one outbox entry, in a fixed order: topic suffix, key of the message, event.
+
+    sequence : of the entry in its tenant's outbox
+    facts : by `facts_of`; without them nothing is said of denied claims, and a payment that came
+        earlier has no cents
+
+    O(rows), a few microseconds for each event.
+    """
+    made = _Making(sequence, body.ledger, facts or Facts())
+    key = body.ledger.tenant.encode()
+    events: list[Event] = [*made.received(), *made.settled(), *made.denied(), *made.exceptions()]
+    if body.release is not None:
+        events += made.released(rows_of(body.release.items, ORDER_ROW))
+    return [(f"events.{event.__struct_config__.tag}", key, event) for event in events]
+
+
+class _Making:
+    """Makes the events of one entry."""
+
+    def __init__(self, sequence: int, batch: LedgerBatch, facts: Facts) -> None:
+        self._facts = facts
+        self._items = rows_of(batch.items, ITEM_ROW)
+        self._remittances = self._items[self._items["side"] == ItemSide.REMITTANCE]
+        self._statuses = rows_of(batch.statuses, STATUS_ROW)
+        self._alerts = rows_of(batch.alerts, ALERT_ROW)
+        self._prefix = f"{batch.tenant}/{sequence}"
+        self._common = {
+            "tenant": batch.tenant,
+            "position": batch.position,
+            "banking_day": _date(batch.day),
+            "as_of": batch.as_of,
+        }
+
+    def _head(self, kind: str, place: int, item: ItemId) -> dict[str, Any]:
+        return {
+            **self._common,
+            "id": f"{self._prefix}/{kind}/{place}",
+            "item": item_name(*item),
+        }
+
+    def received(self) -> Iterator[RemittanceReceived]:
+        rows = self._remittances
+        columns = (rows[name].tolist() for name in ("digest", "offset", "cents", "day", "claims"))
+        for place, (digest, offset, cents, day, claims) in enumerate(zip(*columns, strict=True)):
+            yield RemittanceReceived(
+                **self._head("remittance-received", place, (digest, offset)),
+                cents=cents,
+                effective_day=_date(day),
+                claims=claims,
+            )
+
+    def denied(self) -> Iterator[ClaimDenied]:
+        rows = self._remittances
+        columns = (rows[name].tolist() for name in ("digest", "offset", "claims"))
+        for place, (digest, offset, claims) in enumerate(zip(*columns, strict=True)):
+            if (digest, offset) in self._facts.denied:
+                head = self._head("claim-denied", place, (digest, offset))
+                yield ClaimDenied(**head, claims=claims)
+
+    def settled(self) -> Iterator[PaymentSettled]:
+        new = self._items[self._items["side"] == ItemSide.PAYMENT]
+        columns = (new[name].tolist() for name in ("digest", "offset", "cents"))
+        cents = {(digest, offset): paid for digest, offset, paid in zip(*columns, strict=True)}
+        rows = self._statuses[_settles(self._statuses)]
+        columns = (rows[name].tolist() for name in ("digest", "offset", "funding_after"))
+        for place, (digest, offset, funding) in enumerate(zip(*columns, strict=True)):
+            item = (digest, offset)
+            yield PaymentSettled(
+                **self._head("payment-settled", place, item),
+                cents=cents.get(item, self._facts.cents.get(item)),
+                funding="posted" if funding == Funding.POSTED else "settled",
+            )
+
+    def exceptions(self) -> Iterator[ExceptionDetected]:
+        """Statuses first, alerts behind them."""
+        rows = self._statuses[self._statuses["after"] != self._statuses["before"]]
+        columns = (rows[name].tolist() for name in ("digest", "offset", "side", "after", "reason"))
+        place = 0
+        for digest, offset, side, after, reason in zip(*columns, strict=True):
+            code = _STATUS_CODES[side].get(after)
+            if code is not None:
+                head = self._head("exception-detected", place, (digest, offset))
+                names = _reason_names(reason)
+                yield ExceptionDetected(**head, side=_SIDES[side], code=code, reasons=names)
+                place += 1
+        columns = (self._alerts[name].tolist() for name in ("digest", "offset", "side", "code"))
+        matches = self._alerts["match_id"].tolist()
+        for digest, offset, side, number, match in zip(*columns, matches, strict=True):
+            yield ExceptionDetected(
+                **self._head("exception-detected", place, (digest, offset)),
+                side=_SIDES[side],
+                code=ExceptionCode[AlertCode(number).name],
+                match=f"{match:016x}" if match else None,
+            )
+            place += 1
+
+    def released(self, rows: npt.NDArray[Any]) -> Iterator[RemittanceReleased]:
+        names = ("digest", "offset", "cents", "release_kind", "sending")
+        columns = (rows[name].tolist() for name in names)
+        for place, (digest, offset, cents, kind, sending) in enumerate(zip(*columns, strict=True)):
+            yield RemittanceReleased(
+                **self._head("remittance-released", place, (digest, offset)),
+                cents=cents,
+                release=_RELEASES[kind],
+                sending=sending,
+            )
+
+
+_SIDES = {int(side): Side[side.name] for side in ItemSide}
+_RELEASES: dict[int, Literal["match", "zero_pay", "default", "manual"]] = {
+    ReleaseKind.MATCH: "match",
+    ReleaseKind.ZERO_PAY: "zero_pay",
+    ReleaseKind.DEFAULT: "default",
+    ReleaseKind.MANUAL: "manual",
+}
+_STATUS_CODES: dict[int, dict[int, ExceptionCode]] = {
+    ItemSide.REMITTANCE: {
+        RemittanceStatus.INVALID: ExceptionCode.INVALID,
+        RemittanceStatus.DUPLICATE: ExceptionCode.DUPLICATE,
+        RemittanceStatus.MATCHED_VARIANCE: ExceptionCode.VARIANCE,
+        RemittanceStatus.PROBABLE: ExceptionCode.REVIEW,
+        RemittanceStatus.QUARANTINED: ExceptionCode.QUARANTINED,
+        RemittanceStatus.UNMATCHED_BY_RETURN: ExceptionCode.RETURNED,
+    },
+    ItemSide.PAYMENT: {
+        PaymentStatus.DUPLICATE: ExceptionCode.DUPLICATE,
+        PaymentStatus.SUGGESTED: ExceptionCode.REVIEW,
+        PaymentStatus.QUARANTINED: ExceptionCode.QUARANTINED,
+        PaymentStatus.RETURNED: ExceptionCode.RETURNED,
+        PaymentStatus.REVERSED: ExceptionCode.REVERSED,
+    },
+}
+
+
+def _settles(statuses: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Rows of payments whose money came."""
+    after = statuses["funding_after"]
+    came = (after == Funding.SETTLED) | (after == Funding.POSTED)
+    changed = after != statuses["funding_before"]
+    found: npt.NDArray[np.bool_] = (statuses["side"] == ItemSide.PAYMENT) & came & changed
+    return found
+
+
+def _reason_names(flags: int) -> tuple[str, ...]:
+    return tuple(str(flag.name).lower() for flag in Reason if flags & flag)
+
+
+def _date(days: int) -> date | None:
+    if days == DATE_NONE:
+        return None
+    try:
+        return _EPOCH + timedelta(days)
+    except OverflowError:
+        return None
+
+
+# ---- schemas ----
+
+
+def schemas() -> dict[str, bytes]:
+    """The JSON schema of each event by the name of its file in docs/schemas/."""
+    found = {}
+    for kind in EVENT_TYPES:
+        schema = msgspec.json.encode(msgspec.json.schema(kind), order="sorted")
+        name = f"{kind.__struct_config__.tag}.v1.json"
+        found[name] = msgspec.json.format(schema, indent=2) + b"\n"
+    return found
