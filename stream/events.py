@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, Literal
 
 import msgspec
@@ -353,8 +354,13 @@ def _settles(statuses: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
     return found
 
 
+_REASON_NAMES = tuple((int(flag), str(flag.name).lower()) for flag in Reason)
+
+
+@lru_cache(maxsize=4096)
 def _reason_names(flags: int) -> tuple[str, ...]:
-    return tuple(str(flag.name).lower() for flag in Reason if flags & flag)
+    """Few combinations of flags are common."""
+    return tuple(name for flag, name in _REASON_NAMES if flags & flag)
 
 
 def _date(days: int) -> date | None:
