@@ -155,8 +155,8 @@ EVENT_TYPES: tuple[type[Event], ...] = (
     ExceptionDetected,
     ClaimDenied,
 )
-TOPIC_SUFFIXES = tuple(f"events.{kind.__struct_config__.tag}" for kind in EVENT_TYPES)
-"""Names of the topics, behind PREFIX and a point; in the order of EVENT_TYPES."""
+TOPICS = tuple(str(kind.__struct_config__.tag) for kind in EVENT_TYPES)
+"""Names of the topics behind `PREFIX.events.`, in the order of EVENT_TYPES."""
 
 encode_event = msgspec.json.Encoder().encode
 """An event as JSON in UTF-8."""
