@@ -1,0 +1,448 @@
+"""The match state in Redis, on one server or on a cluster.
+
+A probe and a step are one call each, whatever their size: ids, keys and bodies go over as packed
+blobs, and a script (redis_scripts/) cuts them up. `redis_scripts/common.lua` says what lies where.
+All keys of a tenant share a hash tag, so a tenant lies on one node and its steps are atomic; only
+the set of all tenants' names has a slot of its own.
+
+A call whose answer was lost is made again. A step brings a token that is kept with the tenant, so
+that the second call of it does nothing, also where the step is about no log entry.
+
+How much Redis may lose when it dies is a matter of its own settings (appendfsync): the mark goes
+back with the records, and the log makes up for it.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
+
+import numpy as np
+
+from reassoc.core.errors import LimitError
+from reassoc.stream.records import Block
+from reassoc.stream.redis_bodies import pack_bodies, unpack_bodies
+from reassoc.stream.redis_client import CALL_SECONDS_MAX, RedisClient, Script
+from reassoc.stream.sqlite_file import StoreError
+from reassoc.stream.state import (
+    ID_BYTES,
+    KEY_RECORDS_MAX,
+    PROBE_KEYS_MAX,
+    SCAN_RECORDS_MAX,
+    Claim,
+    FencedError,
+    Ids,
+    Keys,
+    MarkError,
+    OutboxEntry,
+    Probe,
+    Records,
+    StateError,
+    Step,
+    UnclaimedError,
+    as_text,
+    check_step,
+    distinct,
+    dump_records,
+)
+
+RECORDS_MAX = 20_000_000
+"""Records of one tenant, unless another limit is given: some 7 GB."""
+MARK_MAX = 1 << 53
+"""Scripts count in doubles, which are exact up to here."""
+CALL_ROWS_MAX = 1 << 14
+"""Keys or ids of one reading call: Redis does nothing else meanwhile, some 30 ms."""
+CALL_BYTES_MAX = 64 << 20
+"""Bytes of a step that are sent with the call that makes it; a larger one is sent before, in parts,
+and made by one call all the same."""
+PART_BYTES_MAX = 16 << 20
+"""Bytes of one part of a step, beyond those of one row."""
+REPLY_BYTES_MAX = 32 << 20
+"""Bytes of records that one call brings, beyond the last of them."""
+OUTBOX_READ_BYTES_MAX = 64 << 20
+"""Bytes of outbox entries, packed, that one call brings, beyond the last of them."""
+STAGED_SECONDS_MAX = 3600
+"""After which Redis forgets the parts of a step that nobody made."""
+READINGS_MAX = 50
+"""How often something is read that takes several calls, where steps are made between them."""
+SENDINGS_MAX = 3
+"""How often the parts of a step are sent, where Redis lost them on the way."""
+
+_SECONDS_PER_ROW, _SECONDS_PER_BYTE = 2e-4, 2.5e-7
+"""More than a call takes, by what it is about."""
+_LOCKS = 64
+_KEY_BYTES = 8
+_ROW = np.dtype([("id", f"V{ID_BYTES}"), ("bytes", "<u4")])
+_PREFIX = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_SETTINGS = {b"hash-max-listpack-value": 512, b"hash-max-listpack-entries": 128}
+"""What Redis needs to keep records compact."""
+
+_CLAIM, _APPLY, _STAGE = Script("claim"), Script("apply"), Script("stage")
+_PROBE, _FETCH, _IDS = Script("probe"), Script("fetch"), Script("ids")
+_OUTBOX, _ACKNOWLEDGE = Script("outbox"), Script("acknowledge")
+
+_log = logging.getLogger(__name__)
+_Value = TypeVar("_Value")
+_Raw = tuple[list[bytes], list[bytes]]
+"""Ids of records as blobs, and their values in the same order."""
+
+
+class RedisState:
+    """State in Redis. See `state.State` for what each call promises.
+
+    url         : of the server or cluster, see `redis_client.RedisClient`
+    prefix      : of all keys (letters, digits, `.`, `_`, `-`): states of different ones are apart
+    records_max : records of a tenant; a step that would pass it is refused
+
+    Raises StoreError where Redis cannot be had, or drops keys where its memory is full. Settings
+    that cost memory are logged as warnings.
+    """
+
+    def __init__(self, url: str, *, prefix: str, records_max: int = RECORDS_MAX) -> None:
+        if not _PREFIX.fullmatch(prefix):
+            raise ValueError("a prefix is 1 to 64 letters, digits, points, hyphens, underscores")
+        self._prefix = prefix
+        self._records_max = records_max
+        self._client = RedisClient(url)
+        # One step of a tenant at a time: Redis keeps the token of the last one only.
+        self._locks = [threading.Lock() for _ in range(_LOCKS)]
+        try:
+            self._check_server()
+        except BaseException:
+            self._client.close()
+            raise
+
+    def tenants(self) -> list[str]:
+        """Every tenant that was claimed once, sorted. O(tenants) calls."""
+        names = sorted(self._client.call("SMEMBERS", self._names_key))
+        there = self._client.calls([("HEXISTS", self._key(name, b"h"), b"e") for name in names])
+        return sorted(
+            name.decode() for name, is_there in zip(names, there, strict=True) if is_there
+        )
+
+    def claim(self, tenant: str, *, may_begin: bool = True) -> Claim:
+        """Become the tenant's only writer: every earlier claim is void from now on.
+
+        may_begin : False refuses a tenant without an epoch (UnclaimedError), as one that was lost
+        """
+        # Before the claim, so that no claimed tenant can be missing among the names.
+        self._client.call("SADD", self._names_key, tenant.encode())
+        epoch, mark = self._client.run(_CLAIM, self._keys(tenant), int(may_begin))
+        if not epoch:
+            raise self._unclaimed()
+        return Claim(tenant, epoch, int(mark))
+
+    def is_claimed(self, tenant: str) -> bool:
+        """Whether the tenant has an epoch: it was claimed, and not lost since."""
+        return bool(self._client.call("HEXISTS", self._head(tenant), b"e"))
+
+    def mark(self, tenant: str) -> int:
+        """The position up to which the tenant's log is applied, 0 for nothing."""
+        return int(self._client.call("HGET", self._head(tenant), b"m") or 0)
+
+    def open_count(self, tenant: str) -> int:
+        """How many records the tenant has."""
+        return int(self._client.call("HGET", self._head(tenant), b"n") or 0)
+
+    def outbox_length(self, tenant: str) -> int:
+        """How many outbox entries nobody acknowledged."""
+        return int(self._client.call("LLEN", self._key(tenant.encode(), b"o")))
+
+    def probe(self, tenant: str, keys: Keys) -> Probe:
+        """Records by their keys, in the order of ids. At most PROBE_KEYS_MAX keys (ValueError).
+
+        One call for each CALL_ROWS_MAX keys or REPLY_BYTES_MAX bytes found; they see one moment.
+        """
+        if len(keys) > PROBE_KEYS_MAX:
+            raise ValueError(f"more than PROBE_KEYS_MAX ({PROBE_KEYS_MAX}) keys")
+        wanted = distinct(keys)
+        raw, crowded = self._of_one_moment(lambda seen: self._probe(tenant, wanted, seen))
+        return Probe(_records(*raw), np.frombuffer(crowded, "<u8").astype(np.uint64))
+
+    def fetch(self, tenant: str, ids: Ids) -> Records:
+        """Records by their ids, in the order of ids; ids that are not there are left out. Calls as
+        in `probe`."""
+        wanted = _unique(ids).tobytes()
+        return _records(*self._of_one_moment(lambda seen: self._fetch(tenant, wanted, seen)))
+
+    def scan(self, tenant: str, kinds: Sequence[int] = ()) -> Iterator[Records]:
+        """All records (of some kinds) in the order of ids, in pieces of at most SCAN_RECORDS_MAX.
+
+        Redis has no order of ids, so all of them are read first: 16 bytes a record are in memory.
+        """
+        ids = self._ids(tenant, bytes(kinds))
+        for start in range(0, len(ids), SCAN_RECORDS_MAX):
+            some = ids[start : start + SCAN_RECORDS_MAX]
+            piece = _records(*self._fetch(tenant, some.tobytes(), set()))
+            if kinds:
+                piece = piece.take(np.flatnonzero(np.isin(piece.kinds, np.array(kinds))))
+            if len(piece):
+                yield piece
+
+    def dump(self, tenant: str) -> bytes:
+        """Mark and records as `state.dump_records` writes them, while no step is made."""
+        return dump_records(self.mark(tenant), self.scan(tenant))
+
+    def apply(self, claim: Claim, step: Step) -> None:
+        """Make a step, durably, whole or not at all; see `state.State.apply`.
+
+        Raises LimitError too where the tenant would have more than records_max records, or a mark
+        is above MARK_MAX. One call; some more before it above CALL_BYTES_MAX.
+        """
+        check_step(step)
+        if step.mark_after > MARK_MAX:
+            raise LimitError(f"a mark is above MARK_MAX ({MARK_MAX}): begin a new log")
+        parts = _parts(step)
+        with self._locks[hash(claim.tenant) % _LOCKS]:
+            word, value = self._make(claim, step, parts)
+        if word != b"made":
+            raise self._refusal(word.decode(), value, claim, step)
+
+    def outbox(self, tenant: str, limit: int, after: int = 0) -> list[OutboxEntry]:
+        """The entries that nobody acknowledged, oldest first, at most `limit`, behind a sequence:
+        fewer where OUTBOX_READ_BYTES_MAX is reached, none only where there is none."""
+        if limit <= 0:
+            return []
+        first, packed = self._client.run(
+            _OUTBOX, self._keys(tenant), after, limit, OUTBOX_READ_BYTES_MAX,
+            seconds=_seconds(0, OUTBOX_READ_BYTES_MAX),
+        )  # fmt: skip
+        bodies = unpack_bodies(packed)
+        return [OutboxEntry(first + place, body) for place, body in enumerate(bodies)]
+
+    def acknowledge(self, tenant: str, sequence: int) -> None:
+        """Forget the outbox entries up to and with this one: what they ask for is durable."""
+        self._client.run(_ACKNOWLEDGE, self._keys(tenant), sequence)
+
+    def close(self) -> None:
+        """Let go of connections and thread."""
+        self._client.close()
+
+    @property
+    def _names_key(self) -> bytes:
+        return f"{{{self._prefix}}}:tenants".encode()
+
+    def _key(self, tenant: bytes, name: bytes) -> bytes:
+        return b"{%b:%b}:%b" % (self._prefix.encode(), tenant, name)
+
+    def _head(self, tenant: str) -> bytes:
+        return self._key(tenant.encode(), b"h")
+
+    def _keys(self, tenant: str) -> tuple[bytes, bytes]:
+        """Keys of every script: the head, and what is never there (see common.lua)."""
+        return self._head(tenant), self._key(tenant.encode(), b"x")
+
+    def _check_server(self) -> None:
+        self._client.call("EXISTS", self._names_key)
+        for found in self._client.settings("maxmemory*"):
+            if found.get(b"maxmemory-policy", b"noeviction") != b"noeviction":
+                raise StoreError(
+                    f"{self._client.where}: Redis drops keys where its memory is full: set "
+                    "maxmemory-policy to noeviction"
+                )
+        for found in self._client.settings("hash-max-listpack-*"):
+            for name, least in _SETTINGS.items():
+                if int(found.get(name, least)) < least:
+                    _log.warning(
+                        "%s: set %s of Redis to %d or more: records take twice the memory",
+                        self._client.where, name.decode(), least,
+                    )  # fmt: skip
+
+    # ---- reading ----
+
+    def _of_one_moment(self, read: Callable[[set[bytes]], _Value]) -> _Value:
+        """What several calls read, of which each adds the step that it saw to a set."""
+        for _ in range(READINGS_MAX):
+            seen: set[bytes] = set()
+            found = read(seen)
+            if len(seen) <= 1:
+                return found
+        raise StoreError(
+            f"{self._client.where}: steps were made between the calls of each of {READINGS_MAX} "
+            "readings: read fewer keys or ids at a time"
+        )
+
+    def _probe(self, tenant: str, keys: Keys, seen: set[bytes]) -> tuple[_Raw, bytes]:
+        found, values, crowded = list[bytes](), list[bytes](), b""
+        for start in range(0, len(keys), CALL_ROWS_MAX):
+            some = keys[start : start + CALL_ROWS_MAX].astype("<u8").tobytes()
+            token, ids, these, left, many = self._client.run(
+                _PROBE, self._keys(tenant), some, KEY_RECORDS_MAX, REPLY_BYTES_MAX,
+                seconds=_seconds(CALL_ROWS_MAX, REPLY_BYTES_MAX),
+            )  # fmt: skip
+            seen.add(token)
+            more, more_values = self._fetch(tenant, left, seen)
+            found += [ids, *more]
+            values += these + more_values
+            crowded += many
+        return (found, values), crowded
+
+    def _fetch(self, tenant: str, ids: bytes, seen: set[bytes]) -> _Raw:
+        found, values = list[bytes](), list[bytes]()
+        while ids:
+            some, ids = ids[: CALL_ROWS_MAX * ID_BYTES], ids[CALL_ROWS_MAX * ID_BYTES :]
+            token, there, these, left = self._client.run(
+                _FETCH, self._keys(tenant), some, REPLY_BYTES_MAX,
+                seconds=_seconds(CALL_ROWS_MAX, REPLY_BYTES_MAX),
+            )  # fmt: skip
+            seen.add(token)
+            found.append(there)
+            values += these
+            ids = left + ids
+        return found, values
+
+    def _ids(self, tenant: str, kinds: bytes) -> Ids:
+        """Ids of all records of some kinds, sorted."""
+        bucket, found = 0, list[bytes]()
+        while bucket >= 0:
+            bucket, ids = self._client.run(
+                _IDS, self._keys(tenant), bucket, CALL_ROWS_MAX, kinds,
+                seconds=_seconds(CALL_ROWS_MAX, 0),
+            )  # fmt: skip
+            found.append(ids)
+        return _unique(_as_ids(found))
+
+    # ---- writing ----
+
+    def _make(self, claim: Claim, step: Step, parts: list[bytes]) -> tuple[bytes, int]:
+        """Send a step: what Redis says to it, and a number to that."""
+        token, size = secrets.token_hex(8), sum(map(len, parts))
+        keys, sent = self._keys(claim.tenant), 0
+        rows = len(step.puts) + len(step.puts.keys) + len(step.updates) + len(step.removes)
+        for _ in range(SENDINGS_MAX):
+            if size > CALL_BYTES_MAX:
+                sent = len(parts)
+                for number, part in enumerate(parts, 1):
+                    self._client.run(
+                        _STAGE, keys, token, number, part, STAGED_SECONDS_MAX,
+                        seconds=_seconds(0, len(part)),
+                    )  # fmt: skip
+            word, value = self._client.run(
+                _APPLY, keys, claim.epoch, step.mark_before, step.mark_after, token,
+                self._records_max, sent, *parts[sent:], seconds=_seconds(2 * rows, size),
+            )  # fmt: skip
+            if word != b"unsent":
+                return word, value
+        raise StoreError(
+            f"{self._client.where}: Redis lost parts of a step {SENDINGS_MAX} times: see why it "
+            "starts again, and try again"
+        )
+
+    def _refusal(self, word: str, value: int, claim: Claim, step: Step) -> Exception:
+        if word == "unclaimed":
+            return self._unclaimed()
+        if word == "fenced":
+            return FencedError(
+                f"the claim of epoch {claim.epoch} is void, the tenant's epoch is {value}: "
+                "another writer has taken over, this one must stop"
+            )
+        if word == "mark":
+            return MarkError(
+                f"the step was made from mark {step.mark_before}, the state has {value}: probe "
+                "again"
+            )
+        if word == "full":
+            return LimitError(
+                f"the tenant would have {value} records, above records_max ({self._records_max}): "
+                "let items leave earlier (keep_closed_banking_days), or raise the limit"
+            )
+        return StateError(
+            f"{value} of {len(step.updates)} records to be updated are not in the state: the "
+            "step was not made from what the state has; probe again"
+        )
+
+    def _unclaimed(self) -> UnclaimedError:
+        return UnclaimedError(
+            f"{self._client.where}: the tenant has no epoch: its state was lost; rebuild it from "
+            "the item log"
+        )
+
+
+def _seconds(rows: int, size: int) -> float:
+    """How long an attempt of a call may take."""
+    return CALL_SECONDS_MAX + rows * _SECONDS_PER_ROW + size * _SECONDS_PER_BYTE
+
+
+def _parts(step: Step) -> list[bytes]:
+    """A step as apply.lua reads it."""
+    none = np.zeros((max(len(step.outbox), len(step.removes)), ID_BYTES), np.uint8)
+    return [
+        *_cut(b"P", step.puts.ids, _values(step.puts)),
+        *_cut(b"U", step.updates, pack_bodies(step.update_bodies.rows())),
+        *_cut(b"R", step.removes, [b""] * len(step.removes)),
+        *_cut(b"O", none[: len(step.outbox)], pack_bodies(step.outbox)),
+    ]
+
+
+def _cut(letter: bytes, ids: Ids, values: Sequence[bytes]) -> Iterator[bytes]:
+    """Rows in parts of at most PART_BYTES_MAX, or of one row."""
+    rows = np.empty(len(values), _ROW)
+    rows["id"] = np.ascontiguousarray(ids).view(f"V{ID_BYTES}").reshape(-1)
+    rows["bytes"] = np.fromiter(map(len, values), np.int64, len(values))
+    stops = np.cumsum(rows["bytes"] + np.int64(_ROW.itemsize))
+    start = 0
+    while start < len(values):
+        base = int(stops[start - 1]) if start else 0
+        full = int(np.searchsorted(stops, base + PART_BYTES_MAX, side="right"))
+        stop = max(full, start + 1)
+        count = (stop - start).to_bytes(4, "little")
+        yield b"".join((letter, count, rows[start:stop].tobytes(), *values[start:stop]))
+        start = stop
+
+
+def _values(puts: Records) -> list[bytes]:
+    """Records without their ids, as common.lua says."""
+    heads = np.empty(len(puts), [("kind", "u1"), ("keys", "<u2")])
+    heads["kind"], heads["keys"] = puts.kinds, puts.key_counts
+    head, size = heads.tobytes(), heads.itemsize
+    keys = Block(puts.keys.astype("<u8").tobytes(), puts.key_stops * _KEY_BYTES)
+    bodies = pack_bodies(puts.bodies.rows())
+    starts = range(0, len(head), size)
+    return [
+        head[start : start + size] + some + body
+        for start, some, body in zip(starts, keys.rows(), bodies, strict=True)
+    ]
+
+
+def _records(ids: Iterable[bytes], values: Sequence[bytes]) -> Records:
+    """Records in the order of ids, each once. O(n log n)."""
+    if not values:
+        return Records.none()
+    names = _as_ids(ids)
+    text = as_text(names)
+    order = np.argsort(text, kind="stable")
+    kept = np.ones(len(order), np.bool_)
+    kept[1:] = text[order[1:]] != text[order[:-1]]
+    order = order[kept]
+    block = Block.of([values[row] for row in order.tolist()])
+    data, starts = np.frombuffer(block.data, np.uint8), block.starts
+    counts = data[starts + 1].astype(np.int64) + 256 * data[starts + 2].astype(np.int64)
+    key_stops = np.cumsum(counts)
+    widths = counts * _KEY_BYTES
+    places = np.repeat(starts + 3 - (np.cumsum(widths) - widths), widths)
+    places += np.arange(len(places))
+    bodies = starts + 3 + widths
+    packed = [
+        block.data[start:stop]
+        for start, stop in zip(bodies.tolist(), block.stops.tolist(), strict=True)
+    ]
+    return Records(
+        names[order],
+        data[starts],
+        data[places].view("<u8").astype(np.uint64),
+        key_stops,
+        Block.of(unpack_bodies(packed)),
+    )
+
+
+def _as_ids(blobs: Iterable[bytes]) -> Ids:
+    return np.frombuffer(b"".join(blobs), np.uint8).reshape(-1, ID_BYTES)
+
+
+def _unique(ids: Ids) -> Ids:
+    """Ids sorted, each once."""
+    return distinct(as_text(ids)).view(np.uint8).reshape(-1, ID_BYTES)
