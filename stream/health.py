@@ -17,6 +17,10 @@ from dataclasses import dataclass
 import msgspec
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
+from reassoc.stream.logs import get_logger
+
+_log = get_logger()
+
 REQUEST_BYTES_MAX = 8192
 """Of the request line and the headers; no request has a body."""
 REQUEST_SECONDS_MAX = 5.0
@@ -155,6 +159,7 @@ def _made(page: Callable[[], _Answer]) -> _Answer:
     try:
         return page()
     except Exception:
+        _log.exception("a page for probes could not be made")
         return _Answer(503)
 
 
@@ -162,6 +167,7 @@ def _checked(checks: Checks) -> _Answer:
     try:
         found = {name: bool(is_well) for name, is_well in checks().items()}
     except Exception:
+        _log.exception("a check could not be made")
         found = {"checks": False}
     report = Report(all(found.values()), found)
     status = 200 if report.ok else 503

@@ -71,7 +71,9 @@ def test_checks_are_told_and_one_that_is_not_well_is_503() -> None:
     run(talk, ready=lambda: state)
 
 
-def test_a_check_that_raises_is_not_well_and_tells_nothing_of_it() -> None:
+def test_a_check_that_raises_is_not_well_and_its_value_shows_nowhere(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     def broken() -> Mapping[str, bool]:
         raise ValueError("Zq7canary")
 
@@ -81,6 +83,9 @@ def test_a_check_that_raises_is_not_well_and_tells_nothing_of_it() -> None:
         assert b"canary" not in body
 
     run(talk, alive=broken)
+    written = capsys.readouterr().err
+    assert "ValueError at test_health.py:" in written
+    assert "canary" not in written
 
 
 def test_metrics_are_what_prometheus_reads() -> None:
