@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from sqlalchemy import (
@@ -144,7 +145,7 @@ class Ledger:
     @contextmanager
     def adding(self) -> Iterator[Connection]:
         """The same for tables beside the ledger: on PostgreSQL others write meanwhile."""
-        if self._engine.dialect.name == "sqlite":
+        if self.is_embedded:
             with self.writing() as connection:
                 yield connection
             return
@@ -152,6 +153,22 @@ class Ledger:
             connection.execution_options(**{WRITES: ADDS})
             with connection.begin():
                 yield connection
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether it lies in a file of this machine, and not on a server that others share."""
+        return self._engine.dialect.name == "sqlite"
+
+    def new_session(self) -> Any:
+        """A connection of psycopg's beside all others, each statement a transaction: for locks that
+        a session holds. Whoever asks for it closes it. Not where the ledger is embedded."""
+        with self._translated():
+            pooled = self._engine.raw_connection()
+            session = pooled.driver_connection
+            pooled.detach()
+            assert session is not None
+            session.autocommit = True
+            return session
 
     # ---- appending ----
 

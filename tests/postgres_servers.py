@@ -131,3 +131,18 @@ def _is_there(pid: int) -> bool:
         return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return False
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[PostgresServer]:
+    """A server that the test may kill."""
+    folder = Path(tempfile.mkdtemp(prefix="reassoc-postgres-"))
+    try:
+        server = PostgresServer(folder)
+        server.start()
+    except ServerError as error:
+        shutil.rmtree(folder)
+        pytest.skip(f"no PostgreSQL to test on: {error}")
+    yield server
+    server.stop()
+    shutil.rmtree(folder)
