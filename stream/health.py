@@ -113,9 +113,10 @@ class HealthServer:
         self._open[task] = writer
         try:
             with suppress(OSError, asyncio.IncompleteReadError):
-                async with asyncio.timeout(2 * REQUEST_SECONDS_MAX):
-                    refusal = _Answer(503).encode(with_body=True)
-                    writer.write(refusal if is_one_too_many else await self._answer(reader))
+                refusal = _Answer(503).encode(with_body=True)
+                answer = refusal if is_one_too_many else await self._answer(reader)
+                async with asyncio.timeout(REQUEST_SECONDS_MAX):
+                    writer.write(answer)
                     await writer.drain()
                     await _until_it_is_read(reader, writer)
         finally:
