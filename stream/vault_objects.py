@@ -49,6 +49,19 @@ class ObjectStore:
                     found[prefix + each["name"].rstrip("/").rpartition("/")[2]] = int(each["size"])
         return found
 
+    def folders(self) -> list[str]:
+        """Names of what looks like a folder right below."""
+        self._files.invalidate_cache()
+        try:
+            listed = self._files.ls(self._root, detail=True)
+        except FileNotFoundError:
+            return []
+        return [
+            str(each["name"]).rstrip("/").rpartition("/")[2]
+            for each in listed
+            if each["type"] == "directory"
+        ]
+
     def read(self, name: str, start: int, stop: int) -> bytes:
         """Bytes of an object, fewer where it ends before."""
         if start >= stop:

@@ -52,6 +52,10 @@ class Store(Protocol):
         """Every file and its bytes, those that `replace` makes on its way included."""
         ...
 
+    def folders(self) -> list[str]:
+        """Names of folders right below, none where there is nothing. Other vaults may lie there."""
+        ...
+
     def read(self, name: str, start: int, stop: int) -> bytes:
         """Bytes of a file, fewer where it ends before. Raises FileNotFoundError."""
         ...
@@ -134,6 +138,14 @@ class LocalStore:
                         if entry.is_file() and prefix + entry.name != _LOCK:
                             found[prefix + entry.name] = entry.stat().st_size
         return found
+
+    def folders(self) -> list[str]:
+        """Names of folders right below."""
+        try:
+            with os.scandir(self._folder) as entries:
+                return [entry.name for entry in entries if entry.is_dir()]
+        except FileNotFoundError:
+            return []
 
     def read(self, name: str, start: int, stop: int) -> bytes:
         """Bytes of a file, fewer where it ends before."""
