@@ -35,10 +35,11 @@ if TYPE_CHECKING:
 COMMAND_GROUP = "reassoc.commands"
 """Entry points of this group are commands too: name -> a function as typer takes it."""
 
-ONE_RUN, WAREHOUSE, KEEPING, PLUGINS = (
+ONE_RUN, WAREHOUSE, KEEPING, MANY, PLUGINS = (
     "Files, once",
     "Warehouse",
     "Keeping a warehouse",
+    "A warehouse on many machines",
     "Made-up feeds",
 )
 """Headings of `reassoc --help`."""
@@ -310,6 +311,13 @@ LATE = (
     Late("vault", "vault_commands", "vault_app", "", KEEPING,
          "The vault of a home: look at it, check it, erase from it, change its keys."),
     Late("audit", "ledger_commands", "audit_app", "", KEEPING, "Checks for auditors."),
+    Late("worker", "worker_commands", "worker_command", "WORKER_HELP", MANY,
+         "Run a worker: as many as there are partitions may run side by side."),
+    Late("feed", "feed_commands", "feed_command", "FEED_HELP", MANY,
+         "Send files to the workers, and watch a folder for more."),
+    Late("rebuild", "worker_commands", "rebuild_command", "REBUILD_HELP", MANY,
+         "Let the workers rebuild match state that was lost."),
+    Late("config", "config_view", "config_app", "", MANY, "The configuration of workers."),
 )  # fmt: skip
 
 

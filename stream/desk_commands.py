@@ -34,9 +34,11 @@ from reassoc.stream.ledger import Ledger
 from reassoc.stream.ledger_item import find_items, history
 from reassoc.stream.ledger_views import OpenList, open_items
 from reassoc.stream.outputs import OutputError
+from reassoc.stream.partition import PREFIX
 from reassoc.stream.release_book import ReleaseBook, ReleaseCounts
 from reassoc.stream.serve_commands import reporting
 from reassoc.stream.sqlite_file import SqliteFile
+from reassoc.stream.state import State
 from reassoc.stream.state_sqlite import SqliteState
 from reassoc.stream.table import csv_cell, iso_date
 
@@ -65,37 +67,70 @@ MATCHES_HELP = (
     "Exit code 0: written. 1: it cannot be read or written. 2: wrong usage."
 )
 
-HomeOption = Annotated[Path, typer.Option("--home", metavar="DIR", help="The warehouse's folder.")]
+HomeOption = Annotated[
+    Path | None, typer.Option("--home", metavar="DIR", help="The warehouse's folder.")
+]
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        metavar="FILE.toml",
+        help="Instead of --home: the workers' configuration, for a warehouse on many machines.",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """A home opened for reading.
+    """A warehouse opened for reading.
 
+    clock : the last opening or close, None before the first
     day : the open banking day, or today in New York before the first clock entry
     """
 
-    home: Home
-    file: SqliteFile
-    log: HomeLog
-    state: SqliteState
+    state: State
     ledger: Ledger
     calendar: BankingCalendar
-
-    @property
-    def clock(self) -> ClockEntry | None:
-        """The last opening or close."""
-        return self.log.clock
+    clock: ClockEntry | None
 
     @property
     def day(self) -> int:
-        clock = self.clock
-        return clock.day if clock is not None else int(utc_now().timestamp()) // 86_400
+        return self.clock.day if self.clock is not None else int(utc_now().timestamp()) // 86_400
+
+    @property
+    def tenants(self) -> list[str]:
+        """Tenants that have a matcher, sorted."""
+        return [name for name in self.state.tenants() if not name.startswith(PREFIX)]
+
+
+@dataclass(frozen=True, slots=True)
+class HomeDesk(Desk):
+    """The same of a home, with what only a home has."""
+
+    home: Home
+    log: HomeLog
 
 
 @contextmanager
-def open_desk(home: Path) -> Iterator[Desk]:
+def open_desk(home: Path | None, config: Path | None) -> Iterator[Desk]:
+    """Open a warehouse for reading: a home, or the one of a configuration. Raises HomeError,
+    ConfigError, LedgerError, StoreError."""
+    if (home is None) == (config is None):
+        fail("give --home DIR, or --config FILE.toml of the workers", EXIT_USAGE)
+    if home is not None:
+        with open_home_desk(home) as desk:
+            yield desk
+        return
+    from reassoc.stream.worker_commands import loaded_config
+    from reassoc.stream.worker_desk import open_worker_desk
+
+    with open_worker_desk(loaded_config(config)) as (state, ledger, clock):
+        yield Desk(state, ledger, federal_reserve_calendar(), clock)
+
+
+@contextmanager
+def open_home_desk(home: Path) -> Iterator[HomeDesk]:
     """Open a home for reading. Raises HomeError, LedgerError, StoreError."""
     place = Home.open(home)
     file = SqliteFile(place.state_file)
@@ -104,7 +139,7 @@ def open_desk(home: Path) -> Iterator[Desk]:
         try:
             log = HomeLog(SqliteItemLog(file, lambda: iso(utc_now())))
             calendar = federal_reserve_calendar()
-            yield Desk(place, file, log, SqliteState(file), ledger, calendar)
+            yield HomeDesk(SqliteState(file), ledger, calendar, log.clock, place, log)
         finally:
             ledger.close()
     finally:
@@ -134,9 +169,18 @@ class Status(msgspec.Struct, frozen=True):
     open: OpenList
 
 
-def status_command(home: HomeOption, as_json: JsonOption = False) -> None:
+def status_command(
+    home: HomeOption = None, config: ConfigOption = None, as_json: JsonOption = False
+) -> None:
     """`reassoc status`."""
-    with reporting(home), open_desk(home) as desk:
+    if config is not None and home is None:
+        from reassoc.stream.worker_status import show_worker_status
+
+        show_worker_status(config, as_json=as_json)
+        return
+    if home is None or config is not None:
+        fail("give --home DIR, or --config FILE.toml of the workers", EXIT_USAGE)
+    with reporting(home), open_home_desk(home) as desk:
         status = _status(desk)
         if as_json:
             shown = msgspec.structs.asdict(status)
@@ -146,7 +190,7 @@ def status_command(home: HomeOption, as_json: JsonOption = False) -> None:
             desk_view.show_status(Console(), status)
 
 
-def _status(desk: Desk) -> Status:
+def _status(desk: HomeDesk) -> Status:
     tenants = []
     for tenant, last in sorted(desk.log.tenants().items()):
         outbox = len(desk.state.outbox(tenant, 1000))
@@ -169,7 +213,8 @@ def _status(desk: Desk) -> Status:
 
 
 def open_command(
-    home: HomeOption,
+    home: HomeOption = None,
+    config: ConfigOption = None,
     tenant: Annotated[str, typer.Option(help="Of this tenant.")] = "",
     side: Annotated[str, typer.Option(help="remittances or payments.")] = "",
     status: Annotated[str, typer.Option(help="Its status, such as awaiting_eft.")] = "",
@@ -195,7 +240,7 @@ def open_command(
     options = FilterOptions(
         tenant, side, status, payer, payee, age, older_than, cents_min, cents_max, trace
     )
-    with reporting(home), open_desk(home) as desk:
+    with reporting(home), open_desk(home, config) as desk:
         try:
             found = open_items(
                 desk.ledger,
@@ -245,11 +290,12 @@ def _write_open(path: Path, found: OpenList) -> None:
 
 def history_command(
     item: Annotated[str, typer.Argument(metavar="ITEM", help="An id, its beginning, or a trace.")],
-    home: HomeOption,
+    home: HomeOption = None,
+    config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """`reassoc history`."""
-    with reporting(home), open_desk(home) as desk:
+    with reporting(home), open_desk(home, config) as desk:
         found = find_items(desk.ledger, item)
         if not found:
             fail("the ledger knows no item by this", EXIT_USAGE)
@@ -266,15 +312,16 @@ def history_command(
 
 
 def matches_command(
-    home: HomeOption,
     csv_file: Annotated[
         Path, typer.Option("--csv", metavar="FILE", help="The file to write; - for the terminal.")
     ],
+    home: HomeOption = None,
+    config: ConfigOption = None,
     tenant: Annotated[str, typer.Option(help="Of this tenant only.")] = "",
 ) -> None:
     """`reassoc matches`."""
-    with reporting(home), open_desk(home) as desk:
-        tenants = [name for name in desk.state.tenants() if name == (tenant or name)]
+    with reporting(home), open_desk(home, config) as desk:
+        tenants = [name for name in desk.tenants if name == (tenant or name)]
         items = read_items(desk.state, tenants)
         book = ReleaseBook(desk.ledger)
 

@@ -135,7 +135,12 @@ class TenantEntry(msgspec.Struct, frozen=True, tag="tenant", array_like=True):
     tenant: str
 
 
-Entry = ItemsEntry | DecisionEntry | ClockEntry | SettingsEntry | TenantEntry
+class FenceEntry(msgspec.Struct, frozen=True, tag="fence", array_like=True):
+    """On a partition of Kafka: whoever writes for its owner has begun, and all that an earlier one
+    wrote stands before this. It concerns no tenant."""
+
+
+Entry = ItemsEntry | DecisionEntry | ClockEntry | SettingsEntry | TenantEntry | FenceEntry
 
 encode_entry = msgspec.msgpack.Encoder().encode
 decode_entry = msgspec.msgpack.Decoder(Entry).decode

@@ -30,6 +30,7 @@ from reassoc.stream.decisions import Decision, RefusedError
 from reassoc.stream.item_log import (
     ClockEntry,
     DecisionEntry,
+    FenceEntry,
     ItemLog,
     ItemsEntry,
     Logged,
@@ -272,7 +273,7 @@ class Matcher:
         if isinstance(entry, SettingsEntry):
             record = msgspec.structs.replace(record, settings=entry)
             return self._match_anew(record, position, "settings"), record
-        if isinstance(entry, TenantEntry):
+        if isinstance(entry, TenantEntry | FenceEntry):
             raise LogError(f"position {position} of the log belongs to another log: it is damaged")
         if entry.kind == "alias":
             return self._take_alias(entry, position)

@@ -21,7 +21,7 @@ import numpy as np
 from reassoc.core.directory import Directory
 from reassoc.core.errors import LimitError
 from reassoc.stream.home_log import HOME_TENANT
-from reassoc.stream.item_log import Logged, decode_entry, encode_entry
+from reassoc.stream.item_log import FenceEntry, Logged, decode_entry, encode_entry
 from reassoc.stream.items import RecordKind
 from reassoc.stream.matcher import History, LogError, Made, Matcher, step_each
 from reassoc.stream.partition_log import Append, ForAll, LogRecord, PartitionLog, RecordError
@@ -45,7 +45,7 @@ class Registry(Protocol):
         """Every tenant that a worker claimed once, and its partition."""
         ...
 
-    def see_tenant(self, tenant: str, partition: int) -> None:
+    def see_tenant(self, tenant: str, partition: int) -> object:
         """Remember a tenant, durably, before its first step."""
         ...
 
@@ -53,8 +53,8 @@ class Registry(Protocol):
 class Watch(Protocol):
     """Hears what happens in a partition. Called by the thread that takes."""
 
-    def applied(self, tenant: str, made: Made, at_ms: int) -> None:
-        """A step was applied; its entry was logged at that time."""
+    def applied(self, tenant: str, made: Made, arrived_ms: int) -> None:
+        """A step was applied, of what had arrived at that time; 0 where nobody said."""
         ...
 
     def poison(self, record: LogRecord, why: str) -> None:
@@ -93,6 +93,9 @@ class LostStateError(UnclaimedError):
 class Partition:
     """For one thread at a time, but `publish`.
 
+    progress : how far everything is applied
+    fence_position : of the FenceEntry behind which this worker alone writes for the partition
+
     Raises LostStateError where the state was lost; FencedError and MarkError where another worker
     has the partition or the state went back: make it anew, and read from `progress` on. What a
     store raises while it fails can be tried again with the same records.
@@ -101,7 +104,7 @@ class Partition:
     def __init__(self, number: int, parts: PartitionParts) -> None:
         self.number = number
         self._parts = parts
-        self._name = f"{PREFIX}{number}"
+        self._name = partition_name(number)
         seen = parts.registry.tenants_seen()
         self._seen = {tenant for tenant, place in seen.items() if place == number}
         self._check_is_there()
@@ -109,11 +112,12 @@ class Partition:
         self._see(self._name)
         self._log = PartitionLog(parts.append)
         self._matchers: dict[str, Matcher] = {}
-        self._times: dict[str, dict[int, int]] = {}
+        self._arrivals: dict[str, dict[int, int]] = {}
         self._stopped: dict[str, Progress] = {}
         self._publishing = threading.Lock()
-        self.for_all, self.progress = self._read_own()
+        self.for_all, self.progress = read_partition(parts.state, number)
         self._taken = 0
+        self.fence_position = 0
         self._publisher = parts.publisher(self.for_all)
         for tenant in sorted(self._seen - {self._name}):
             self._matcher(tenant)
@@ -122,6 +126,11 @@ class Partition:
     def tenants(self) -> list[str]:
         """Its tenants, sorted."""
         return sorted(self._matchers.copy())  # the publisher asks while new ones come
+
+    @property
+    def is_behind_fence(self) -> bool:
+        """Whether all that an earlier owner wrote is taken."""
+        return self._taken >= self.fence_position
 
     @property
     def stopped(self) -> list[str]:
@@ -138,12 +147,14 @@ class Partition:
             if record.position <= self._taken:
                 continue
             logged = self._decoded(record)
-            if logged is not None and record.tenant == HOME_TENANT:
+            if logged is not None and isinstance(logged.entry, FenceEntry):
+                steps += self._apply_waiting()
+            elif logged is not None and record.tenant == HOME_TENANT:
                 steps += self._apply_waiting()
                 self._keep(logged)
                 for tenant, matcher in self._matchers.items():
                     if matcher.mark > 0:
-                        self._put(tenant, logged, record.at_ms)
+                        self._put(tenant, logged)
                 steps += self._apply_waiting()
             elif logged is not None:
                 self._put_own(record, logged)
@@ -154,8 +165,10 @@ class Partition:
         return steps
 
     def let_out(self) -> bool:
-        """Where the quarantine is here: see Matcher.let_out. To be called when the end of the
-        partition is taken, as it was after this worker's appends were fenced in."""
+        """Where the quarantine is here: see Matcher.let_out. Nothing before the fence is taken:
+        until then what an earlier owner logged may still come."""
+        if not self.is_behind_fence:
+            return False
         matcher = self._matchers.get(QUARANTINE)
         return matcher is not None and QUARANTINE not in self._stopped and matcher.let_out()
 
@@ -175,14 +188,14 @@ class Partition:
         matcher = self._matcher(record.tenant)
         if matcher.mark == 0 and not self._log.read(record.tenant, 0, 1):
             for held in self.for_all.holding(record.position):
-                self._put(record.tenant, held, record.at_ms)
-        self._put(record.tenant, logged, record.at_ms)
+                self._put(record.tenant, held)
+        self._put(record.tenant, logged, record.arrived_ms)
 
-    def _put(self, tenant: str, logged: Logged, at_ms: int) -> None:
+    def _put(self, tenant: str, logged: Logged, arrived_ms: int = 0) -> None:
         is_new = logged.position > self._matchers[tenant].mark
         if is_new and tenant not in self._stopped:
             self._log.put(tenant, logged)
-            self._times.setdefault(tenant, {})[logged.position] = at_ms
+            self._arrivals.setdefault(tenant, {})[logged.position] = arrived_ms
 
     # ---- steps ----
 
@@ -224,18 +237,17 @@ class Partition:
         except LimitError as error:
             self._stop(matcher, error)
             return
-        at_ms = self._times.get(matcher.tenant, {}).pop(made.step.mark_after, 0)
-        self._parts.watch.applied(matcher.tenant, made, at_ms)
+        arrived_ms = self._arrivals.get(matcher.tenant, {}).pop(made.step.mark_after, 0)
+        self._parts.watch.applied(matcher.tenant, made, arrived_ms)
 
     def _stop(self, matcher: Matcher, error: Exception) -> None:
         """Let a tenant stop: what is behind its mark is taken again after the next start."""
         tenant = matcher.tenant
         first = self._log.read(tenant, matcher.mark, 1)
         position = first[0].position if first else matcher.mark + 1
-        at_ms = self._times.get(tenant, {}).get(position, 0)
-        self._stopped[tenant] = Progress(position - 1, at_ms)
+        self._stopped[tenant] = Progress(position - 1, self.progress.at_ms)
         self._log.drop(tenant)
-        self._times.pop(tenant, None)
+        self._arrivals.pop(tenant, None)
         self._parts.watch.stopped(tenant, position, error)
 
     # ---- tenants ----
@@ -273,14 +285,6 @@ class Partition:
 
     # ---- what the partition itself remembers ----
 
-    def _read_own(self) -> tuple[ForAll, Progress]:
-        records = Records.concat(list(self._parts.state.scan(self._name)))
-        own = records.of_kind(RecordKind.PROGRESS).bodies.rows()
-        progress = msgspec.msgpack.decode(own[0], type=Progress) if own else Progress()
-        bodies = records.of_kind(RecordKind.FOR_ALL).bodies.rows()
-        entries = [_decode_held(body) for body in bodies]
-        return ForAll(sorted(entries, key=lambda each: each.position)), progress
-
     def _keep(self, logged: Logged) -> None:
         """Remember a record for all, before any tenant has it."""
         if logged.position > self._claim.mark:
@@ -300,6 +304,27 @@ class Partition:
     def _step(self, mark: int, put: Records) -> None:
         self._parts.state.apply(self._claim, Step(self._claim.mark, mark, put))
         self._claim = Claim(self._name, self._claim.epoch, mark)
+
+
+def partition_name(number: int) -> str:
+    """The name of a partition in the match state."""
+    return f"{PREFIX}{number}"
+
+
+def read_partition(state: State, number: int) -> tuple[ForAll, Progress]:
+    """What a partition remembers: its records for all, and how far it is applied."""
+    records = Records.concat(list(state.scan(partition_name(number))))
+    own = records.of_kind(RecordKind.PROGRESS).bodies.rows()
+    progress = msgspec.msgpack.decode(own[0], type=Progress) if own else Progress()
+    entries = [_decode_held(body) for body in records.of_kind(RecordKind.FOR_ALL).bodies.rows()]
+    return ForAll(sorted(entries, key=lambda each: each.position)), progress
+
+
+def forget_progress(state: State, number: int) -> None:
+    """Let a partition be read from its beginning; whoever has it is fenced off."""
+    claim = state.claim(partition_name(number))
+    progress = np.frombuffer(_PROGRESS_ID, np.uint8).reshape(1, ID_BYTES)
+    state.apply(claim, Step(claim.mark, claim.mark, removes=progress))
 
 
 _Held = tuple[int, str, bytes]

@@ -23,6 +23,7 @@ from reassoc.stream.item_log import (
     NO_ENDS,
     ClockEntry,
     Entry,
+    FenceEntry,
     Logged,
     Routing,
     SettingsEntry,
@@ -47,12 +48,14 @@ class LogRecord:
 
     tenant : the record's key    position : its offset + 1
     at_ms : when it was logged, milliseconds since 1970 in UTC    body : the encoded entry
+    arrived_ms : when the first message came that it is made of, 0 where nobody said
     """
 
     tenant: str
     position: int
     at_ms: int
     body: bytes
+    arrived_ms: int = 0
 
     def logged(self) -> Logged:
         """What it says. Raises RecordError."""
@@ -63,8 +66,9 @@ class LogRecord:
             raise RecordError(
                 f"the record of {len(self.body)} bytes is no entry of an item log"
             ) from None
-        if not isinstance(entry, ClockEntry | SettingsEntry) and self.tenant == HOME_TENANT:
-            raise RecordError("a record for all tenants that is neither time nor settings")
+        is_for_all = isinstance(entry, ClockEntry | SettingsEntry | FenceEntry)
+        if is_for_all != (self.tenant == HOME_TENANT):
+            raise RecordError("time, settings and fences are for all tenants, and nothing else is")
         return Logged(self.position, moment(self.at_ms), entry)
 
 

@@ -122,8 +122,8 @@ def _show(opened: OpenHome, served: Served, *, as_json: bool) -> None:
 
 
 @contextmanager
-def reporting(home: Path) -> Iterator[None]:
-    """Ends a command with the message and the code of what goes wrong in a home."""
+def reporting(home: Path | None) -> Iterator[None]:
+    """Ends a command with the message and the code of what goes wrong in a warehouse."""
     try:
         yield
     except (HomeError, PolicyError, DirectoryError, LayoutError, ClockError) as error:
@@ -131,7 +131,7 @@ def reporting(home: Path) -> Iterator[None]:
     except ReassocError as error:
         fail(str(error), EXIT_UNREADABLE)
     except OSError as error:
-        fail(f"{error.filename or home}: {error.strerror}", EXIT_UNREADABLE)
+        fail(f"{error.filename or home or 'a store'}: {error.strerror}", EXIT_UNREADABLE)
 
 
 def _moment(text: str | None) -> datetime | None:

@@ -1,0 +1,162 @@
+"""Batches of raw messages on their way through intake, several groups at a time.
+
+What waits together is taken together: one content in the vault, one statement of the part book, one
+record of the item log for each tenant. A batch is done when its items are durable on the log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from reassoc.stream.item_log import Entry
+from reassoc.stream.log_batch import Batch, Record
+from reassoc.stream.message import RawMessage
+from reassoc.stream.patience import patiently
+from reassoc.stream.stream_intake import StreamIntake, Took
+
+GROUPS_MAX = 3
+"""Groups that are under way: one is read while the one before is made durable and logged."""
+QUEUE_BATCHES_MAX = 64
+
+T = TypeVar("T")
+
+Append = Callable[[Sequence[tuple[str, Entry]], int], Awaitable[None]]
+"""Writes entries to the item log, durably. The number: when the first of their messages arrived,
+milliseconds since 1970."""
+Bury = Callable[[Sequence[tuple[Record, str, str]]], Awaitable[None]]
+"""Puts messages aside, durably: each with its topic and why."""
+
+
+class IntakeWatch(Protocol):
+    """Hears how intake is."""
+
+    def took(self, took: Took, batches: Sequence[Batch], seconds: float) -> None:
+        """Messages were taken, and are on the log."""
+        ...
+
+    def intake_waits(self, error: Exception, seconds: float) -> None:
+        """Something failed, and is tried again."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class GroupLimits:
+    """How much is taken together, and how long the first message may wait for others."""
+
+    messages_max: int
+    bytes_max: int
+    linger_seconds: float
+
+
+class IntakeRunner:
+    """Takes batches until it is cancelled. All of it belongs to one event loop."""
+
+    def __init__(
+        self,
+        intake: StreamIntake,
+        append: Append,
+        bury: Bury,
+        executor: Executor,
+        watch: IntakeWatch,
+        limits: GroupLimits,
+    ) -> None:
+        self._intake = intake
+        self._append = append
+        self._bury = bury
+        self._executor = executor
+        self._watch = watch
+        self._limits = limits
+        self._queue: asyncio.Queue[Batch] = asyncio.Queue(QUEUE_BATCHES_MAX)
+        self._free = asyncio.Semaphore(GROUPS_MAX)
+        self._groups: set[asyncio.Task[None]] = set()
+        self._failed: asyncio.Future[Any] | None = None
+
+    async def put(self, batch: Batch) -> None:
+        """Take the next batch; waits where there are too many."""
+        await self._queue.put(batch)
+
+    async def run(self) -> None:
+        """Take, for ever. Raises what no time mends."""
+        self._failed = asyncio.get_running_loop().create_future()
+        try:
+            while True:
+                group = await self._unless_failed(self._next_group())
+                task = asyncio.create_task(self._take(group))
+                self._groups.add(task)
+                task.add_done_callback(self._ended)
+        finally:
+            for task in self._groups:
+                task.cancel()
+            await asyncio.gather(*self._groups, return_exceptions=True)
+
+    async def _unless_failed(self, waited: Coroutine[Any, Any, T]) -> T:
+        """What is waited for, unless a group has failed by then."""
+        assert self._failed is not None
+        task = asyncio.create_task(waited)
+        await asyncio.wait([task, self._failed], return_when=asyncio.FIRST_COMPLETED)
+        if self._failed.done():
+            task.cancel()
+            self._failed.result()
+        return task.result()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._groups.discard(task)
+        self._free.release()
+        if task.cancelled() or self._failed is None or self._failed.done():
+            return
+        if (error := task.exception()) is not None:
+            self._failed.set_exception(error)
+
+    async def _next_group(self) -> list[Batch]:
+        """What is taken together next, once a group may be begun."""
+        await self._free.acquire()
+        group = [await self._queue.get()]
+        end = time.monotonic() + self._limits.linger_seconds
+        messages, size = len(group[0]), group[0].size_bytes
+        while messages < self._limits.messages_max and size < self._limits.bytes_max:
+            left = end - time.monotonic()
+            if self._queue.empty() and left <= 0:
+                break
+            try:
+                batch = await asyncio.wait_for(self._queue.get(), max(left, 0.001))
+            except TimeoutError:
+                break
+            group.append(batch)
+            messages, size = messages + len(batch), size + batch.size_bytes
+        return group
+
+    async def _take(self, group: list[Batch]) -> None:
+        began = time.monotonic()
+        batches = [batch for batch in group if not batch.is_void]
+        records = [(batch.topic, batch.partition, record) for batch in batches for record in batch]
+        if not records:
+            return
+        messages = [
+            RawMessage(record.value or b"", record.headers, f"{topic}/{number}@{record.offset}")
+            for topic, number, record in records
+        ]
+        took = await self._patiently(lambda: self._in_thread(lambda: self._intake.take(messages)))
+        if took.dead:
+            dead = [
+                (records[each.message][2], records[each.message][0], each.reason)
+                for each in took.dead
+            ]
+            await self._patiently(lambda: self._bury(dead))
+        if took.entries:
+            arrived_ms = min(record.timestamp for _, _, record in records)
+            await self._patiently(lambda: self._append(took.entries, arrived_ms))
+            await self._patiently(lambda: self._in_thread(lambda: self._intake.set_logged(took)))
+        for batch in batches:
+            batch.done()
+        self._watch.took(took, batches, time.monotonic() - began)
+
+    def _in_thread(self, call: Callable[[], T]) -> Awaitable[T]:
+        return asyncio.get_running_loop().run_in_executor(self._executor, call)
+
+    async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
+        return await patiently(call, self._watch.intake_waits)

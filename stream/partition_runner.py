@@ -1,0 +1,243 @@
+"""A partition of the item log while this worker has it: opened, fed, published, and made anew.
+
+Batches wait in a queue; a thread applies them. What goes wrong is told apart here: a store that is
+away is asked again, a partition that somebody else has taken over or whose state went back is
+opened anew and read from where the state is, and a state that was lost is waited for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import Executor
+from functools import partial
+from typing import Any, Protocol, TypeVar
+
+from reassoc.stream.log_batch import Batch
+from reassoc.stream.partition import LostStateError, Partition, Progress
+from reassoc.stream.partition_log import LogRecord
+from reassoc.stream.patience import patiently
+from reassoc.stream.state import FencedError, MarkError, UnclaimedError
+from reassoc.stream.topic_log import NotLeaderError, arrived_of
+
+TAKE_RECORDS_MAX = 4096
+"""Records that are applied between two looks at the queue."""
+REOPEN_SECONDS = 0.5
+"""How long a partition that was fenced off waits before it is claimed again: the group may have
+given it to another worker."""
+LOST_SECONDS = 2.0
+"""Between two looks at whether a lost state was rebuilt."""
+LINGER_SECONDS = 0.5
+"""How long what is released may wait for more while there is work: files are few where it is much.
+"""
+IDLE_SECONDS = 1.0
+"""Between two looks at the outboxes where nothing comes."""
+
+T = TypeVar("T")
+
+
+class Reader(Protocol):
+    """The consumer of the item log, as far as a partition needs it."""
+
+    async def rewind(self, number: int, progress: Progress) -> None:
+        """Read a partition from there on, or from a little before."""
+        ...
+
+
+class RunnerWatch(Protocol):
+    """Hears how a partition is."""
+
+    def opened(self, partition: Partition) -> None:
+        """It is being applied."""
+        ...
+
+    def waits(self, number: int, error: Exception, seconds: float) -> None:
+        """Something failed, and is tried again."""
+        ...
+
+    def reopened(self, number: int, error: Exception) -> None:
+        """Somebody else has written, or the state went back: the partition is opened anew."""
+        ...
+
+    def lost(self, number: int, error: Exception) -> None:
+        """The state was lost: it must be rebuilt."""
+        ...
+
+    def published(self, number: int, count: int, seconds: float) -> None:
+        """Outbox entries are in the ledger."""
+        ...
+
+
+class PartitionRunner:
+    """Runs one partition until it is cancelled. All of it belongs to one event loop.
+
+    open_partition : makes the Partition, and fences off who wrote for its owner before
+    lead : what the owner does for all, as long as the partition is open
+    """
+
+    def __init__(
+        self,
+        number: int,
+        open_partition: Callable[[], Awaitable[Partition]],
+        reader: Reader,
+        executor: Executor,
+        watch: RunnerWatch,
+        lead: Callable[[Partition], Coroutine[Any, Any, None]],
+        *,
+        queue_max: int,
+    ) -> None:
+        self.number = number
+        self._open_partition = open_partition
+        self._reader = reader
+        self._executor = executor
+        self._watch = watch
+        self._lead = lead
+        self._queue: asyncio.Queue[Batch] = asyncio.Queue(queue_max)
+        self._published = asyncio.Event()
+        self._is_stale = False
+        self.partition: Partition | None = None
+        self.is_lost = False
+
+    async def put(self, batch: Batch) -> None:
+        """Take the next batch; waits where the queue is full."""
+        await self._queue.put(batch)
+
+    def forget(self) -> None:
+        """The state may have gone back: open the partition anew."""
+        self._is_stale = True
+
+    async def run(self) -> None:
+        """Open, apply and publish, for ever."""
+        while True:
+            partition = await self._opened()
+            self._is_stale = False
+            await self._rewound(partition.progress)
+            self.partition = partition
+            self._watch.opened(partition)
+            try:
+                await _together(
+                    self._apply_on(partition), self._publish_on(partition), self._lead(partition)
+                )
+            except (FencedError, MarkError, UnclaimedError, NotLeaderError) as error:
+                self._watch.reopened(self.number, error)
+            finally:
+                self.partition = None
+            await asyncio.sleep(REOPEN_SECONDS)
+
+    async def _opened(self) -> Partition:
+        while True:
+            try:
+                partition = await self._persist(self._open_partition)
+            except (LostStateError, UnclaimedError) as error:
+                self.is_lost = True
+                self._watch.lost(self.number, error)
+                self._drop_void()
+                await asyncio.sleep(LOST_SECONDS)
+                continue
+            except (FencedError, MarkError) as error:
+                self._watch.reopened(self.number, error)
+                await asyncio.sleep(REOPEN_SECONDS)
+                continue
+            self.is_lost = False
+            return partition
+
+    async def _rewound(self, progress: Progress) -> None:
+        await self._persist(lambda: self._reader.rewind(self.number, progress))
+
+    def _drop_void(self) -> None:
+        """Let go of what the queue holds: it is read again once the partition is open."""
+        while not self._queue.empty():
+            self._queue.get_nowait()
+
+    # ---- applying ----
+
+    async def _apply_on(self, partition: Partition) -> None:
+        while not self._is_stale:
+            batches = await self._next()
+            records = [record for batch in batches for record in records_of(batch)]
+            if records:
+                await self._patiently(partial(partition.take, records))
+                for batch in batches:
+                    batch.done()
+                self._published.set()
+            if self._queue.empty():
+                await self._patiently(partition.let_out)
+
+    async def _next(self) -> list[Batch]:
+        """Batches that wait, at least one of them, or none after a while."""
+        try:
+            first = await asyncio.wait_for(self._queue.get(), IDLE_SECONDS)
+        except TimeoutError:
+            return []
+        batches = [first]
+        count = len(first)
+        while not self._queue.empty() and count < TAKE_RECORDS_MAX:
+            batches.append(self._queue.get_nowait())
+            count += len(batches[-1])
+        return [batch for batch in batches if not batch.is_void]
+
+    # ---- publishing ----
+
+    async def _publish_on(self, partition: Partition) -> None:
+        """The ledger follows at once; what is released waits a moment for more."""
+        since = 0.0
+        while True:
+            began = time.monotonic()
+            releases = began >= since + LINGER_SECONDS
+            count = await self._patiently(partial(partition.publish, releases=releases))
+            if count:
+                self._watch.published(self.number, count, time.monotonic() - began)
+            if releases:
+                since = time.monotonic()
+            if not count:
+                self._published.clear()
+                wait = IDLE_SECONDS if releases else LINGER_SECONDS
+                await _within(self._published.wait(), wait)
+
+    # ---- faults ----
+
+    async def _patiently(self, call: Callable[[], T]) -> T:
+        """Call in a thread until the stores answer. What no time mends is raised."""
+        loop = asyncio.get_running_loop()
+        return await self._persist(lambda: loop.run_in_executor(self._executor, call))
+
+    async def _persist(self, call: Callable[[], Awaitable[T]]) -> T:
+        return await patiently(
+            call, lambda error, wait: self._watch.waits(self.number, error, wait)
+        )
+
+
+def records_of(batch: Batch) -> list[LogRecord]:
+    """The records of a batch of the item log."""
+    return [
+        LogRecord(
+            (record.key or b"").decode("utf-8", "replace"),
+            record.offset + 1,
+            record.timestamp,
+            record.value or b"",
+            arrived_of(record.headers),
+        )
+        for record in batch
+    ]
+
+
+async def _within(waited: Awaitable[object], seconds: float) -> None:
+    """Wait, but no longer than that."""
+    try:
+        await asyncio.wait_for(waited, seconds)
+    except TimeoutError:
+        return
+
+
+async def _together(*calls: Coroutine[Any, Any, None]) -> None:
+    """Await calls until the first of them ends, and end the others; raises what it raised."""
+    tasks = [asyncio.create_task(call) for call in calls]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

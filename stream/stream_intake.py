@@ -1,0 +1,264 @@
+"""Raw messages taken into the warehouse: bytes into the vault, where they went into the part book,
+items for the item log.
+
+    vault        the bytes of messages that are taken together are one content, durable
+    part book    where each part lies and where its items go: what it said first stands for ever
+    log          by whoever calls; after that `set_logged`
+
+A crash between any two of these is harmless: the messages come again, go where they went, and items
+that are on the log already are dropped by their ids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from reassoc.stream.item_log import Entry, SourceNote
+from reassoc.stream.item_rows import Entries, Share
+from reassoc.stream.message import HeadError, Manifest, PartHead, RawMessage, Reference, head_of
+from reassoc.stream.metrics import DeadReason
+from reassoc.stream.part_book import FileNote, Part, PartBook, PartKey
+from reassoc.stream.read_message import PartItems, read_parts
+from reassoc.stream.routing import Route, RouteError, decode_route, encode_route
+from reassoc.stream.take_in import NAME_BYTES, Putting, split_by_tenant
+from reassoc.stream.taking import Rules
+from reassoc.stream.vault_errors import NoContentError
+
+COLLISION = (
+    f"another file that came before has the same first {NAME_BYTES} bytes of its digest, by which "
+    "items are named; nothing of this one is used: ask the sender for it again with another "
+    "control number"
+)
+
+
+class OwnVault(Protocol):
+    """The vault that this worker writes, and those of others."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def own(self) -> Putting: ...
+
+    def read(self, vault: str, digest: bytes) -> bytes:
+        """A whole content of any worker's vault."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """A message, or a member of one, that could not be taken, and why: no value of it."""
+
+    message: int
+    reason: str
+    code: DeadReason = DeadReason.UNREADABLE
+
+
+@dataclass(slots=True)
+class Took:
+    """What messages came to.
+
+    entries : tenants and what goes on their logs    keys : of the parts to be set as logged then
+    dead : what could not be taken
+    copy_count : parts that are on the log already, of which nothing was logged again
+    """
+
+    entries: list[tuple[str, Entry]] = field(default_factory=list)
+    keys: list[PartKey] = field(default_factory=list)
+    dead: list[Dead] = field(default_factory=list)
+    part_count: int = 0
+    copy_count: int = 0
+    byte_count: int = 0
+    remittance_count: int = 0
+    payment_count: int = 0
+    claim_count: int = 0
+    findings: list[PartItems] = field(default_factory=list)
+
+
+class StreamIntake:
+    """Takes messages; any number of threads."""
+
+    def __init__(
+        self,
+        vaults: OwnVault,
+        book: PartBook,
+        rules: Callable[[], Rules],
+        *,
+        scratch: Path,
+        entry_bytes_max: int,
+    ) -> None:
+        """
+        rules : those that hold now    scratch : a folder for findings of large reports
+        entry_bytes_max : what a record of the item log has room for
+        """
+        self._vaults = vaults
+        self._book = book
+        self._rules = rules
+        self._scratch = scratch
+        self._entry_bytes_max = entry_bytes_max
+
+    def take(self, messages: Sequence[RawMessage]) -> Took:
+        """Take messages together. Raises what vault and part book raise: then all of them are to be
+        taken again. Memory: as read_parts."""
+        took = Took()
+        resolved = self._resolved(messages, took)
+        rules = self._rules()
+        items = read_parts(
+            resolved, router=rules.router, layouts=rules.layouts, scratch=self._scratch
+        )
+        lost = {dead.message for dead in took.dead}
+        parts = [each for each in items if each.message not in lost and self._is_part(each, took)]
+        self._keep(parts, took)
+        return took
+
+    def set_logged(self, took: Took) -> None:
+        """The entries are on the log."""
+        self._book.set_logged(took.keys)
+
+    def _resolved(self, messages: Sequence[RawMessage], took: Took) -> Sequence[RawMessage]:
+        """The messages with the bytes that they refer to."""
+        found = list(messages)
+        for number, message in enumerate(messages):
+            if message.value or not message.headers:
+                continue
+            try:
+                head = head_of(message)
+            except HeadError:
+                continue  # told when it is read
+            if isinstance(head, PartHead) and head.reference is not None:
+                try:
+                    data = self._vaults.read(head.reference.vault, head.reference.digest)
+                except NoContentError as error:
+                    took.dead.append(Dead(number, str(error), DeadReason.REFERENCE_LOST))
+                    continue
+                found[number] = RawMessage(data, message.headers, message.place)
+        return found
+
+    def _is_part(self, items: PartItems, took: Took) -> bool:
+        """Whether it is a part that gave something; manifests are written down at once."""
+        if items.reason:
+            took.dead.append(Dead(items.message, items.reason))
+            return False
+        if items.findings:
+            took.findings.append(items)
+        if isinstance(items.head, Manifest):
+            self._book.remember_files([_note_of(items.head)])
+            return False
+        return True
+
+    def _keep(self, parts: Sequence[PartItems], took: Took) -> None:
+        """Bytes into the vault, routes into the book, items into entries."""
+        if not parts:
+            return
+        routes = [each.route() for each in parts]
+        standing = self._book.remember(
+            [
+                _part(each, place, encode_route(route))
+                for each, place, route in zip(parts, self._stored(parts), routes, strict=True)
+            ]
+        )
+        entries = Entries(self._entry_bytes_max)
+        seen = set[PartKey]()
+        for each, route in zip(parts, routes, strict=True):
+            stands = standing[_key(each)]
+            if stands.logged or stands.key in seen:
+                took.copy_count += 1
+                continue
+            try:
+                shares = _shares(each, _route(each, route, stands))
+            except RouteError as error:
+                took.dead.append(Dead(each.message, str(error), DeadReason.COLLISION))
+                continue
+            seen.add(stands.key)
+            note = _source_note(each)
+            for share in shares:
+                entries.add(share, note, each.profiles)
+            _count(each, took)
+        took.keys = sorted(seen)
+        took.entries = entries.take()
+
+    def _stored(self, parts: Sequence[PartItems]) -> list[tuple[str, bytes, int]]:
+        """Vault, content and offset of the bytes of each part."""
+        pieces: list[bytes] = []
+        places: list[Reference | int] = []
+        size = 0
+        for each in parts:
+            reference = _head(each).reference
+            places.append(size if reference is None else reference)
+            if reference is None:
+                pieces.append(each.data)
+                size += len(each.data)
+        digest = self._vaults.own.put(pieces).digest if pieces else b""
+        name = self._vaults.name
+        return [
+            (place.vault, place.digest, 0)
+            if isinstance(place, Reference)
+            else (name, digest, place)
+            for place in places
+        ]
+
+
+def _head(items: PartItems) -> PartHead:
+    assert isinstance(items.head, PartHead)
+    return items.head
+
+
+def _key(items: PartItems) -> PartKey:
+    head = _head(items)
+    return PartKey(int.from_bytes(head.digest[:NAME_BYTES], "little", signed=True), head.start)
+
+
+def _part(items: PartItems, place: tuple[str, bytes, int], route: bytes) -> Part:
+    head = _head(items)
+    vault, content, offset = place
+    return Part(head.digest, head.start, head.stop, vault, content, offset, route)
+
+
+def _note_of(manifest: Manifest) -> FileNote:
+    return FileNote(
+        manifest.digest,
+        manifest.byte_count,
+        manifest.name,
+        manifest.kind,
+        manifest.part_count,
+        complete=True,
+    )
+
+
+def _source_note(items: PartItems) -> SourceNote:
+    head = _head(items)
+    return SourceNote(head.digest, head.name, head.kind, head.byte_count)
+
+
+def _route(items: PartItems, route: Route, stands: Part) -> Route:
+    """Where the items go: as it was said first."""
+    if stands.digest != _head(items).digest:
+        raise RouteError(COLLISION)
+    found = decode_route(stands.route)
+    if (len(found.remittances), len(found.payments)) != (len(items.remittances),
+                                                         len(items.payments)):  # fmt: skip
+        raise RouteError(
+            f"when it came before it held {len(found.remittances)} remittances and "
+            f"{len(found.payments)} payments, and now {len(items.remittances)} and "
+            f"{len(items.payments)}, though it is the same part: some of them may be on the log: "
+            "please report it"
+        )
+    return found
+
+
+def _shares(items: PartItems, route: Route) -> list[Share]:
+    left = route.remittances.between(0, len(items.remittances))
+    right = route.payments.between(0, len(items.payments))
+    return split_by_tenant(route.tenants, (items.remittances, left), (items.payments, right))
+
+
+def _count(items: PartItems, took: Took) -> None:
+    head = _head(items)
+    took.part_count += 1
+    took.byte_count += head.stop - head.start
+    took.remittance_count += len(items.remittances)
+    took.payment_count += len(items.payments)
+    took.claim_count += items.claim_count

@@ -1,0 +1,355 @@
+"""A worker of a stream: intake, matching, publishing and delivering, until it is told to stop.
+
+    raw topics ─▶ intake ─▶ item log ─▶ partitions ─▶ outbox ─▶ ledger, release book, events
+                                                                └▶ delivering, one worker of all
+
+Everything that it does may be done again; where each thing stands is said by what lies in Kafka,
+Redis and the database. So a worker may end at any moment, and another one goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import sys
+from collections.abc import Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
+from typing import Any
+
+import faust
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from reassoc.core.errors import ReassocError
+from reassoc.stream.app import make_app
+from reassoc.stream.clock import iso
+from reassoc.stream.event_writer import EventWriter
+from reassoc.stream.health import serve as serve_health
+from reassoc.stream.intake_runner import GroupLimits, IntakeRunner
+from reassoc.stream.item_log import Entry
+from reassoc.stream.leader import LEADER_PARTITION, Leader
+from reassoc.stream.log_batch import Partition as TopicAndNumber
+from reassoc.stream.log_batch import Record
+from reassoc.stream.matching import Matching
+from reassoc.stream.metrics import Metrics
+from reassoc.stream.partition import Partition, PartitionParts
+from reassoc.stream.partition_log import ForAll, partition_of
+from reassoc.stream.publisher import Published, Publisher
+from reassoc.stream.routing import QUARANTINE
+from reassoc.stream.serve_running import GC_OBJECTS, SWITCH_SECONDS
+from reassoc.stream.stream_intake import StreamIntake
+from reassoc.stream.tenant_record import TenantRecord
+from reassoc.stream.topic_log import RECORD_MARGIN_BYTES, LeaderLog, TopicLog, TopicLogError
+from reassoc.stream.topic_reader import TopicReader
+from reassoc.stream.topics import DEAD_TOPIC, ITEMS_TOPIC, client_settings, ensure_topics
+from reassoc.stream.worker_parts import WorkerParts
+from reassoc.stream.worker_watch import WorkerWatch
+
+MATCH_THREADS = 4
+"""Partitions whose steps, and outboxes, go on at a time: most of it waits for Redis and the
+database."""
+DELIVER_SECONDS = 1.0
+"""Between two looks at what is to be delivered."""
+INCARNATION_SECONDS = 1.0
+"""Between two looks at whether the match state is still the one it was."""
+CALL_SECONDS_MAX = 60.0
+"""How long a thread waits for what the loop writes to Kafka."""
+
+
+class WorkerStopError(ReassocError):
+    """A part of the worker has ended by itself: the worker ends, to be started again."""
+
+
+class StreamWorker:
+    """One worker. `run` belongs to one event loop; `stop` may be called in it at any time."""
+
+    def __init__(self, parts: WorkerParts, metrics: Metrics, watch: WorkerWatch) -> None:
+        self._parts = parts
+        self._metrics = metrics
+        self._watch = watch
+        self._config = parts.config
+        self._stop = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._leaders: dict[int, LeaderLog] = {}
+        self._incarnation = ""
+        self._is_assigned = False
+
+    def stop(self) -> None:
+        """End when what is in flight is done."""
+        self._stop.set()
+
+    # ---- running ----
+
+    async def run(self) -> None:
+        """Work until `stop`. Raises what no time mends, and KafkaError where Kafka is not there."""
+        sys.setswitchinterval(SWITCH_SECONDS)
+        gc.set_threshold(GC_OBJECTS)
+        async with AsyncExitStack() as stack:
+            await self._open(stack)
+            await self._serve_health(stack)
+            app = make_app(
+                self._config,
+                self._matching,
+                self._intake,
+                roles=self._config.worker.roles,
+                on_assigned=self._assigned,
+                on_revoked=self._revoked,
+            )
+            self._app = app
+            await self._reader.start(app)
+            stack.push_async_callback(self._reader.stop)
+            await self._run_app(app)
+
+    async def _open(self, stack: AsyncExitStack) -> None:
+        config, kafka = self._config, self._config.kafka
+        self._partition_count = await ensure_topics(kafka)
+        self._threads = ThreadPoolExecutor(MATCH_THREADS, thread_name_prefix="matching")
+        readers = ThreadPoolExecutor(config.worker.intake_threads + 1, thread_name_prefix="intake")
+        stack.callback(self._threads.shutdown)
+        stack.callback(readers.shutdown)
+        self._topic_log = TopicLog(kafka, self._partition_count)
+        await self._topic_log.start()
+        stack.push_async_callback(self._topic_log.stop)
+        self._producer = AIOKafkaProducer(
+            **client_settings(kafka),
+            acks="all",
+            enable_idempotence=True,
+            max_request_size=kafka.message_bytes_max,
+        )
+        await self._producer.start()
+        stack.push_async_callback(self._producer.stop)
+        self._events = EventWriter(self._parts.state, kafka.prefix, self._send_all)
+        self._reader = TopicReader(kafka)
+        self._matching = Matching(
+            self._open_partition, self._reader, self._threads, self._watch, self._lead
+        )
+        stack.push_async_callback(self._end_matching)
+        intake = StreamIntake(
+            self._parts.vaults,
+            self._parts.parts,
+            self._parts.settings.rules,
+            scratch=self._parts.scratch,
+            entry_bytes_max=kafka.message_bytes_max - RECORD_MARGIN_BYTES,
+        )
+        limits = GroupLimits(
+            config.worker.batch_messages_max,
+            config.worker.batch_bytes_max,
+            config.worker.linger_ms / 1000,
+        )
+        self._intake = IntakeRunner(
+            intake, self._topic_log.append, self._bury, readers, self._watch, limits
+        )
+
+    async def _run_app(self, app: faust.App) -> None:
+        """Run the application and what goes on beside it until one of them ends."""
+        await app.start()
+        beside: list[Coroutine[Any, Any, object]] = [
+            self._stop.wait(),
+            self._crash_of(app),
+            self._intake.run(),
+            self._until_failed(),
+            self._watch_state(),
+            self._watch_settings(),
+        ]
+        if "deliver" in self._config.worker.roles:
+            beside.append(self._deliver_on())
+        tasks = [asyncio.create_task(each) for each in beside]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            await app.stop()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _crash_of(self, app: faust.App) -> None:
+        """Wait until the application has crashed."""
+        await app._crashed.wait()
+        raise app.crash_reason or WorkerStopError("the application ended by itself")
+
+    async def _until_failed(self) -> None:
+        await self._matching.failed
+
+    async def _end_matching(self) -> None:
+        await self._matching.end()
+        for leader in self._leaders.values():
+            await leader.stop()
+
+    # ---- assignments ----
+
+    async def _assigned(self, partitions: set[TopicAndNumber]) -> None:
+        items = f"{self._config.kafka.prefix}.{ITEMS_TOPIC}"
+        numbers = [each.partition for each in partitions if each.topic == items]
+        self._is_assigned = True
+        self._assigning = asyncio.create_task(self._matching.own(numbers))
+
+    async def _revoked(self, partitions: set[TopicAndNumber]) -> None:
+        """What stays ours goes on; what does not is told by the next assignment."""
+
+    async def _open_partition(self, number: int) -> Partition:
+        fence = await self._fence(number)
+        opening = self._loop.run_in_executor(self._threads, self._make_partition, number)
+        partition = await opening
+        partition.fence_position = fence
+        return partition
+
+    async def _fence(self, number: int) -> int:
+        """Become the only writer for a partition's owner, where its owner writes."""
+        if number not in (LEADER_PARTITION, partition_of(QUARANTINE, self._partition_count)):
+            return 0
+        before = self._leaders.pop(number, None)
+        if before is not None:
+            await before.stop()
+        leader = LeaderLog(self._config.kafka, self._partition_count, number)
+        try:
+            fence = await leader.start()
+        except BaseException:
+            await leader.stop()
+            raise
+        self._leaders[number] = leader
+        return fence
+
+    def _make_partition(self, number: int) -> Partition:
+        parts = self._parts
+        return Partition(
+            number,
+            PartitionParts(
+                parts.state,
+                parts.history,
+                parts.parts,
+                parts.load_directory,
+                lambda entries: self._append_moves(number, entries),
+                self._make_publisher,
+                self._watch,
+            ),
+        )
+
+    def _make_publisher(self, for_all: ForAll) -> Publisher:
+        parts = self._parts
+        return Publisher(
+            parts.state,
+            parts.ledger,
+            parts.book,
+            now=lambda: iso(parts.now()),
+            rules=lambda: TenantRecord(settings=for_all.settings).rules(),
+            tell=self._tell_events,
+        )
+
+    # ---- from threads ----
+
+    def _append_moves(self, number: int, entries: Sequence[tuple[str, Entry]]) -> None:
+        self._in_loop(self._leaders[number].append(entries))
+
+    def _tell_events(self, entries: Sequence[Published]) -> None:
+        self._events.tell(entries)
+
+    def _send_all(self, messages: Sequence[tuple[str, bytes, bytes]]) -> None:
+        self._in_loop(self._send(messages))
+
+    def _in_loop(self, call: Coroutine[Any, Any, None]) -> None:
+        """Wait, in a thread, for what the loop does."""
+        asyncio.run_coroutine_threadsafe(call, self._loop).result(CALL_SECONDS_MAX)
+
+    async def _send(self, messages: Sequence[tuple[str, bytes, bytes]]) -> None:
+        try:
+            sent = [
+                await self._producer.send(topic, value, key=key) for topic, key, value in messages
+            ]
+            await asyncio.gather(*sent)
+        except KafkaError as error:
+            raise TopicLogError(f"Kafka does not take messages: {type(error).__name__}") from error
+
+    async def _bury(self, dead: Sequence[tuple[Record, str, str]]) -> None:
+        """Put messages aside as they came, with the place they came from and the reason."""
+        topic = f"{self._config.kafka.prefix}.{DEAD_TOPIC}"
+        try:
+            for record, origin, reason in dead:
+                about = [("reason", reason.encode()), ("topic", origin.encode())]
+                about.append(("offset", str(record.offset).encode()))
+                headers = [*record.headers, *about]
+                await self._producer.send_and_wait(
+                    topic, record.value, key=record.key, headers=headers
+                )
+        except KafkaError as error:
+            raise TopicLogError(f"Kafka does not take messages: {type(error).__name__}") from error
+
+    # ---- beside ----
+
+    async def _lead(self, partition: Partition) -> None:
+        """What the owner of a partition does for all."""
+        if partition.number != LEADER_PARTITION:
+            await asyncio.Event().wait()
+        await Leader(
+            partition,
+            self._leaders[LEADER_PARTITION],
+            now=self._parts.now,
+            read_settings=self._parts.settings_entry,
+            say=self._watch.settings,
+        ).run()
+
+    async def _watch_state(self) -> None:
+        """Open all partitions anew where the match state may have gone back: another server, or the
+        same one after a crash."""
+        while True:
+            try:
+                now = await asyncio.to_thread(self._parts.state.incarnation)
+            except (ReassocError, OSError) as error:
+                self._watch.trouble("state", error)
+            else:
+                if self._incarnation and now != self._incarnation:
+                    self._matching.forget()
+                self._incarnation = now
+            await asyncio.sleep(INCARNATION_SECONDS)
+
+    async def _watch_settings(self) -> None:
+        while True:
+            try:
+                await asyncio.to_thread(self._parts.settings.refresh)
+            except (ReassocError, OSError) as error:
+                self._watch.settings("settings", error)
+            await asyncio.sleep(1.0)
+
+    async def _deliver_on(self) -> None:
+        """Deliver, where no other worker does."""
+        while True:
+            try:
+                await asyncio.to_thread(self._deliver)
+            except (ReassocError, OSError) as error:
+                self._watch.trouble("delivering", error)
+            await asyncio.sleep(DELIVER_SECONDS)
+
+    def _deliver(self) -> None:
+        if self._config.release.held or not self._parts.delivery.try_take():
+            return
+        run = self._parts.releaser.run_once()
+        self._metrics.undelivered(run.failed_count + run.waiting_count + run.in_doubt_count)
+
+    # ---- health ----
+
+    async def _serve_health(self, stack: AsyncExitStack) -> None:
+        place = self._config.worker
+        if place.health_port < 0:
+            return
+        server = await serve_health(
+            place.health_host,
+            place.health_port,
+            alive=self._alive,
+            ready=self._ready,
+            registry=self._metrics.registry,
+        )
+        stack.push_async_callback(server.close)
+
+    def _alive(self) -> dict[str, bool]:
+        return {"loop": True, "partitions": not self._matching.failed.done()}
+
+    def _ready(self) -> dict[str, bool]:
+        runners = self._matching.runners
+        return {
+            "assigned": self._is_assigned,
+            "state": bool(self._incarnation),
+            "rebuilt": not any(runner.is_lost for runner in runners),
+            "open": all(runner.partition is not None for runner in runners),
+        }

@@ -1,0 +1,146 @@
+"""What a worker tells of itself: every happening becomes a metric, a line of the log, or both."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from reassoc.core.errors import ReassocError
+from reassoc.core.statuses import MatchStatus, Tier
+from reassoc.stream.ledger_rows import (
+    ALERT_ROW,
+    ITEM_ROW,
+    PAIR_ROW,
+    AlertCode,
+    ItemSide,
+    PairEvent,
+    decode_body,
+    rows_of,
+)
+from reassoc.stream.log_batch import Batch
+from reassoc.stream.logs import get_logger
+from reassoc.stream.matcher import Made
+from reassoc.stream.metrics import DeadReason, Metrics, Stage, TopicKind
+from reassoc.stream.partition import Partition
+from reassoc.stream.partition_log import LogRecord
+from reassoc.stream.releaser import Failure
+from reassoc.stream.state import FencedError
+from reassoc.stream.stream_intake import Took
+
+
+class WorkerWatch:
+    """For any thread."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._log = get_logger()
+        self.step_count = 0
+
+    # ---- a partition's thread ----
+
+    def applied(self, tenant: str, made: Made, arrived_ms: int) -> None:
+        """A step was applied: its rows tell what it did."""
+        self.step_count += 1
+        metrics, released = self._metrics, 0
+        for data in made.step.outbox:
+            body = decode_body(data)
+            batch = body.ledger
+            sides = rows_of(batch.items, ITEM_ROW)["side"]
+            for side in ItemSide:
+                metrics.items(side, int((sides == side).sum()))
+            pairs = rows_of(batch.pairs, PAIR_ROW)
+            is_made = (pairs["event"] == PairEvent.MADE) & (pairs["status"] == MatchStatus.AUTO)
+            for tier in np.unique(pairs["tier"][is_made]).tolist():
+                metrics.matched(Tier(tier), int((pairs["tier"][is_made] == tier).sum()))
+            for code in rows_of(batch.alerts, ALERT_ROW)["code"].tolist():
+                metrics.alert(AlertCode(code))
+            released += len(body.release.controls) if body.release is not None else 0
+        metrics.step(released)
+        if arrived_ms:
+            metrics.applied(np.array([time.time() - arrived_ms / 1000]))
+
+    def poison(self, record: LogRecord, why: str) -> None:
+        """A record of the item log is none."""
+        self._metrics.dead_letter(DeadReason.UNREADABLE)
+        self._log.error("a record of the item log was passed over", offset=record.position - 1)
+
+    def stopped(self, tenant: str, position: int, error: Exception) -> None:
+        """A tenant does not go on."""
+        self._log.error(
+            "a tenant stops at an entry that it cannot apply, the others go on",
+            tenant=tenant,
+            offset=position - 1,
+            exc_info=error,
+        )
+
+    # ---- partitions ----
+
+    def opened(self, partition: Partition) -> None:
+        """A partition is being applied."""
+        self._metrics.held(False)
+        self._log.info(
+            "a partition is open",
+            partition=partition.number,
+            offset=partition.progress.position,
+            count=len(partition.tenants),
+        )
+
+    def waits(self, number: int, error: Exception, seconds: float) -> None:
+        """A store does not answer."""
+        self._log.warning(
+            "a partition waits for a store", partition=number, seconds=seconds, exc_info=error
+        )
+
+    def reopened(self, number: int, error: Exception) -> None:
+        """Another worker has written, or the state went back."""
+        if isinstance(error, FencedError):
+            self._metrics.fenced()
+        self._log.warning("a partition is opened anew", partition=number, exc_info=error)
+
+    def lost(self, number: int, error: Exception) -> None:
+        """The state must be rebuilt."""
+        self._metrics.held(True)
+        self._log.error("the match state was lost: run reassoc rebuild", partition=number)
+
+    def published(self, number: int, count: int, seconds: float) -> None:
+        """Outbox entries are in the ledger."""
+        self._metrics.took(Stage.LEDGER_PUBLISH, seconds)
+
+    # ---- intake ----
+
+    def took(self, took: Took, batches: Sequence[Batch], seconds: float) -> None:
+        """Messages were taken."""
+        for batch in batches:
+            kind = TopicKind(batch.topic[batch.topic.rindex("raw.") :])
+            self._metrics.messages(kind, len(batch), batch.size_bytes)
+        self._metrics.took(Stage.INTAKE_BATCH, seconds)
+        for each in took.dead:
+            self._metrics.dead_letter(each.code)
+        if took.dead:
+            self._log.warning("messages could not be taken", count=len(took.dead))
+
+    def intake_waits(self, error: Exception, seconds: float) -> None:
+        """A store does not answer."""
+        self._log.warning("intake waits for a store", seconds=seconds, exc_info=error)
+
+    # ---- the rest ----
+
+    def not_delivered(self, failure: Failure) -> None:
+        """A released file was not taken by its sink."""
+        self._log.warning(
+            "a released file was not delivered", code=failure.code.name, count=failure.attempts
+        )
+
+    def trouble(self, event: str, error: Exception) -> None:
+        """Something of a worker does not work, and is tried again."""
+        del event  # the log has constant texts only
+        self._log.warning("a part of the worker has failed, and goes on", exc_info=error)
+
+    def settings(self, event: str, error: Exception) -> None:
+        """Settings cannot be used. Their texts are an operator's, and name a file and a key."""
+        del event
+        text = str(error) if isinstance(error, ReassocError) else type(error).__name__
+        self._log.error("the settings cannot be used: those before them hold", exc_info=error)
+        self.settings_fault = text
