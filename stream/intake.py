@@ -51,6 +51,9 @@ from reassoc.stream.verdicts import (
 FINDINGS_MEMORY_BYTES = 4 << 20
 """Findings of one input that are kept in memory; more go to a file of the run's private folder."""
 
+PASSED_OVER = (Kind.OWN_TABLE, Kind.SETTINGS)
+"""Kinds of files that are no inputs, though they may lie among them."""
+
 Ints32 = npt.NDArray[np.int32]
 Ints64 = npt.NDArray[np.int64]
 
@@ -168,7 +171,7 @@ class Items:
     @property
     def is_passed_over(self) -> bool:
         """Not an input at all, though it was found: nothing is missing without it."""
-        return self.kind in (Kind.OWN_TABLE, Kind.SETTINGS)
+        return self.kind in PASSED_OVER
 
 
 def read_source(
@@ -233,17 +236,21 @@ def recognise(
     """The items of an input before it is read: its kind, a reason where it is none that is read
     here, and its layout where it is a lockbox list.
     """
-    kind = kind_of(content.head)
-    items = Items(source, kind)
-    if items.is_passed_over:
-        items.reason = kind.value
-        return items, None
-    layout = layout_of(layouts, source.name, content.head)
+    kind, reason, layout = told_by(source.name, content.head, layouts)
+    return Items(source, kind, reason), layout
+
+
+def told_by(
+    name: str, head: bytes, layouts: Sequence[LockboxLayout]
+) -> tuple[Kind, str, LockboxLayout | None]:
+    """What an input's name and first bytes tell: kind, reason and layout, as `recognise`."""
+    kind = kind_of(head)
+    if kind in PASSED_OVER:
+        return kind, kind.value, None
+    layout = layout_of(layouts, name, head) if layouts else None
     if layout is not None and kind is not Kind.EMPTY:
-        items.kind = Kind.LOCKBOX
-    elif kind not in (Kind.X12, Kind.ACH, Kind.BAI2):
-        items.reason = ADVICE[kind]
-    return items, layout
+        return Kind.LOCKBOX, "", layout
+    return kind, "" if kind in (Kind.X12, Kind.ACH, Kind.BAI2) else ADVICE[kind], layout
 
 
 def _read(

@@ -45,11 +45,12 @@ _END_BYTES = 64
 
 
 def remittance_rows(
-    window: WindowRemittances, digest: int, profile_keys: Keys
+    window: WindowRemittances, digest: int | Keys, profile_keys: Keys
 ) -> tuple[Block, Checks]:
     """A window's 835s as rows of REMITTANCE_ITEM, whose verdicts are still open, and their checks.
 
-    digest : first 8 bytes of the input's digest    profile_keys : by row of the input's profiles
+    digest : first 8 bytes of the input's digest; uint64[n] where rows of several inputs are packed
+        together    profile_keys : by row of the input's profiles
 
     A text that is too long for a row is cut, and its 835 is not valid. O(bytes of the rows).
     """
@@ -224,7 +225,9 @@ class Share:
 class Entries:
     """Entries of the log that are filled, each to its limits, with what goes to its tenant."""
 
-    def __init__(self) -> None:
+    def __init__(self, entry_bytes_max: int = ENTRY_BYTES_MAX) -> None:
+        """entry_bytes_max : of an encoded entry, where a log has less room than ENTRY_BYTES_MAX"""
+        self._entry_bytes_max = min(entry_bytes_max, ENTRY_BYTES_MAX)
         self._full: list[tuple[str, Entry]] = []
         self._filling: dict[str, _Filling] = {}
         self.byte_count = 0
@@ -234,17 +237,23 @@ class Entries:
 
         profiles : encoded, by the keys that the remittances name
         """
-        filling = self._filling.setdefault(share.tenant, _Filling())
+        filling = self._filling_of(share.tenant)
         if size := filling.take_whole(share, note, profiles):
             self.byte_count += size
             return
         rest = _Rest(share, profiles)
         while len(rest):
-            filling = self._filling.setdefault(share.tenant, _Filling())
+            filling = self._filling_of(share.tenant)
             self.byte_count += filling.take(rest, note, profiles)
             if len(rest):
                 self._full.append((share.tenant, filling.entry()))
                 del self._filling[share.tenant]
+
+    def _filling_of(self, tenant: str) -> _Filling:
+        filling = self._filling.get(tenant)
+        if filling is None:
+            filling = self._filling[tenant] = _Filling(self._entry_bytes_max)
+        return filling
 
     def take(self) -> list[tuple[str, Entry]]:
         """Tenants and entries with everything that was added, which is forgotten here."""
@@ -257,7 +266,8 @@ class Entries:
 class _Filling:
     """One entry while it is filled."""
 
-    def __init__(self) -> None:
+    def __init__(self, bytes_max: int) -> None:
+        self._bytes_max = bytes_max
         self._sources: dict[bytes, SourceNote] = {}
         self._remittances: list[Block] = []
         self._payments: list[Block] = []
@@ -273,7 +283,7 @@ class _Filling:
         count = len(left) + len(right)
         size = len(left.data) + len(right.data) + count * _EACH_BYTES
         size += sum(len(profiles[key]) + _EACH_BYTES for key in keys)
-        if self._byte_count + note_bytes + size > ENTRY_BYTES_MAX:
+        if self._byte_count + note_bytes + size > self._bytes_max:
             return 0
         if self._item_count + count > ENTRY_ITEMS_MAX:
             return 0
@@ -281,7 +291,7 @@ class _Filling:
 
     def take(self, rest: _Rest, note: SourceNote, profiles: Mapping[int, bytes]) -> int:
         """Take as much as has room; the bytes of it."""
-        room = ENTRY_BYTES_MAX - self._byte_count - self._note_bytes(note)
+        room = self._bytes_max - self._byte_count - self._note_bytes(note)
         count = rest.fitting(
             room, ENTRY_ITEMS_MAX - self._item_count, may_split=not self._item_count
         )
