@@ -15,6 +15,7 @@ from reassoc.stream.desk_filters import status_name
 from reassoc.stream.ledger_item import FoundItem, HistoryEvent
 from reassoc.stream.ledger_rows import ItemSide
 from reassoc.stream.ledger_views import OpenList, OpenTotal
+from reassoc.stream.release_book import ReleaseCounts
 from reassoc.stream.table import iso_date
 
 if TYPE_CHECKING:
@@ -48,14 +49,17 @@ def show_status(console: Console, status: Status) -> None:
     for tenant in status.tenants:
         table.add_row(tenant.tenant, f"{tenant.entries:,}", f"{tenant.outbox:,}")
     console.print(table)
-    released = status.released
+    show_released(console, status.released)
+    show_totals(console, status.open.totals)
+
+
+def show_released(console: Console, released: ReleaseCounts) -> None:
+    """How far releases are."""
     console.print(
         f"\nReleased: {released.item_count:,} remittances in {released.file_count:,} files, "
         f"{dollars(released.cents)} dollars; not delivered yet: "
-        f"{released.waiting_file_count:,} files"
+        f"{released.waiting_file_count:,} files\n"
     )
-    console.print()
-    show_totals(console, status.open.totals)
 
 
 def show_totals(console: Console, totals: Sequence[OpenTotal]) -> None:

@@ -22,6 +22,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from reassoc.core.errors import ReassocError
+from reassoc.stream import logs
 from reassoc.stream.app import make_app
 from reassoc.stream.clock import iso
 from reassoc.stream.event_writer import EventWriter
@@ -144,6 +145,7 @@ class StreamWorker:
     async def _run_app(self, app: faust.App) -> None:
         """Run the application and what goes on beside it until one of them ends."""
         await app.start()
+        logs.route_others()
         beside: list[Coroutine[Any, Any, object]] = [
             self._stop.wait(),
             self._crash_of(app),
@@ -331,8 +333,6 @@ class StreamWorker:
 
     async def _serve_health(self, stack: AsyncExitStack) -> None:
         place = self._config.worker
-        if place.health_port < 0:
-            return
         server = await serve_health(
             place.health_host,
             place.health_port,

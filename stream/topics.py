@@ -11,7 +11,6 @@ from __future__ import annotations
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -19,7 +18,7 @@ from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 from faust.auth import SASLCredentials, SSLCredentials
 
 from reassoc.core.errors import ReassocError
-from reassoc.stream.config import Kafka
+from reassoc.stream.config import Kafka, kafka_password
 from reassoc.stream.events import TOPICS as EVENT_TOPICS
 
 RAW_TOPICS = ("raw.x12", "raw.ach", "raw.bai2")
@@ -47,7 +46,8 @@ class Topic:
 
 
 def client_settings(kafka: Kafka) -> dict[str, Any]:
-    """Arguments of every aiokafka client. Raises TopicError where a file cannot be read."""
+    """Arguments of every aiokafka client. Raises ConfigError and TopicError where a file cannot be
+    read."""
     security = kafka.security
     found: dict[str, Any] = {
         "bootstrap_servers": kafka.bootstrap,
@@ -56,13 +56,14 @@ def client_settings(kafka: Kafka) -> dict[str, Any]:
     try:
         if security.protocol.endswith("SSL"):
             found["ssl_context"] = ssl.create_default_context(cafile=security.ca_file or None)
-        if security.protocol.startswith("SASL"):
-            found["sasl_mechanism"] = security.mechanism
-            found["sasl_plain_username"] = security.user
-            found["sasl_plain_password"] = Path(security.password_file).read_text().strip()
     except (OSError, ssl.SSLError) as error:
-        place = security.password_file if isinstance(error, OSError) else security.ca_file
-        raise TopicError(f"{place}: cannot be read: {type(error).__name__}") from error
+        raise TopicError(
+            f"kafka.security.ca_file: cannot be read: {type(error).__name__}"
+        ) from error
+    if security.protocol.startswith("SASL"):
+        found["sasl_mechanism"] = security.mechanism
+        found["sasl_plain_username"] = security.user
+        found["sasl_plain_password"] = kafka_password(security)
     return found
 
 

@@ -17,7 +17,7 @@ import typer
 
 from reassoc.core.errors import DirectoryError, LayoutError, PolicyError, ReassocError
 from reassoc.stream.clock import ClockError, Now, parse_as_of, utc_now
-from reassoc.stream.config import Config, ConfigError, load_config
+from reassoc.stream.config import Config, ConfigError, check_paths, load_config
 from reassoc.stream.exits import EXIT_UNREADABLE, EXIT_USAGE, fail, say
 
 if TYPE_CHECKING:
@@ -54,9 +54,14 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 def worker_command(config: ConfigOption = None) -> None:
     """`reassoc worker`."""
-    loaded = loaded_config(config)
+    try:
+        loaded = load_config(config)
+    except ConfigError as error:
+        fail(str(error), EXIT_USAGE)
+    if problems := check_paths(loaded):
+        fail("\n".join(problems), EXIT_USAGE)
     with reporting():
-        run_worker(loaded)
+        run_worker(loaded.config)
 
 
 def rebuild_command(
@@ -99,6 +104,7 @@ def run_worker(config: Config) -> None:
     from reassoc.stream.worker_watch import WorkerWatch
 
     logs.configure(config.log.level, config.log.format, tenants=config.log.tenants)
+    logs.catch_the_uncaught()
     metrics = Metrics()
     watch = WorkerWatch(metrics)
 
