@@ -5,7 +5,9 @@ fsspec comes without types and is imported late: a vault in a local folder does 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import errno
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import Any
 
@@ -26,11 +28,13 @@ class ObjectStore:
     can_append = False
 
     def __init__(self, url: str, *, read_only: bool) -> None:
+        """Raises ImportError, ValueError where fsspec cannot reach a URL of that kind."""
         self.where = url
         self._files, root = _reached(url)
         self._root = root.rstrip("/")
         if not read_only:
-            self._files.makedirs(f"{self._root}/{SEGMENTS}", exist_ok=True)
+            with _failing():
+                self._files.makedirs(f"{self._root}/{SEGMENTS}", exist_ok=True)
 
     def _path(self, name: str) -> str:
         return f"{self._root}/{name}"
@@ -38,56 +42,57 @@ class ObjectStore:
     def names(self) -> dict[str, int]:
         """Every object and its bytes."""
         found: dict[str, int] = {}
-        self._files.invalidate_cache()
         for prefix, folder in (("", self._root), (f"{SEGMENTS}/", self._path(SEGMENTS))):
-            try:
-                listed = self._files.ls(folder, detail=True)
-            except FileNotFoundError:
-                continue
-            for each in listed:
+            for each in self._listed(folder):
                 if each["type"] == "file":
-                    found[prefix + each["name"].rstrip("/").rpartition("/")[2]] = int(each["size"])
+                    found[prefix + _last_name(each)] = int(each["size"])
         return found
 
     def folders(self) -> list[str]:
         """Names of what looks like a folder right below."""
-        self._files.invalidate_cache()
-        try:
-            listed = self._files.ls(self._root, detail=True)
-        except FileNotFoundError:
-            return []
-        return [
-            str(each["name"]).rstrip("/").rpartition("/")[2]
-            for each in listed
-            if each["type"] == "directory"
-        ]
+        return [_last_name(each) for each in self._listed(self._root) if _is_folder(each)]
+
+    def _listed(self, folder: str) -> list[dict[str, Any]]:
+        with _failing():
+            self._files.invalidate_cache()
+            try:
+                return list(self._files.ls(folder, detail=True))
+            except FileNotFoundError:
+                return []
 
     def read(self, name: str, start: int, stop: int) -> bytes:
         """Bytes of an object, fewer where it ends before."""
         if start >= stop:
             return b""
-        return bytes(self._files.cat_file(self._path(name), start=start, end=stop))
+        with _failing():
+            return bytes(self._files.cat_file(self._path(name), start=start, end=stop))
 
     def create(self, name: str) -> ObjectSink:
         """A new object; it is there once it is closed."""
-        return ObjectSink(self._files.open(self._path(name), "wb"))
+        with _failing():
+            return ObjectSink(self._files.open(self._path(name), "wb"))
 
     def replace(self, name: str, data: bytes) -> None:
         """Written beside it first, with a digest: a store that does not replace objects in one
         moment leaves one of the two whole."""
-        self._files.pipe_file(self._path(name + NEW), data + blake3(data).digest())
-        self._files.pipe_file(self._path(name), data)
-        self._files.rm_file(self._path(name + NEW))
+        with _failing():
+            self._files.pipe_file(self._path(name + NEW), data + blake3(data).digest())
+            self._files.pipe_file(self._path(name), data)
+            self._files.rm_file(self._path(name + NEW))
 
     def settle(self) -> None:
         """Replace again what has a whole successor beside it."""
         for name in self.names():
             if name.endswith(NEW):
-                data = bytes(self._files.cat_file(self._path(name)))
-                body, digest = data[:-_DIGEST_BYTES], data[-_DIGEST_BYTES:]
-                if len(data) > _DIGEST_BYTES and blake3(body).digest() == digest:
-                    self._files.pipe_file(self._path(name.removesuffix(NEW)), body)
-                self._files.rm_file(self._path(name))
+                with _failing():
+                    self._settle(name)
+
+    def _settle(self, name: str) -> None:
+        data = bytes(self._files.cat_file(self._path(name)))
+        body, digest = data[:-_DIGEST_BYTES], data[-_DIGEST_BYTES:]
+        if len(data) > _DIGEST_BYTES and blake3(body).digest() == digest:
+            self._files.pipe_file(self._path(name.removesuffix(NEW)), body)
+        self._files.rm_file(self._path(name))
 
     def cut(self, name: str, size: int) -> None:
         """Objects do not shrink."""
@@ -95,10 +100,8 @@ class ObjectStore:
 
     def remove(self, name: str) -> None:
         """Remove an object; nothing where there is none."""
-        try:
+        with _failing(), suppress(FileNotFoundError):
             self._files.rm_file(self._path(name))
-        except FileNotFoundError:
-            return
 
     def stamp(self, name: str) -> int:
         """Not told."""
@@ -120,15 +123,37 @@ class ObjectSink:
 
     def write(self, parts: Sequence[Buffer]) -> None:
         """Append."""
-        for part in parts:
-            self._file.write(part)
+        with _failing():
+            for part in parts:
+                self._file.write(part)
 
     def sync(self) -> None:
         """Objects become durable as a whole, by `close`."""
 
     def close(self) -> None:
         """Finish the object."""
-        self._file.close()
+        with _failing():
+            self._file.close()
+
+
+def _last_name(listed: dict[str, Any]) -> str:
+    return str(listed["name"]).rstrip("/").rpartition("/")[2]
+
+
+def _is_folder(listed: dict[str, Any]) -> bool:
+    return bool(listed["type"] == "directory")
+
+
+@contextmanager
+def _failing() -> Iterator[None]:
+    """Whatever a package for some store raises is an OSError; its text may name anything and is
+    left out."""
+    try:
+        yield
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:
+        raise OSError(errno.EIO, f"the store failed ({type(error).__name__})") from error
 
 
 def _reached(url: str) -> tuple[Any, str]:
