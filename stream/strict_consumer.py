@@ -24,10 +24,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple, cast
+from typing import Any, ClassVar, NamedTuple, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 import aiokafka
@@ -50,7 +50,10 @@ FETCH_SLICE_SECONDS = 0.1
 """How long a fetch waits before it looks whether it should still: a rebalance waits as long."""
 RECORDS_A_FETCH_MAX = 65_536
 COMMIT_SECONDS_MAX = 5.0
+CALL_SECONDS_MAX = 10.0
+"""Anything that is asked of the client's thread."""
 
+Answer = TypeVar("Answer")
 PartitionsHook = Callable[[set[Partition]], Awaitable[None]]
 
 
@@ -297,7 +300,8 @@ class StrictConsumer(Consumer):
         end = time.monotonic() + self.options.finish_seconds_max
         while self._is_worked_on() and (left := end - time.monotonic()) > 0:
             await self._wait_for_progress(left)
-        await self.commit()
+        if not self._has_failed:
+            await self.commit()
         flows = self._void_all()
         if flows:
             await self._call(self.options.on_revoked, flows)
@@ -362,7 +366,10 @@ class StrictConsumer(Consumer):
                 return False
             offsets = {tp: cast(int, flow.to_commit) for tp, flow in flows.items()}
             generation = next(iter(flows.values())).generation
-            if not await self._commit_in(offsets, generation):
+            try:
+                if not await self._commit_in(offsets, generation):
+                    return False
+            except (ConsumerStoppedError, TimeoutError):  # the client ended before us
                 return False
             for tp, flow in flows.items():
                 flow.committed = offsets[tp]
@@ -397,7 +404,10 @@ class StrictConsumer(Consumer):
         await self._fail(exc)
 
     async def _fail(self, error: BaseException) -> None:
-        self._has_failed = True
+        """End the process. What is done is committed first: a crash stops the client at once."""
+        if not self._has_failed:
+            self._has_failed = True
+            await self.commit()
         await self.crash(error)
 
 
@@ -500,18 +510,26 @@ class KafkaConsumer(StrictConsumer, driver.Consumer):
         return _Thread(self, loop=self.loop, beacon=self.beacon)
 
     async def _take(self, tps: set[TP], seconds: float) -> Mapping[TP, Sequence[Any]]:
-        taken = await self._thread.call_thread(self._thread.take, tps, seconds)
-        return cast(Mapping[TP, Sequence[Any]], taken)
+        return await self._there(self._thread.take(tps, seconds))
 
     async def _commit_in(self, offsets: Mapping[TP, int], generation: int) -> bool:
-        return bool(await self._thread.call_thread(self._thread.commit_in, offsets, generation))
+        return await self._there(self._thread.commit_in(offsets, generation))
 
     async def _committed(self, tps: Iterable[TP]) -> Mapping[TP, int | None]:
-        found = await self._thread.call_thread(self._thread.committed, list(tps))
-        return cast(Mapping[TP, int | None], found)
+        return await self._there(self._thread.committed(list(tps)))
 
     async def _seek(self, partition: TP, offset: int) -> None:
-        await self._thread.call_thread(self._thread.seek_here, partition, offset)
+        await self._there(self._thread.seek_here(partition, offset))
+
+    async def _there(self, call: Coroutine[Any, Any, Answer]) -> Answer:
+        """Await something in the client's thread. Not by way of Faust's queue of calls: that one
+        ends with the first error anywhere, and who waits in it waits for ever."""
+        if self._thread.should_stop:
+            call.close()
+            raise ConsumerStoppedError
+        future = asyncio.run_coroutine_threadsafe(call, self._thread.thread_loop)
+        async with asyncio.timeout(CALL_SECONDS_MAX):
+            return await asyncio.wrap_future(future)
 
     def highwater(self, tp: TP) -> int:
         """End of what can be read, None before the first fetch."""
