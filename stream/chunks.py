@@ -28,7 +28,7 @@ from reassoc.core.windows import Buffer, bytes_view
 from reassoc.core.x12_835 import Remittances, iter_835, read_835
 from reassoc.stream.envelope import Delimiters
 from reassoc.stream.findings import ach_findings, x12_findings
-from reassoc.stream.intake import told_by
+from reassoc.stream.intake import PASSED_OVER, told_by
 from reassoc.stream.kinds import HEAD_BYTES, Kind
 from reassoc.stream.message import (
     PART_BYTES_MAX,
@@ -77,6 +77,10 @@ Checks = npt.NDArray[np.uint8]
 Progress = Callable[[int], None]
 
 
+class NoInputError(SourceError):
+    """A file that is no input at all, though it may lie among them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """A file and its parts, in the order of its bytes. manifest : None for a single part
@@ -119,16 +123,16 @@ def plan(
     layouts : of lockbox lists    part_bytes : of the file in one part, from 1 to PART_BYTES_MAX
     progress : hears of bytes as they are read
 
-    Raises SourceError for what is no input, ParseError and LimitError as the readers do, and
-    LimitError above PLACES_MAX and PARTS_MAX. O(n); memory 30 bytes for each place where the file
-    may be cut, and one window.
+    Raises NoInputError and SourceError for what is no input that is read here, ParseError and
+    LimitError as the readers do, and LimitError above PLACES_MAX and PARTS_MAX. O(n); memory 30
+    bytes for each place where the file may be cut, and one window.
     """
     if not 1 <= part_bytes <= PART_BYTES_MAX:
         raise ValueError(f"part_bytes must be 1 to {PART_BYTES_MAX}, not {part_bytes}")
     view = bytes_view(data)
     kind, reason, _ = told_by(name, bytes(view[:HEAD_BYTES]), layouts)
     if reason:
-        raise SourceError(reason)
+        raise NoInputError(reason) if kind in PASSED_OVER else SourceError(reason)
     hashing = _Hashing(view, progress)
     found: _Found | None = None
     if len(view) > part_bytes and kind in (Kind.X12, Kind.ACH):
