@@ -7,7 +7,7 @@ SHELL := /bin/bash
 # One build at a time: the words may be run side by side.
 BUILD_LOCK := flock build/lock
 
-.PHONY: help demo test score chaos lint type bench fuzz sanitize dist build dev clean
+.PHONY: help demo test score chaos lint type bench fuzz sanitize dist build dev clean stack
 
 help:            ## list the words
 	@grep -hE '^[a-z]+: .*##|^[a-z]+:  *##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -40,8 +40,17 @@ build: $(VENV)/installed     ## build the package in place
 
 dev: $(VENV)/lint-tools $(VENV)/bench-tools     ## everything a developer needs
 
-test: $(VENV)/test-tools     ## set up and pass the tests
+$(VENV)/servers: $(VENV)/installed loadtest/servers/pom.xml
+	$(BIN)/python -m reassoc.loadtest.servers.install
+	touch $@
+
+test: $(VENV)/test-tools $(VENV)/servers     ## set up and pass the tests, on servers of their own
 	$(BIN)/python -m pytest -n auto
+
+STACK_WORKERS ?= 2
+
+stack: $(VENV)/servers     ## Kafka, Redis, PostgreSQL and workers on this machine, without containers
+	$(BIN)/python -m reassoc.loadtest.servers.stack --folder build/stack --workers $(STACK_WORKERS)
 
 lint: $(VENV)/lint-tools     ## format and lint checks
 	$(BIN)/ruff format --check .

@@ -492,10 +492,22 @@ def _shares(waiting: _Waiting, route: Route) -> Iterator[Share]:
         left_of = route.remittances.between(left_at, left_at + len(left))
         right_of = route.payments.between(right_at, right_at + len(right))
         left_at, right_at = left_at + len(left), right_at + len(right)
-        numbers = np.unique(np.concatenate([left_of, right_of]))
-        parts = _split(left, left_of, numbers), _split(right, right_of, numbers)
-        for number, left_part, right_part in zip(numbers.tolist(), *parts, strict=True):
-            yield Share(route.tenants[number], left_part, right_part)
+        yield from split_by_tenant(route.tenants, (left, left_of), (right, right_of))
+
+
+def split_by_tenant(
+    tenants: Sequence[str], left: tuple[Block, Numbers], right: tuple[Block, Numbers]
+) -> list[Share]:
+    """Rows of both sides by tenants, in their order.
+
+    left, right : rows, and the number in `tenants` of each
+    """
+    numbers = np.unique(np.concatenate([left[1], right[1]]))
+    parts = _split(*left, numbers), _split(*right, numbers)
+    return [
+        Share(tenants[number], left_part, right_part)
+        for number, left_part, right_part in zip(numbers.tolist(), *parts, strict=True)
+    ]
 
 
 def _split(block: Block, of: Numbers, numbers: Numbers) -> list[Block]:

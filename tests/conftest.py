@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
+from collections.abc import Generator
+from typing import Any
 
 import pytest
 from corpus import ACH_ROOT, X12_ROOT, Sample, samples
 from hypothesis import HealthCheck, settings
+
+NO_SERVER = " to test on: "
+"""In the reason of every skip for want of a server: "no Kafka to test on: why"."""
 
 _QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large]
 settings.register_profile(
@@ -31,3 +37,29 @@ def ach_samples() -> list[Sample]:
     if not ACH_ROOT.is_dir():
         pytest.skip(f"no ACH samples: {ACH_ROOT} does not exist")
     return samples(ACH_ROOT)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, Any, Any]:
+    """Where servers are required (REASSOC_SERVERS=required), a test without its server fails."""
+    report = yield
+    if os.environ.get("REASSOC_SERVERS") == "required" and report.skipped and _is_missing(report):
+        report.outcome = "failed"
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say in plain words what was not tested for want of a server."""
+    reasons = Counter(
+        str(report.longrepr[2])
+        for report in terminalreporter.stats.get("skipped", ())
+        if _is_missing(report)
+    )
+    for reason, count in sorted(reasons.items()):
+        reason = reason.removeprefix("Skipped: ")
+        terminalreporter.write_line(f"NOT TESTED on this machine, {count} tests: {reason}")
+
+
+def _is_missing(report: Any) -> bool:
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    return NO_SERVER in str(reason)
