@@ -13,7 +13,7 @@ import random
 import re
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, wait
 from dataclasses import dataclass
 from functools import cached_property, partial
 from importlib.resources import files
@@ -132,13 +132,18 @@ class RedisClient:
         except _RefusedError:
             return []
 
+    def run_ids(self) -> list[str]:
+        """Of every primary, what it was given when it was started; sorted."""
+        return self._run(self._patiently(self._run_ids, CALL_SECONDS_MAX))
+
     def close(self) -> None:
         """End connections and thread; calls under way fail with StoreError. Twice does nothing."""
         with self._ending:
             if self._closed:
                 return
             self._closed = True
-            asyncio.run_coroutine_threadsafe(self._end(), self._loop).result()
+            ending = asyncio.run_coroutine_threadsafe(self._end(), self._loop)
+            wait([ending], timeout=3 * END_SECONDS_MAX)
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(END_SECONDS_MAX)
             self._loop.close()
@@ -160,6 +165,8 @@ class RedisClient:
     async def _patiently(self, attempt: Callable[[], Awaitable[_Value]], seconds: float) -> _Value:
         pause = PAUSE_SECONDS_MIN
         for left in range(ATTEMPTS_MAX - 1, -1, -1):
+            if self._closed:
+                raise StoreError(f"{self.where}: was closed during a call")
             try:
                 async with self._slots, asyncio.timeout(seconds):
                     return await attempt()
@@ -202,16 +209,32 @@ class RedisClient:
         nodes = self._redis.get_primaries()
         return [_pairs(await node.execute_command("CONFIG", "GET", pattern)) for node in nodes]
 
+    async def _run_ids(self) -> list[str]:
+        if isinstance(self._redis, RedisCluster):
+            await self._redis.initialize()
+            nodes = self._redis.get_primaries()
+            found = [await node.execute_command("INFO", "server") for node in nodes]
+        else:
+            found = [await self._command("INFO", "server")]
+        return sorted(str(each["run_id"]) for each in found)
+
     async def _end(self) -> None:
+        """Let go of the connections: what waits for them fails, and is not tried again."""
         mine = asyncio.current_task()
+        await asyncio.wait([asyncio.create_task(self._let_go())], timeout=END_SECONDS_MAX)
         others = [task for task in asyncio.all_tasks() if task is not mine]
-        for task in others:
-            task.cancel()
-        await asyncio.wait([asyncio.create_task(self._let_go()), *others], timeout=END_SECONDS_MAX)
+        if others:
+            _, hanging = await asyncio.wait(others, timeout=END_SECONDS_MAX)
+            for task in hanging:
+                task.cancel()
 
     async def _let_go(self) -> None:
         await self._redis.aclose()
-        if isinstance(self._redis, Redis):
+        if isinstance(self._redis, RedisCluster):
+            # aclose does nothing for a client that is about to look for the nodes anew.
+            for nodes in ("nodes_cache", "startup_nodes"):
+                await self._redis.nodes_manager.aclose(nodes)
+        else:
             await self._redis.connection_pool.disconnect()
 
 

@@ -22,7 +22,7 @@ class RedisStore:
 
     def __init__(self, url: str, **options: int) -> None:
         self.url = url
-        self.prefix = f"test-{uuid.uuid4().hex}"
+        self.prefix = f"test-{uuid.uuid4().hex[:12]}"
         self.options = options
         self.states: list[RedisState] = []
 

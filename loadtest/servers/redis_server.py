@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import socket
 import time
 from collections.abc import Sequence
@@ -49,11 +50,6 @@ class RedisServer:
         """Of the server."""
         return f"redis://127.0.0.1:{self.port}/0"
 
-    @property
-    def process(self) -> ServerProcess:
-        """The process, to be paused or looked at."""
-        return self._process
-
     def start(self) -> None:
         """Start it and wait until its data are loaded. Raises ServerError."""
         program = shutil.which("redis-server")
@@ -75,6 +71,14 @@ class RedisServer:
         """Kill it and start it on the same data."""
         self.kill()
         self.start()
+
+    def pause(self) -> None:
+        """Let it hang: it takes what is sent and does not answer."""
+        self._process.signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        self._process.signal(signal.SIGCONT)
 
     def ask(self, *words: str) -> str:
         """The answer to a command of simple words. Raises ServerError."""

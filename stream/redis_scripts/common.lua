@@ -18,7 +18,7 @@
 local call, sub, format, cut = redis.call, string.sub, string.format, struct.unpack
 local head = KEYS[1]
 local base = sub(head, 1, -2)
-local LOAD = 24 -- entries of a bucket, on average: Redis searches them one after the other
+local LOAD = 32 -- entries of a bucket, on average: Redis searches them one after the other
 local IDS_MAX = 4
 local CHUNK = 3000 -- values that one command is given: Lua cannot hand over more than 8,000
 
