@@ -1,15 +1,19 @@
-"""Two homes held against each other, and a home held against the laws of a warehouse.
+"""Two warehouses held against each other, and one held against the laws of all of them.
 
     picture = read_picture(Path("home"))       what the home knows, without positions on its logs
+    picture_of(state, ledger, day)             the same of any match state and ledger
     differences(picture, other)                lines; none where both know the same
     broken_laws(Path("home"))                  lines; none where nothing is lost, doubled or half
+    broken_rules(state, ledger, ...)           the same of any state, ledger and folder
 
 Positions on the log, names and numbers of released files depend on what came together; all else
 that is compared does not, so a home that was killed on the way must have it as a quiet one has.
+What the partitions of a stream remember in its match state concerns no tenant, and is left out.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import tempfile
 from collections import Counter
@@ -18,7 +22,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import numpy as np
@@ -52,12 +56,13 @@ from reassoc.stream.ledger_chain import ReleaseEvent
 from reassoc.stream.ledger_history import History
 from reassoc.stream.ledger_rows import PairEvent
 from reassoc.stream.ledger_views import OPEN_LIMIT_MAX, OpenFilter, open_items
+from reassoc.stream.partition import PREFIX
 from reassoc.stream.records import Schema
 from reassoc.stream.release_book import ReleaseBook
 from reassoc.stream.release_draft import BODY_ROW, NO_SINK
 from reassoc.stream.sinks import PARTIAL
 from reassoc.stream.sqlite_file import SqliteFile
-from reassoc.stream.state import Records
+from reassoc.stream.state import Records, State
 from reassoc.stream.state_sqlite import SqliteState
 from reassoc.stream.tenant_record import TENANT_ID
 from reassoc.stream.vault import Vault
@@ -79,9 +84,15 @@ _SCHEMAS = {
 }
 
 
+class Contents(Protocol):
+    """Files that came, by their digests: a vault, or what is put together from several."""
+
+    def open_stream(self, digest: bytes) -> io.RawIOBase: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """What a home knows: tables by name, rows by keys that both homes have."""
+    """What a warehouse knows: tables by name, rows by keys that both of two have."""
 
     tables: Mapping[str, Table]
     day: int
@@ -105,26 +116,35 @@ def _opened(home: Home) -> Iterator[tuple[SqliteState, HomeLog, Ledger]]:
 
 
 def read_picture(path: Path) -> Picture:
-    """All that a home knows; nobody may write meanwhile. Raises what state and ledger raise. All in
-    memory: about 5 KB an item."""
-    home = Home.open(path)
-    with _opened(home) as (state, log, ledger):
-        tables: dict[str, Table] = {name: {} for name in _SCHEMAS}
-        tables["tenants"] = {}
-        for tenant in state.tenants():
-            records = Records.concat(list(state.scan(tenant)))
-            for name, (kind, kind_schema) in _SCHEMAS.items():
-                tables[name] |= _rows(tenant, records.of_kind(kind), kind_schema)
-            own = state.fetch(tenant, np.frombuffer(TENANT_ID, np.uint8).reshape(1, 16))
-            tables["tenants"][tenant,] = {"record": own.bodies.rows()}
-        day = log.clock.day if log.clock is not None else 0
-        tables["open lists"] = _open_lists(ledger, state.tenants(), day)
-        tables |= _ledger_tables(ledger)
-        tables["statuses"] = {
-            key: {"status": now[0], "flags": now[1], "funding": now[2]}
-            for key, now in _last_statuses(ledger).items()
-        }
+    """All that a home knows; nobody may write meanwhile. Raises what state and ledger raise."""
+    with _opened(Home.open(path)) as (state, log, ledger):
+        return picture_of(state, ledger, log.clock.day if log.clock is not None else 0)
+
+
+def picture_of(state: State, ledger: Ledger, day: int) -> Picture:
+    """All that match state and ledger know on a day; nobody may write meanwhile. Raises what they
+    raise. All in memory: about 5 KB an item."""
+    tables: dict[str, Table] = {name: {} for name in _SCHEMAS}
+    tables["tenants"] = {}
+    tenants = tenants_of(state)
+    for tenant in tenants:
+        records = Records.concat(list(state.scan(tenant)))
+        for name, (kind, kind_schema) in _SCHEMAS.items():
+            tables[name] |= _rows(tenant, records.of_kind(kind), kind_schema)
+        own = state.fetch(tenant, np.frombuffer(TENANT_ID, np.uint8).reshape(1, 16))
+        tables["tenants"][tenant,] = {"record": own.bodies.rows()}
+    tables["open lists"] = _open_lists(ledger, tenants, day)
+    tables |= _ledger_tables(ledger)
+    tables["statuses"] = {
+        key: {"status": now[0], "flags": now[1], "funding": now[2]}
+        for key, now in _last_statuses(ledger).items()
+    }
     return Picture(tables, day)
+
+
+def tenants_of(state: State) -> list[str]:
+    """The tenants of a state, without what partitions remember there."""
+    return [tenant for tenant in state.tenants() if not tenant.startswith(PREFIX)]
 
 
 def _rows(tenant: str, records: Records, kind: Schema) -> Table:
@@ -259,25 +279,38 @@ def broken_laws(
     lines = [f"in/ still has {name}" for name in _names(home.inbox)]
     vault = open_vault(home, environment, lambda: datetime.now(UTC), read_only=True)
     with closing(vault), _opened(home) as (state, log, ledger):
-        for tenant, last in log.tenants().items():
-            if state.mark(tenant) != last:
-                lines.append(f"{tenant}: its log is not applied to its end")
-            if state.outbox(tenant, 1):
-                lines.append(f"{tenant}: its outbox is not empty")
         lines += [f"vault: {damage}" for damage in vault.verify()]
-        with ledger.reading() as connection:
-            verified = verify_ledger(connection)
-        if not verified.sound:
-            lines.append(
-                f"ledger: {verified.fault.text if verified.fault else 'a head is missing'}"
-            )
+        lines += unfinished(state, ledger, log.tenants())
         if lines:
             return lines  # What is damaged or half done cannot be looked at any closer.
-        lines += _against_state(state, ledger)
-        lines += _illegal_releases(ledger)
-        lines += _wrong_files(home, ledger, vault)
+        lines += broken_rules(state, ledger, vault, home.released)
         lines += _replayed(log, state, ledger, vault) if replay else []
     return lines
+
+
+def unfinished(state: State, ledger: Ledger, ends: Mapping[str, int]) -> list[str]:
+    """What is half done or damaged in state and ledger. ends : last positions of tenants' logs"""
+    lines: list[str] = []
+    for tenant, last in ends.items():
+        if state.mark(tenant) != last:
+            lines.append(f"{tenant}: its log is not applied to its end")
+        if state.outbox(tenant, 1):
+            lines.append(f"{tenant}: its outbox is not empty")
+    with ledger.reading() as connection:
+        verified = verify_ledger(connection)
+    if not verified.sound:
+        lines.append(f"ledger: {verified.fault.text if verified.fault else 'a head is missing'}")
+    return lines
+
+
+def broken_rules(state: State, ledger: Ledger, contents: Contents, released: Path) -> list[str]:
+    """What a state, a ledger and the folder of released files tell otherwise, each of the other,
+    and what was released against the rules. O(items), all in memory."""
+    return [
+        *_against_state(state, ledger),
+        *_illegal_releases(ledger),
+        *_wrong_files(released, ledger, contents),
+    ]
 
 
 def _names(folder: Path) -> list[str]:
@@ -309,11 +342,11 @@ def _last_statuses(ledger: Ledger) -> dict[tuple[Any, ...], tuple[int, ...]]:
         return {tuple(row[:3]): tuple(row[3:]) for row in rows}
 
 
-def _against_state(state: SqliteState, ledger: Ledger) -> list[str]:
+def _against_state(state: State, ledger: Ledger) -> list[str]:
     """The last status, flags and funding that the ledger has of an item are those of the state."""
     last = _last_statuses(ledger)
     lines: list[str] = []
-    for tenant in state.tenants():
+    for tenant in tenants_of(state):
         records = Records.concat(list(state.scan(tenant)))
         for kind, kind_schema in (_SCHEMAS["remittances"], _SCHEMAS["payments"]):
             rows = kind_schema.unpack(records.of_kind(kind).bodies)
@@ -401,8 +434,8 @@ def _is_legal(tenant: _Tenant, row: Any, rows: Mapping[str, list[Any]]) -> bool:
 class _Sources:
     """Transactions of files that came, read anew out of the vault."""
 
-    def __init__(self, vault: Vault, digests: Mapping[int, bytes]) -> None:
-        self._vault = vault
+    def __init__(self, contents: Contents, digests: Mapping[int, bytes]) -> None:
+        self._contents = contents
         self._digests = digests
         self._plain: dict[int, bytes] = {}
         self._carried: dict[int, Remittances] = {}
@@ -411,7 +444,7 @@ class _Sources:
         """ST..SE of a row of BODY_ROW."""
         prefix, start, stop = int(row["digest"]), int(row["start"]), int(row["stop"])
         if prefix not in self._plain:
-            with self._vault.open_stream(self._digests[prefix]) as stream:
+            with self._contents.open_stream(self._digests[prefix]) as stream:
                 self._plain[prefix] = stream.read() or b""
         if not row["carried"]:
             return self._plain[prefix][start:stop]
@@ -422,15 +455,14 @@ class _Sources:
         return bytes(found.source[int(first) : int(last)])
 
 
-def _wrong_files(home: Home, ledger: Ledger, vault: Vault) -> list[str]:
+def _wrong_files(released: Path, ledger: Ledger, contents: Contents) -> list[str]:
     """Released files are those of the book, each whole, with its sources' bytes; none twice."""
     book = ReleaseBook(ledger)
     lines = [f"{intent.name}: not delivered" for intent in book.unfinished()]
-    sources = _Sources(vault, {})
     file, event = schema.release_file.c, schema.release_event.c
     with ledger.reading() as connection:
         sources = _Sources(
-            vault,
+            contents,
             {
                 int.from_bytes(digest[:8], "little"): bytes(digest)
                 for digest in connection.execute(select(schema.source_file.c.digest)).scalars()
@@ -450,7 +482,7 @@ def _wrong_files(home: Home, ledger: Ledger, vault: Vault) -> list[str]:
                 select(event.file).where(event.event == int(ReleaseEvent.DONE))
             ).scalars()
         )
-    seen = set(_names(home.released)) if home.released.is_dir() else set()
+    seen = set(_names(released)) if released.is_dir() else set()
     for number, name, receiver, item_count in files:
         place = f"{receiver}/{name}"
         if done[number] != 1:
@@ -459,7 +491,7 @@ def _wrong_files(home: Home, ledger: Ledger, vault: Vault) -> list[str]:
             lines.append(f"{place}: not there")
             continue
         seen.discard(place)
-        data = (home.released / place).read_bytes()
+        data = (released / place).read_bytes()
         if blake3(data).digest() != prepared.get(number):
             lines.append(f"{place}: other bytes than were prepared")
         rows = np.frombuffer(book.body(number).rows, BODY_ROW)
