@@ -22,7 +22,9 @@ from sqlalchemy import (
     Connection,
     Engine,
     Executable,
+    LargeBinary,
     SmallInteger,
+    String,
     Table,
     column,
     create_engine,
@@ -32,8 +34,16 @@ from sqlalchemy import (
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import QueuePool
+from sqlalchemy.types import TypeEngine
 
 from reassoc.core.errors import ReassocError
+from reassoc.stream.postgres_arrays import (
+    PostgresArray,
+    big_array,
+    bytes_array,
+    cursor_of,
+    text_array,
+)
 
 STATEMENT_ROWS = 64
 """Rows of one INSERT on SQLite: half the time of one row each; more of them gain little."""
@@ -41,6 +51,8 @@ CACHE_KIB = 64 << 10
 """Page cache of one SQLite connection."""
 MAPPED_BYTES = 1 << 30
 """Bytes of a SQLite file that are read as memory: large values then cost one copy, not two."""
+STATEMENT_ARRAY_ROWS = 1 << 16
+"""Rows of one INSERT on PostgreSQL."""
 LOOKUP_ROWS = 5000
 """Keys that one statement asks for."""
 CHECKPOINT_PAGES = 1 << 14
@@ -224,11 +236,11 @@ def insert_rows(
     key is there already are left as they are."""
     if not rows:
         return
+    if not is_sqlite(connection):
+        _insert_postgres(connection, table, rows, again)
+        return
     cursor = driver_of(connection).cursor()
-    if is_sqlite(connection):
-        cursor.executemany(_sqlite_insert(table, 1, "OR IGNORE" if again else ""), rows)
-    else:
-        cursor.executemany(_postgres_insert(table, again), rows)
+    cursor.executemany(_sqlite_insert(table, 1, "OR IGNORE" if again else ""), rows)
     cursor.close()
 
 
@@ -288,11 +300,31 @@ def _sqlite_insert(table: Table, rows: int, choice: str = "") -> str:
     return f'INSERT {choice} INTO "{table.name}" VALUES {", ".join([row] * rows)}'
 
 
-@cache
-def _postgres_insert(table: Table, again: bool) -> str:
-    row = ", ".join(["%s"] * len(table.columns))
+def _insert_postgres(
+    connection: Connection, table: Table, rows: Sequence[Sequence[Any]], again: bool
+) -> None:
     ending = " ON CONFLICT DO NOTHING" if again else ""
-    return f'INSERT INTO "{table.name}" VALUES ({row}){ending}'
+    columns = list(zip(*rows, strict=True))
+    with cursor_of(driver_of(connection)) as cursor:
+        if len(rows) == 1 or any(None in each for each in columns):
+            row = ", ".join(["%s"] * len(columns))
+            cursor.executemany(f'INSERT INTO "{table.name}" VALUES ({row}){ending}', rows)
+            return
+        for piece in pieces(len(rows), STATEMENT_ARRAY_ROWS):
+            arrays = [
+                _array_of(each.type, values[piece])
+                for each, values in zip(table.columns, columns, strict=True)
+            ]
+            names = ", ".join(["%s"] * len(arrays))
+            statement = f'INSERT INTO "{table.name}" SELECT * FROM unnest({names}){ending}'
+            cursor.execute(statement, arrays, prepare=True)
+
+
+def _array_of(kind: TypeEngine[Any], values: Sequence[Any]) -> PostgresArray:
+    """Values of a column as an array."""
+    if isinstance(kind, LargeBinary):
+        return bytes_array(values)
+    return text_array(values) if isinstance(kind, String) else big_array(values)
 
 
 def _copy_postgres(connection: Connection, table: Table, values: Numbers) -> None:

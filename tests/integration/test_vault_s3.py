@@ -6,7 +6,6 @@ import secrets
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from blake3 import blake3
@@ -176,9 +175,10 @@ def open_vaults(url: str, name: str | None) -> WorkerVaults:
 
 
 def test_a_server_that_is_gone_is_an_error_of_the_vault(
-    tmp_path: Path, bucket: str, monkeypatch: pytest.MonkeyPatch
+    bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     s3fs.S3FileSystem.clear_instance_cache()
     with pytest.raises(VaultError, match="cannot be opened: the store failed"):
         World().open(f"{bucket}/vault")
