@@ -19,6 +19,7 @@ from typing import Annotated
 import msgspec
 import typer
 from aiokafka import AIOKafkaProducer
+from aiokafka.codec import has_gzip, has_lz4, has_zstd
 from aiokafka.errors import KafkaError
 from msgspec.structs import replace
 from rich.console import Console
@@ -46,7 +47,8 @@ BATCH_BYTES = 1 << 20
 LOOK_SECONDS = 1.0
 """Between two looks at a folder that is watched."""
 PROBLEMS_SHOWN_MAX = 20
-COMPRESSIONS = ("none", "lz4", "zstd", "gzip")
+COMPRESSIONS = {"none": lambda: True, "gzip": has_gzip, "lz4": has_lz4, "zstd": has_zstd}
+"""And whether what they need is installed."""
 JOURNAL_NAME = "feed.journal"
 
 FEED_HELP = (
@@ -57,7 +59,8 @@ FEED_HELP = (
     "changes nothing). With --watch DIR files of DIR/in are sent when they are complete, and moved "
     "to DIR/done, or to DIR/refused with the reason beside them. A bad file is told, and the "
     "others are sent.\n\n"
-    "Exit code 0: all was sent, now or before. 1: a file was not, or Kafka failed. 2: wrong usage."
+    "Exit code 0: all was sent, now or before; with --watch, ended as asked. 1: a file was not, or "
+    "Kafka failed. 2: wrong usage."
 )
 
 
@@ -93,7 +96,7 @@ def feed_command(
         list[Path] | None, typer.Option(metavar="FILE", help="Layout of a lockbox list.")
     ] = None,
     compression: Annotated[
-        str, typer.Option(help="Of messages: none, lz4, zstd or gzip.")
+        str, typer.Option(help="Of messages: none, gzip, lz4 or zstd.")
     ] = "none",
     again: Annotated[bool, typer.Option("--again", help="Send what was sent before, too.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")] = False,
@@ -103,6 +106,8 @@ def feed_command(
         fail("name files and folders, or a folder with --watch", EXIT_USAGE)
     if compression not in COMPRESSIONS:
         fail(f"--compression must be one of {', '.join(COMPRESSIONS)}", EXIT_USAGE)
+    if not COMPRESSIONS[compression]():
+        fail(f"--compression {compression} needs the package cramjam: install it", EXIT_USAGE)
     settings, layouts = _settings(config, bootstrap, prefix, layout or [])
     try:
         inbox = Inbox(watch) if watch is not None else None
@@ -125,7 +130,7 @@ def feed_command(
     _report(fed, time.monotonic() - began, as_json=as_json)
     if stopped and inbox is None:
         fail("stopped before all was sent: run again to go on", EXIT_UNREADABLE)
-    if fed.refused_files:
+    if fed.refused_files and inbox is None:
         raise typer.Exit(EXIT_UNREADABLE)
 
 
