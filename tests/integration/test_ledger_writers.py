@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import random
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 
 import ledger_writer
@@ -13,6 +16,8 @@ import ledgers
 import msgspec
 import numpy as np
 import pytest
+from release_world import AT, DAY, order_of
+from small_feed import interchange, remittance
 from sqlalchemy import func, select
 
 from reassoc.core.calendar import BankingCalendar
@@ -24,6 +29,9 @@ from reassoc.stream.ledger_audit import verify
 from reassoc.stream.ledger_history import History
 from reassoc.stream.ledger_store import LedgerError
 from reassoc.stream.ledger_views import OpenFilter, open_items
+from reassoc.stream.release_book import Intent, ReleaseBook, ReleaseBookError
+from reassoc.stream.rules import WarehouseRules
+from reassoc.stream.sinks import Written
 
 pytest_plugins = ("postgres_servers",)
 
@@ -157,3 +165,49 @@ def test_a_writer_that_was_stopped_in_the_middle_is_thrown_out(
     assert set(one.heads()) == {"t0"}
     one.close()
     other.close()
+
+
+def test_release_books_of_several_workers_intend_each_remittance_once(postgres_url: str) -> None:
+    files = [
+        interchange(
+            *(remittance(f"T{n}{row}", 100 + row, control=f"{row + 1:04d}") for row in range(6)),
+            receiver=f"RECEIVER{n % 2}",
+            set_count=6,
+        )
+        for n in range(12)
+    ]
+    told: list[list[Intent]] = [[] for _ in range(3)]
+    opened = [Ledger.open(postgres_url) for _ in told]
+    books = [ReleaseBook(ledger) for ledger in opened]
+
+    def work(worker: int) -> None:
+        chance = random.Random(worker)
+        for number in chance.sample(range(12), 12):
+            order = order_of(files[number], chance.sample(range(6), 4), position=number + 1)
+            rules = WarehouseRules(file_transactions_max=3)
+            told[worker] += books[worker].intend([order], day=DAY, at=AT, rules=rules)
+            books[worker].unfinished()
+
+    with ThreadPoolExecutor(len(told)) as workers:
+        list(workers.map(work, range(len(told))))
+    intents = sorted(chain.from_iterable(told), key=lambda one: one.number)
+    assert [one.number for one in intents] == list(range(1, len(intents) + 1))
+    assert len({(one.sender, one.receiver, one.interchange_control) for one in intents}) == len(
+        intents
+    )
+    item = schema.release_item.c
+    with opened[0].reading() as connection:
+        assert verify(connection).sound
+        rows = connection.execute(select(item.digest, item.offset, item.sending)).all()
+    assert len(rows) == len(set(rows)) == sum(one.item_count for one in intents)
+    for worker, book in enumerate(books):
+        # What one of them delivers, the others need not look at any more.
+        left = book.unfinished()
+        assert [one.number for one in left] == [one.number for one in intents[worker:]]
+        written = Written(1, bytes(32))
+        book.prepared([(left[0].number, written)], at=AT)
+        with pytest.raises(ReleaseBookError, match="another process"):
+            books[worker - 1].prepared([(left[0].number, written)], at=AT)
+        book.done([(left[0].number, 1)], at=AT)
+    for ledger in opened:
+        ledger.close()
