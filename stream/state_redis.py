@@ -144,6 +144,11 @@ class RedisState:
         """The position up to which the tenant's log is applied, 0 for nothing."""
         return int(self._client.call("HGET", self._head(tenant), b"m") or 0)
 
+    def incarnation(self) -> str:
+        """Another text than before where a server was started anew or another one took its place:
+        what was applied in its last moments may be lost."""
+        return ",".join(self._client.run_ids())
+
     def open_count(self, tenant: str) -> int:
         """How many records the tenant has."""
         return int(self._client.call("HGET", self._head(tenant), b"n") or 0)
@@ -248,7 +253,7 @@ class RedisState:
             for name, least in _SETTINGS.items():
                 if int(found.get(name, least)) < least:
                     _log.warning(
-                        "%s: set %s of Redis to %d or more: records take twice the memory",
+                        "%s: set %s of Redis to %d or more: records take a third more memory",
                         self._client.where, name.decode(), least,
                     )  # fmt: skip
 
