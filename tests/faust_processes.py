@@ -8,10 +8,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from faust_worker import Plan
 
@@ -23,7 +24,7 @@ _SCRIPT = Path(__file__).with_name("faust_worker.py")
 class Worker:
     """A running worker."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, environment: Mapping[str, str]) -> None:
         self.plan = plan
         log = Path(f"{plan.out}.log").open("ab")  # noqa: SIM115
         with log:
@@ -32,6 +33,7 @@ class Worker:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
+                env={**os.environ, **environment},
                 start_new_session=True,
             )
 
@@ -56,9 +58,11 @@ class Worker:
 
 
 @contextmanager
-def worker(plan: Plan, **changes: object) -> Iterator[Worker]:
-    """A worker, killed at the end."""
-    running = Worker(replace(plan, **changes))  # type: ignore[arg-type]
+def worker(
+    plan: Plan, environment: Mapping[str, str] | None = None, **changes: Any
+) -> Iterator[Worker]:
+    """A worker, killed at the end. changes : of the plan"""
+    running = Worker(replace(plan, **changes), environment or {})
     try:
         yield running
     finally:
