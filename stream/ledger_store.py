@@ -64,6 +64,8 @@ LOCK_WAIT_MS_MAX = 60_000
 PAUSE_MS_MAX = 120_000
 """How long a transaction on PostgreSQL may lie idle: a writer that was stopped in the middle of one
 is thrown out by then, and the others go on."""
+STATEMENT_MS_MAX = 1_800_000
+"""One statement on PostgreSQL: a report over years takes minutes."""
 CONNECT_SECONDS_MAX = 10
 SILENCE_MS_MAX = 60_000
 """Without an answer for so long, a connection to PostgreSQL counts as lost."""
@@ -158,6 +160,7 @@ def _postgres_engine(url: URL) -> Engine:
 
 def _set_up_postgres(connection: Any, _: object) -> None:
     for name, milliseconds in (
+        ("statement_timeout", STATEMENT_MS_MAX),
         ("lock_timeout", LOCK_WAIT_MS_MAX),
         ("idle_in_transaction_session_timeout", PAUSE_MS_MAX),
     ):

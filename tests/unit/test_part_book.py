@@ -9,8 +9,10 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+from sqlalchemy import text
 
 from reassoc.core.errors import LimitError
+from reassoc.stream import ledger_schema as schema
 from reassoc.stream import part_book
 from reassoc.stream.ledger import Ledger
 from reassoc.stream.ledger_store import LedgerError
@@ -166,6 +168,19 @@ def test_large_routes_go_in_statements_of_their_own(
     parts = [part(1, number, route=bytes([number]) * (300 * number)) for number in range(8)]
     standing = book.remember(parts)
     assert list(standing.values()) == parts == list(book.known(list(standing)).values())
+
+
+def test_a_ledger_of_the_first_schema_is_raised(ledger: Ledger, url: str) -> None:
+    with ledger.writing() as connection:
+        for table in (schema.part, schema.part_file, schema.tenant_seen):
+            table.drop(connection)
+        connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+    with pytest.raises(LedgerError, match="older schema"):
+        Ledger.open(url, read_only=True)
+    raised = Ledger.open(url)
+    one = part(1, 1)
+    assert PartBook(raised).remember([one]) == {one.key: one}
+    raised.close()
 
 
 def test_workers_that_write_the_same_at_once_agree(book: PartBook, url: str) -> None:
