@@ -11,8 +11,10 @@ import base64
 import binascii
 import os
 import re
+import secrets
 import stat
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -60,6 +62,10 @@ class KeyRing(Protocol):
         """Raises KeyMissingError for an id that is not here, WrongKeyError where the key does not
         fit."""
         ...
+
+
+class _ThereError(VaultError):
+    """Another process has made the key file."""
 
 
 class FileKeyRing:
@@ -197,7 +203,10 @@ def open_key_ring(
             f"back from where it is kept, or set {KEY_VARIABLE}. No new key is made: with it "
             "nothing that the vault holds could be read"
         )
-    return FileKeyRing.create(path, FIRST_ID, random)
+    try:
+        return FileKeyRing.create(path, FIRST_ID, random)
+    except _ThereError:  # another worker that starts at the same time was faster
+        return FileKeyRing.load(path, random)
 
 
 def _decoded(pairs: Sequence[tuple[str, str]], where: str) -> dict[str, bytes]:
@@ -217,18 +226,24 @@ def _line(key_id: str, key: bytes) -> str:
 
 
 def _write_new(path: Path, text: str) -> None:
+    """Make a file that is whole when it is seen. Raises _ThereError where one is there."""
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             os.write(handle, text.encode())
             os.fsync(handle)
         finally:
             os.close(handle)
+        os.link(partial, path)
         _sync_folder(path.parent)
     except FileExistsError as error:
-        raise VaultError(f"{path}: is there already; a key is never replaced") from error
+        raise _ThereError(f"{path}: is there already; a key is never replaced") from error
     except OSError as error:
         raise VaultError(f"{path}: the key cannot be written: {error.strerror}") from error
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 def _sync_folder(path: Path) -> None:
