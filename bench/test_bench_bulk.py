@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pytest
 
 from reassoc.core import _bulk, _keys
-from reassoc.core.matching.ordering import mix
+from reassoc.core._keys import mix
 
 ROWS = int(os.environ.get("REASSOC_BENCH_BULK_ROWS", "200000"))
 PAYERS, PAYEES, DAYS = 48, 5000, 7

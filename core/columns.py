@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 import numpy.typing as npt
 
+from reassoc.core import _keys
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -129,31 +131,24 @@ class TextColumn:
 
         For columns that outlive the file they were read from.
         """
-        lengths = self.refs[:, 1].astype(np.int64)
-        stops = np.cumsum(lengths)
-        total = int(stops[-1]) if len(stops) else 0
-        starts = stops - lengths
-        positions = np.repeat(self.refs[:, 0].astype(np.int64) - starts, lengths) + np.arange(total)
-        data = np.frombuffer(self.source, np.uint8)[positions] if total else np.zeros(0, np.uint8)
-        refs = np.stack([starts, lengths], axis=1).astype(np.uint32)
-        return TextColumn(data.tobytes(), refs)
+        source = np.frombuffer(self.source, np.uint8)
+        return TextColumn(*_keys.gather(source, np.ascontiguousarray(self.refs)))
 
     @staticmethod
     def concat(columns: Sequence[TextColumn]) -> TextColumn:
         """Columns one after the other, over one source that holds their values only. O(total
         length)."""
         parts = [column.compact() for column in columns]
-        bases = np.cumsum([0] + [len(part.source) for part in parts])
-        if bases[-1] > 0xFFFFFFFF:
-            raise OverflowError("a text column holds at most 4 GiB of text")
-        refs = [
-            part.refs + np.array([base, 0], np.uint32)
-            for part, base in zip(parts, bases[:-1].tolist(), strict=True)
-        ]
-        return TextColumn(
-            b"".join(bytes(part.source) for part in parts),
-            np.concatenate(refs) if refs else np.zeros((0, 2), np.uint32),
-        )
+        if len(parts) == 1:
+            return parts[0]
+        refs = np.concatenate([np.zeros((0, 2), np.uint32), *(part.refs for part in parts)])
+        row = base = 0
+        for part in parts:
+            refs[row : row + len(part), 0] += np.uint32(base)
+            row, base = row + len(part), base + len(part.source)
+            if base > 0xFFFFFFFF:
+                raise OverflowError("a text column holds at most 4 GiB of text")
+        return TextColumn(b"".join([part.source for part in parts]), refs)
 
     def __repr__(self) -> str:
         return f"<TextColumn of {len(self)} values>"

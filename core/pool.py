@@ -7,15 +7,14 @@ eight bytes of the digest of the file's decompressed bytes, and the item's byte 
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from reassoc.core import _keys
 from reassoc.core.columns import DATE_NONE, Table, TextColumn
 
 if TYPE_CHECKING:
@@ -30,14 +29,18 @@ class _Columns:
     """Columns of equal length; the subclasses declare which, and `types` their types."""
 
     def __post_init__(self) -> None:
-        lengths = {field.name: len(getattr(self, field.name)) for field in dataclasses.fields(self)}
-        if len(set(lengths.values())) > 1:
+        lengths = set()
+        for name, wanted in _wanted(type(self)):
+            column = getattr(self, name)
+            lengths.add(len(column))
+            have = None if isinstance(column, TextColumn) else getattr(column, "dtype", "nothing")
+            if have != wanted:
+                raise ValueError(
+                    f"{type(self).__name__}.{name} must be {wanted or 'text'}, not {have or 'text'}"
+                )
+        if len(lengths) > 1:
             raise ValueError(
-                f"the columns of {type(self).__name__} have different lengths: {lengths}"
-            )
-        for field in dataclasses.fields(self):
-            _check_type(
-                type(self).__name__, field.name, getattr(self, field.name), self.types()[field.name]
+                f"the columns of {type(self).__name__} have different lengths: {sorted(lengths)}"
             )
 
     @staticmethod
@@ -46,8 +49,7 @@ class _Columns:
         raise NotImplementedError
 
     def __len__(self) -> int:
-        first = dataclasses.fields(self)[0].name
-        return len(getattr(self, first))
+        return len(getattr(self, _wanted(type(self))[0][0]))
 
     def __repr__(self) -> str:
         # Never the columns: a log or a traceback that shows a pool must not show people's data.
@@ -57,32 +59,16 @@ class _Columns:
 C = TypeVar("C", bound=_Columns)
 
 
-def _check_type(owner: str, name: str, column: Any, wanted: str) -> None:
-    have = "text" if isinstance(column, TextColumn) else getattr(column, "dtype", None)
-    if have != (wanted if wanted == "text" else np.dtype(wanted)):
-        raise ValueError(f"{owner}.{name} must be {wanted}, not {have}")
+@cache
+def _wanted(cls: type[_Columns]) -> list[tuple[str, np.dtype[Any] | None]]:
+    """Names of columns and their dtypes, None for texts."""
+    return [
+        (name, None if kind == "text" else np.dtype(kind)) for name, kind in cls.types().items()
+    ]
 
 
 def _map(cls: type[C], make: Callable[[str, str], Any]) -> C:
     return cls(**{name: make(name, kind) for name, kind in cls.types().items()})
-
-
-def _compact(column: TextColumn) -> TextColumn:
-    source, refs = _keys.gather(*text_parts(column))
-    return TextColumn(source, refs)
-
-
-def _concat_text(columns: Sequence[TextColumn]) -> TextColumn:
-    parts = [_compact(column) for column in columns]
-    bases = np.cumsum([0] + [len(part.source) for part in parts])
-    if bases[-1] > 0xFFFFFFFF:
-        raise OverflowError("a text column holds at most 4 GiB of text")
-    refs = np.concatenate([np.zeros((0, 2), np.uint32), *(part.refs for part in parts)])
-    row = 0
-    for part, base in zip(parts, bases[:-1].tolist(), strict=True):
-        refs[row : row + len(part), 0] += np.uint32(base)
-        row += len(part)
-    return TextColumn(b"".join(part.source for part in parts), refs)
 
 
 def text_parts(column: TextColumn) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint32]]:
@@ -102,7 +88,7 @@ def _concat(cls: type[C], parts: Sequence[C]) -> C:
 
     def joined(name: str, kind: str) -> Any:
         columns = [getattr(part, name) for part in parts]
-        return _concat_text(columns) if kind == "text" else np.concatenate(columns)
+        return TextColumn.concat(columns) if kind == "text" else np.concatenate(columns)
 
     return _map(cls, joined)
 

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from reassoc.core import _keys
+from reassoc.core._keys import mix
 from reassoc.core.columns import DATE_NONE, TextColumn
-from reassoc.core.matching.ordering import mix
 from reassoc.core.pool import text_parts
 from reassoc.core.statuses import MatchStatus, PaymentStatus, Reason, RemittanceStatus
 from reassoc.stream.deciding import DORMANT, Decided

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from reassoc.core.matching.ordering import mix
+from reassoc.core._keys import mix
 from reassoc.core.pool import PaymentColumns, RemittanceColumns
 from reassoc.stream.items import (
     PAIR,
@@ -22,7 +22,7 @@ from reassoc.stream.items import (
     payment_pool,
     remittance_pool,
 )
-from reassoc.stream.records import take
+from reassoc.stream.records import Block, take
 from reassoc.stream.state import Ids, Keys, Records
 
 Rows = npt.NDArray[np.int64]
@@ -169,13 +169,14 @@ class Live:
         late_ids: Ids | None = None,
     ) -> Live:
         """Records of the state, and items that are new."""
-        pairs = PAIR.unpack(records.of_kind(RecordKind.PAIR).bodies)
+        pairs = PAIR.unpack(records.bodies_of(RecordKind.PAIR))
+        left, right = map(records.bodies_of, (RecordKind.REMITTANCE, RecordKind.PAYMENT))
         return cls(
-            _side(REMITTANCE, records.of_kind(RecordKind.REMITTANCE), fresh_remittances, late_ids),
-            _side(PAYMENT, records.of_kind(RecordKind.PAYMENT), fresh_payments, late_ids),
+            _side(REMITTANCE, left, fresh_remittances, late_ids),
+            _side(PAYMENT, right, fresh_payments, late_ids),
             pairs,
             pairs,
-            VETO.unpack(records.of_kind(RecordKind.VETO).bodies),
+            VETO.unpack(records.bodies_of(RecordKind.VETO)),
             whole,
         )
 
@@ -196,11 +197,11 @@ class Live:
         )
 
 
-def _side(schema: Any, records: Records, fresh: Columns, late_ids: Ids | None) -> Side:
-    known = schema.unpack(records.bodies)
+def _side(schema: Any, bodies: Block, fresh: Columns, late_ids: Ids | None) -> Side:
+    known = schema.unpack(bodies)
     rows = schema.concat([known, fresh]) if len(fresh["status"]) else known
     ids = id_bytes(rows["id_digest"], rows["id_offset"])
-    is_fresh = np.arange(len(ids)) >= len(records)
+    is_fresh = np.arange(len(ids)) >= len(bodies)
     late = np.zeros(len(ids), np.bool_)
     if late_ids is not None and len(late_ids):
         late = lookup(_distinct(late_ids), ids) >= 0

@@ -329,7 +329,7 @@ class Matcher:
             if not keys.any():
                 continue
             known = (keys != 0) & self._history.known_business(self.tenant, keys, position)
-            here = schema.unpack(records.of_kind(kind).bodies)
+            here = schema.unpack(records.bodies_of(kind))
             known &= ~np.isin(keys, business_keys(here, side))
             rows["flags"][known] |= np.uint16(ItemFlag.KNOWN_BEFORE)
             rows["status"][known] = status

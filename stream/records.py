@@ -45,7 +45,21 @@ class Block:
     @property
     def starts(self) -> Stops:
         """int64[n]: where each row begins."""
-        return np.concatenate([np.zeros(1, np.int64), self.stops])[: len(self.stops)]
+        starts = np.empty(len(self.stops), np.int64)
+        if len(starts):
+            starts[0] = 0
+            starts[1:] = self.stops[:-1]
+        return starts
+
+    def _refs(self) -> npt.NDArray[np.uint32]:
+        """uint32[n, 2]: where each row begins, and its bytes."""
+        refs = np.empty((len(self.stops), 2), np.uint32)
+        if len(refs):
+            refs[0, 0] = 0
+            refs[1:, 0] = self.stops[:-1]
+            refs[:, 1] = self.stops
+            refs[:, 1] -= refs[:, 0]
+        return refs
 
     def row(self, number: int) -> bytes:
         """The bytes of one row."""
@@ -67,8 +81,8 @@ class Block:
         """Some of the rows, by numbers, a mask or a slice. Raises OverflowError above
         BLOCK_BYTES_MAX. O(bytes taken)."""
         _check_size(len(self.data))
-        refs = np.stack([self.starts, np.diff(self.stops, prepend=0)], axis=1)[rows]
-        data, taken = _keys.gather(np.frombuffer(self.data, np.uint8), refs.astype(np.uint32))
+        refs = self._refs()[rows]
+        data, taken = _keys.gather(np.frombuffer(self.data, np.uint8), refs)
         stops = np.cumsum(taken[:, 1], dtype=np.int64)
         if len(stops) and int(stops[-1]) != len(data):
             # A row that was asked for twice in a row is gathered once.
@@ -116,6 +130,12 @@ class Schema:
         lengths = [(f"{name} length", "<u2") for name in self.texts]
         self.fixed = np.dtype([*numbers, *lengths])
         self.names = [name for name, _ in numbers]
+        self._first = next(iter(types))
+        none = np.zeros((0, 2), np.uint32)
+        self._nothing = {
+            name: TextColumn(b"", none) if kind == "text" else np.zeros(0, kind)
+            for name, kind in types.items()
+        }
         self.places = {name: int(field[1]) for name, field in (self.fixed.fields or {}).items()}
 
     def pack(self, columns: Columns) -> Block:
@@ -168,6 +188,8 @@ class Schema:
 
         Raises ValueError where the rows are not of this schema. O(rows).
         """
+        if not len(block):
+            return dict(self._nothing)
         _check_size(len(block.data))
         starts, size = block.starts, self.fixed.itemsize
         source = np.frombuffer(block.data, np.uint8)
@@ -192,16 +214,17 @@ class Schema:
 
     def empty(self) -> dict[str, Any]:
         """A table of no rows."""
-        return self.unpack(Block(b"", np.zeros(0, np.int64)))
+        return dict(self._nothing)
 
     def concat(self, parts: Sequence[Columns]) -> dict[str, Any]:
-        """Tables one after the other, texts compacted. O(bytes)."""
-        if len(parts) == 1:
-            return dict(parts[0])
+        """Tables one after the other, texts compacted where there are several. O(bytes)."""
+        parts = [part for part in parts if len(part[self._first])]
+        if len(parts) < 2:
+            return dict(parts[0] if parts else self._nothing)
         return {
             name: TextColumn.concat([part[name] for part in parts])
             if kind == "text"
-            else np.concatenate([np.zeros(0, kind), *(part[name] for part in parts)])
+            else np.concatenate([part[name] for part in parts])
             for name, kind in self.types.items()
         }
 

@@ -119,8 +119,15 @@ class Records:
         """Those of one kind."""
         return self.take(np.flatnonzero(self.kinds == kind))
 
+    def bodies_of(self, kind: int) -> Block:
+        """Bodies of those of one kind."""
+        rows = np.flatnonzero(self.kinds == kind)
+        return self.bodies if len(rows) == len(self) else self.bodies.take(rows)
+
     def take(self, rows: npt.NDArray[np.int64]) -> Records:
         """Some of them, by numbers."""
+        if not len(rows):
+            return Records.none()
         counts = self.key_counts[rows]
         stops = np.cumsum(counts)
         places = np.repeat((self.key_stops[rows] - counts) - (stops - counts), counts)
@@ -140,7 +147,9 @@ class Records:
     @classmethod
     def concat(cls, parts: Sequence[Records]) -> Records:
         """Records of several calls, one after the other."""
-        parts = [cls.none(), *parts]
+        parts = [part for part in parts if len(part)]
+        if len(parts) < 2:
+            return parts[0] if parts else cls.none()
         stops, base = [], 0
         for part in parts:
             stops.append(part.key_stops + base)

@@ -55,8 +55,8 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         for report in terminalreporter.stats.get("skipped", ())
         if _is_missing(report)
     )
-    for reason, count in sorted(reasons.items()):
-        reason = reason.removeprefix("Skipped: ")
+    for told, count in sorted(reasons.items()):
+        reason = told.removeprefix("Skipped: ")
         terminalreporter.write_line(f"NOT TESTED on this machine, {count} tests: {reason}")
 
 

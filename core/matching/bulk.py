@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from reassoc.core import _bulk, _keys
+from reassoc.core._keys import mix
 from reassoc.core.columns import DATE_NONE
-from reassoc.core.matching.ordering import Keys, mix
+from reassoc.core.matching.ordering import Keys
 from reassoc.core.matching.state import Candidates, Mask, Rows, Side, State
 from reassoc.core.policy import Policy
 from reassoc.core.statuses import Rail, Reason, Tier

@@ -22,10 +22,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from reassoc.core._keys import mix
 from reassoc.core.ach import EntryKind
 from reassoc.core.directory import Directory
 from reassoc.core.matching.keys import KeyRules, payment_items, remittance_items
-from reassoc.core.matching.ordering import mix
 from reassoc.core.matching.screening import Mask
 from reassoc.core.matching.texts import hashes
 from reassoc.core.policy import Policy

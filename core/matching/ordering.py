@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from reassoc.core._keys import mix
+
 Keys = npt.NDArray[np.uint64]
 KEY_BITS = 63
 
@@ -106,13 +108,3 @@ def later_of_equals(columns: list[npt.NDArray[Any]], ids: Keys) -> npt.NDArray[n
         later[order] = True
         later[order[keeper[first]]] = False
     return later
-
-
-def mix(*columns: npt.NDArray[Any]) -> Keys:
-    """uint64[n]: a hash of several columns of whole numbers; equal rows have equal hashes."""
-    mixed = np.zeros(len(columns[0]), np.uint64)
-    for column in columns:
-        mixed ^= column.astype(np.int64, copy=False).view(np.uint64)
-        mixed *= np.uint64(0x9E3779B97F4A7C15)
-        mixed ^= mixed >> np.uint64(29)
-    return mixed

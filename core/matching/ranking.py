@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from reassoc.core import _candidates, _keys
+from reassoc.core._keys import mix
 from reassoc.core.matching.candidates import sides_of
-from reassoc.core.matching.ordering import mix
 from reassoc.core.matching.screening import set_flag
 from reassoc.core.matching.state import Candidates, Mask, Rows, State
 from reassoc.core.statuses import MatchStatus, Reason, Tier

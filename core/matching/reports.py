@@ -20,9 +20,10 @@ import numpy as np
 import numpy.typing as npt
 
 from reassoc.core import _keys
+from reassoc.core._keys import mix
 from reassoc.core.calendar import BankingCalendar
 from reassoc.core.columns import DATE_NONE, TextColumn
-from reassoc.core.matching.ordering import id_keys, kept_first, mix, sound_first
+from reassoc.core.matching.ordering import id_keys, kept_first, sound_first
 from reassoc.core.matching.pairing import (
     Days,
     Fits,

@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from reassoc.core import _keys
+from reassoc.core._keys import mix
 from reassoc.core.ach import EntryKind
 from reassoc.core.calendar import BankingCalendar
 from reassoc.core.columns import DATE_NONE, TextColumn
-from reassoc.core.matching.ordering import mix
 from reassoc.core.matching.pairing import (
     Fits,
     Found,

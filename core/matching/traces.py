@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from reassoc.core import _keys, _tiers
+from reassoc.core._keys import mix
 from reassoc.core.columns import TextColumn, build_table
 from reassoc.core.matching.again import pair_keys
 from reassoc.core.matching.keys import KeyRules, remittance_items
-from reassoc.core.matching.ordering import mix
 from reassoc.core.matching.pairing import (
     Keyed,
     Pairs,
