@@ -41,7 +41,7 @@ from reassoc.stream.vault_keys import open_key_ring
 from reassoc.stream.worker_vault import WorkerVaults, vaults_are_written
 
 FEED_VAULT = "feed"
-"""The feeder's vault beside those of the workers, where the configuration names none."""
+"""The feeder's vault, beside those of the workers."""
 LINGER_MS = 5
 BATCH_BYTES = 1 << 20
 LOOK_SECONDS = 1.0

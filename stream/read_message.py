@@ -11,10 +11,11 @@ from __future__ import annotations
 import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -35,6 +36,7 @@ from reassoc.stream.intake import (
     WindowRemittances,
     findings_file,
     internal_error,
+    keep_inside,
     read_windows,
     reason_of,
 )
@@ -70,11 +72,11 @@ _NO_ROWS = Block(b"", np.zeros(0, np.int64))
 _NO_NUMBERS: Numbers = np.zeros(0, np.uint32)
 _NO_REMITTANCES, _NO_PAYMENTS = RemittanceColumns.empty(), PaymentColumns.empty()
 _NO_COUNTS: Mapping[int, int] = {}
+_NO_FINDINGS = _NO_COUNTS, b""
 _NO_PROFILES: Mapping[int, bytes] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class PartItems:
+class PartItems(msgspec.Struct, frozen=True):
     """What one message gave, or one member of an archive in it.
 
     message : row of the message
@@ -93,16 +95,21 @@ class PartItems:
     remittances: Block = _NO_ROWS
     payments: Block = _NO_ROWS
     tenants: tuple[str, ...] = ()
-    remittance_tenants: Numbers = field(default_factory=lambda: _NO_NUMBERS)
-    payment_tenants: Numbers = field(default_factory=lambda: _NO_NUMBERS)
-    profiles: Mapping[int, bytes] = field(default_factory=lambda: _NO_PROFILES)
+    remittance_tenants: Numbers = msgspec.field(default_factory=lambda: _NO_NUMBERS)
+    payment_tenants: Numbers = msgspec.field(default_factory=lambda: _NO_NUMBERS)
+    profiles: Mapping[int, bytes] = msgspec.field(default_factory=lambda: _NO_PROFILES)
     claim_count: int = 0
     remittance_cents: int = 0
     payment_cents: int = 0
-    finding_counts: Mapping[int, int] = field(default_factory=lambda: _NO_COUNTS)
+    finding_counts: Mapping[int, int] = msgspec.field(default_factory=lambda: _NO_COUNTS)
     findings: bytes = b""
     reason: str = ""
-    data: bytes = field(default=b"", repr=False)
+    data: bytes = b""
+
+    def __repr__(self) -> str:
+        # Never what is in it: a log or a traceback must not show people's data.
+        counts = f"{len(self.remittances)} remittances, {len(self.payments)} payments"
+        return f"<PartItems of message {self.message}: {counts}>"
 
     def route(self) -> Route:
         """Where its items go, as routes are remembered. O(items)."""
@@ -223,9 +230,8 @@ class _Encoded:
         """Encodings by keys of those that some rows name."""
         if not len(rows):
             return _NO_PROFILES
-        first = self._encoded[int(rows[0])]
         if len(rows) == 1 or len(self._encoded) == 1:
-            return first
+            return self._encoded[int(rows[0])]
         numbers = np.unique(rows).tolist()
         return {key: data for number in numbers for key, data in self._encoded[number].items()}
 
@@ -342,26 +348,29 @@ class _X12Batch:
     ) -> list[PartItems]:
         """The rows by inputs. PERF: a few microseconds for each input."""
         bounds = self._bounds.tolist()
-        places = np.concatenate([np.zeros(1, np.int64), block.stops])[self._bounds].tolist()
+        begins = np.concatenate([np.zeros(1, np.int64), block.stops])[self._bounds]
+        stops = block.stops - np.repeat(begins[:-1], np.diff(self._bounds))
+        data, places = block.data, begins.tolist()
         transactions = self._tables.transactions
         claims = self._sums(transactions.claim_stop.astype(np.int64) - transactions.claim_start)
         cents = self._sums(transactions.paid_cents)
         findings = self._findings()
         results: list[PartItems] = []
+        names, tenants = told.names, told.remittances
         for number, (found, head) in enumerate(zip(self._batch, self._heads, strict=True)):
             if number in self._reasons:
                 results.append(PartItems(found.message, head, reason=self._reasons[number]))
                 continue
-            first, last, start = bounds[number], bounds[number + 1], places[number]
-            counts, lines = findings.get(number, (_NO_COUNTS, b""))
+            first, last = bounds[number], bounds[number + 1]
+            counts, lines = findings.get(number, _NO_FINDINGS)
             results.append(
                 PartItems(
                     found.message,
                     head,
-                    Block(block.data[start : places[number + 1]], block.stops[first:last] - start),
+                    Block(data[places[number] : places[number + 1]], stops[first:last]),
                     _NO_ROWS,
-                    told.names,
-                    told.remittances[first:last],
+                    names,
+                    tenants[first:last],
                     _NO_NUMBERS,
                     profiles.of(profile[first:last]),
                     claims[number],
@@ -409,6 +418,7 @@ def _with(table: Table, **columns: npt.NDArray[Any]) -> Table:
 
 def _read_ach(found: Input, head: PartHead, router: Router, profiles: _Encoded) -> PartItems:
     ach = read_ach(head.envelope + found.data)
+    keep_inside(ach)
     _shift_ach(ach, head)
     payments = _ach_payments(ach, head)
     right, right_checks = payment_rows(payments, _name_of(head))

@@ -96,6 +96,13 @@ def test_parts_of_a_damaged_ach_file_are_the_file(
     check_law(data, part_bytes, tmp_path_factory.getbasetemp())
 
 
+def test_an_ach_file_that_was_cut_off_anywhere_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
+    data = ach_file([Batch([Entry(700), Entry(800, texts=["TRN*1*T1*1234567890~"])])])
+    for stop in range(230, 700, 3):
+        assert not by_file(data[:stop], tmp_path).reason
+        check_law(data[:stop], 200, tmp_path)
+
+
 @pytest.mark.parametrize("part_bytes", [300, 3000, 100_000])
 def test_parts_of_sample_835s_are_the_files(
     tmp_path: Path, x12_samples: list[Sample], part_bytes: int
