@@ -77,15 +77,16 @@ class Result:
 
 
 def decide(home: Path, seen: Picture, rng: random.Random, phase: int) -> int:
-    """Log decisions of people: chosen by what the home knows, so equal homes get equal ones."""
+    """Log decisions of people, see `decisions_of`; how many."""
     place = Home.open(home)
-    entries = _decisions(seen, rng, phase)
+    entries = decisions_of(seen, rng, phase)
     with closing(SqliteFile(place.state_file)) as file:
         HomeLog(SqliteItemLog(file, lambda: "2026-01-01T00:00:00.000+00:00")).append(entries)
     return len(entries)
 
 
-def _decisions(seen: Picture, rng: random.Random, phase: int) -> list[tuple[str, DecisionEntry]]:
+def decisions_of(seen: Picture, rng: random.Random, phase: int) -> list[tuple[str, DecisionEntry]]:
+    """Decisions of people: chosen by what a warehouse knows, so equal ones get equal ones."""
     remittances = sorted(seen["remittances"].items())
     released = [key for key, row in remittances if row["flags"] & ItemFlag.RELEASED]
     held = [key for key, row in remittances if row["flags"] == ItemFlag.HELD]
@@ -254,7 +255,7 @@ def main(
         raise typer.Exit(1) from None
     seconds = round(time.monotonic() - began)
     line = {
-        "commit": _commit(),
+        "commit": commit_of(),
         "seed": seed,
         "mode": plan.mode,
         "kills": result.kills.total(),
@@ -276,7 +277,8 @@ def main(
         raise typer.Exit(1)
 
 
-def _commit() -> str:
+def commit_of() -> str:
+    """The commit that this program is of, short."""
     folder = Path(__file__).parent
     answer = subprocess.run(
         ["git", "-C", str(folder), "rev-parse", "--short", "HEAD"],

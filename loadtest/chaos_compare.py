@@ -17,7 +17,7 @@ import io
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -124,15 +124,8 @@ def read_picture(path: Path) -> Picture:
 def picture_of(state: State, ledger: Ledger, day: int) -> Picture:
     """All that match state and ledger know on a day; nobody may write meanwhile. Raises what they
     raise. All in memory: about 5 KB an item."""
-    tables: dict[str, Table] = {name: {} for name in _SCHEMAS}
-    tables["tenants"] = {}
     tenants = tenants_of(state)
-    for tenant in tenants:
-        records = Records.concat(list(state.scan(tenant)))
-        for name, (kind, kind_schema) in _SCHEMAS.items():
-            tables[name] |= _rows(tenant, records.of_kind(kind), kind_schema)
-        own = state.fetch(tenant, np.frombuffer(TENANT_ID, np.uint8).reshape(1, 16))
-        tables["tenants"][tenant,] = {"record": own.bodies.rows()}
+    tables = state_tables(state, tenants)
     tables["open lists"] = _open_lists(ledger, tenants, day)
     tables |= _ledger_tables(ledger)
     tables["statuses"] = {
@@ -140,6 +133,19 @@ def picture_of(state: State, ledger: Ledger, day: int) -> Picture:
         for key, now in _last_statuses(ledger).items()
     }
     return Picture(tables, day)
+
+
+def state_tables(state: State, tenants: Sequence[str]) -> dict[str, Table]:
+    """What the state knows of some tenants."""
+    tables: dict[str, Table] = {name: {} for name in _SCHEMAS}
+    tables["tenants"] = {}
+    for tenant in tenants:
+        records = Records.concat(list(state.scan(tenant)))
+        for name, (kind, kind_schema) in _SCHEMAS.items():
+            tables[name] |= _rows(tenant, records.of_kind(kind), kind_schema)
+        own = state.fetch(tenant, np.frombuffer(TENANT_ID, np.uint8).reshape(1, 16))
+        tables["tenants"][tenant,] = {"record": own.bodies.rows()}
+    return tables
 
 
 def tenants_of(state: State) -> list[str]:
