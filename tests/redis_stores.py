@@ -40,7 +40,7 @@ class RedisStore:
 def need_redis() -> None:
     """Skip where there is no redis-server."""
     if shutil.which("redis-server") is None:
-        pytest.skip("no redis-server: apt-get install redis-server")
+        pytest.skip("no Redis to test on: apt-get install redis-server")
 
 
 @contextmanager
