@@ -74,7 +74,7 @@ def remittance_rows(
     return REMITTANCE_ITEM.pack(table), checks
 
 
-def payment_rows(window: WindowPayments, digest: int) -> tuple[Block, Checks]:
+def payment_rows(window: WindowPayments, digest: int | Keys) -> tuple[Block, Checks]:
     """A window's payments as rows of PAYMENT_ITEM, as `remittance_rows`."""
     columns = window.columns
     table: dict[str, Any] = {name: getattr(columns, name) for name in columns.types()}

@@ -9,9 +9,11 @@ the findings of its parts and its manifest are its findings.
 from __future__ import annotations
 
 import io
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +21,9 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from reassoc.core.ach import AchFiles, EntryKind, read_ach
+from reassoc.core.ach import EntryKind, read_ach
 from reassoc.core.columns import Table
-from reassoc.core.errors import LimitError, ParseError, ReassocError
+from reassoc.core.errors import FindingCode, LimitError, ParseError, ReassocError
 from reassoc.core.lockbox import LockboxLayout
 from reassoc.core.pool import PaymentColumns, RemittanceColumns
 from reassoc.core.x12_835 import Remittances, read_835, read_835_ranges
@@ -67,6 +69,11 @@ BATCH_INPUTS_MAX = 4096
 
 Ints32 = npt.NDArray[np.int32]
 Ints64 = npt.NDArray[np.int64]
+
+_BATCHED = (Kind.X12.name, Kind.ACH.name)
+_ACH_BEGIN = re.compile(rb"101[^\r\n]{9}")
+_ACH_BETWEEN = b"\n" * 4
+"""Between two inputs: more than the bytes in front of an addenda's text."""
 
 _NO_ROWS = Block(b"", np.zeros(0, np.int64))
 _NO_NUMBERS: Numbers = np.zeros(0, np.uint32)
@@ -149,21 +156,35 @@ def read_parts(
     batch: list[Input] = []
     batch_bytes, profiles = 0, _Encoded()
     for found in inputs_of(messages, layouts):
-        is_x12 = not found.reason and found.head.kind == Kind.X12.name
-        is_small = is_x12 and isinstance(found.head, PartHead)
-        is_full = batch_bytes + len(found.data) > BATCH_BYTES_MAX or len(batch) >= BATCH_INPUTS_MAX
-        if batch and (is_full or not is_small):
+        fits = batch_bytes + len(found.data) <= BATCH_BYTES_MAX and len(batch) < BATCH_INPUTS_MAX
+        if batch and not (fits and _goes_with(batch[-1], found)):
             results += _read_batch(batch, router, profiles)
             batch, batch_bytes = [], 0
-        if is_small:
+        if found.reason or found.head.kind not in _BATCHED or not isinstance(found.head, PartHead):
+            results.append(_read_other(found, router, scratch))
+        else:
             batch.append(found)
             batch_bytes += len(found.data)
-        else:
-            results.append(_read_other(found, router, scratch, profiles))
     return results + _read_batch(batch, router, profiles) if batch else results
 
 
-def _read_other(found: Input, router: Router, scratch: Path, profiles: _Encoded) -> PartItems:
+def _goes_with(last: Input, found: Input) -> bool:
+    """Whether two inputs can be read as one. Records of ACH are told by what stands before them, so
+    there each must end with its line and begin with a header.
+    """
+    if last.head.kind != found.head.kind:
+        return False
+    return found.head.kind == Kind.X12.name or (
+        last.data.endswith(b"\n") and _ACH_BEGIN.match(_front(found)) is not None
+    )
+
+
+def _front(found: Input) -> bytes:
+    head = found.head
+    return (isinstance(head, PartHead) and head.envelope) or found.data
+
+
+def _read_other(found: Input, router: Router, scratch: Path) -> PartItems:
     head = found.head
     if isinstance(head, Manifest):
         return PartItems(
@@ -172,8 +193,6 @@ def _read_other(found: Input, router: Router, scratch: Path, profiles: _Encoded)
     if found.reason:
         return PartItems(found.message, head, reason=found.reason)
     try:
-        if head.kind == Kind.ACH.name:
-            return _read_ach(found, head, router, profiles)
         return _read_list(found, head, router, scratch)
     except (OSError, MemoryError):
         raise
@@ -241,7 +260,9 @@ class _Encoded:
 
 def _read_batch(batch: Sequence[Input], router: Router, profiles: _Encoded) -> list[PartItems]:
     try:
-        return _X12Batch(batch).read(router, profiles)
+        kind = batch[0].head.kind
+        reading = _X12Batch(batch) if kind == Kind.X12.name else _AchBatch(batch)
+        return reading.read(router, profiles)
     except (OSError, MemoryError):
         raise
     except Exception as error:
@@ -252,70 +273,107 @@ def _read_batch(batch: Sequence[Input], router: Router, profiles: _Encoded) -> l
         return [items for found in batch for items in _read_batch([found], router, profiles)]
 
 
-class _X12Batch:
-    """835 inputs that lie one behind the other in one buffer.
+class _Batch:
+    """Inputs that lie one behind the other in one buffer.
 
     _starts : int64[k]    where each begins, its envelope first
     _shift : int64[k]    from a place in the buffer to the place in the file
-    _bounds : int64[k + 1]    rows of the transactions of each
     """
 
-    def __init__(self, batch: Sequence[Input]) -> None:
+    def __init__(self, batch: Sequence[Input], between: bytes) -> None:
         self._batch = batch
         self._heads = [found.head for found in batch if isinstance(found.head, PartHead)]
         pieces: list[bytes] = []
         for found, head in zip(batch, self._heads, strict=True):
-            pieces += (head.envelope, found.data)
-        sizes = np.fromiter(map(len, pieces), np.int64, len(pieces)).reshape(-1, 2)
-        stops = np.cumsum(sizes.sum(axis=1))
-        self._starts = stops - sizes.sum(axis=1)
+            pieces += (head.envelope, found.data, between)
+        pieces.pop()
+        sizes = np.fromiter(map(len, [*pieces, b""]), np.int64, len(pieces) + 1).reshape(-1, 3)
+        self._buffer = b"".join(pieces)
+        self._starts = np.cumsum(sizes.sum(axis=1)) - sizes.sum(axis=1)
+        self._stops = self._starts + sizes[:, 0] + sizes[:, 1]
+        self._envelopes = sizes[:, 0]
         begins = np.array([head.start for head in self._heads], np.int64)
-        self._shift = begins - self._starts - sizes[:, 0]
-        self._tables = read_835_ranges(b"".join(pieces), self._starts, stops)
-        ranges = self._tables.transactions.range
-        self._bounds = np.searchsorted(ranges, np.arange(len(batch) + 1))
-        self._reasons = self._headless()
+        self._shift = begins - self._starts - self._envelopes
+        self._names = np.array([_name_of(head) for head in self._heads], np.uint64)
+        self._is_cut = np.array([not head.is_whole for head in self._heads])
+        self._reasons: dict[int, str] = {}
 
-    def read(self, router: Router, profiles: _Encoded) -> list[PartItems]:
-        """The items of each."""
-        checks = self._checks()
-        profile = profiles.rows_of(self._tables)
-        columns, rows = self._rows(checks, profile)
-        names = np.array([_name_of(head) for head in self._heads], np.uint64)
-        window = WindowRemittances(self._tables, columns, rows, np.full(len(rows), -1, np.int64))
-        block, final = remittance_rows(
-            window, names[self._tables.transactions.range], profiles.keys
-        )
-        if final is not rows.checks:
-            block = with_verdicts(REMITTANCE_ITEM, block, final)
-        return self._split(block, router.route(columns, _NO_PAYMENTS), profile, profiles)
-
-    def _headless(self) -> dict[int, str]:
-        """Why inputs are none at all: those in which no header was found, by their number."""
-        found = np.searchsorted(self._starts, self._tables.interchanges.file_offset, "right") - 1
-        reasons: dict[int, str] = {}
-        for number in np.setdiff1d(np.arange(len(self._batch)), found).tolist():
-            try:
-                read_835(self._batch[number].data)
-            except ParseError as error:
-                reasons[number] = reason_of(error)
-        return reasons
-
-    def _checks(self) -> Checks:
-        """uint8[n]: final. What a part cannot tell is in its head."""
-        tables, bounds = self._tables, self._bounds.tolist()
-        checks = closed_checks(tables.transactions.valid, *enclosing(tables))
-        for number, head in enumerate(self._heads):
-            if head.is_whole:
-                continue
+    def _settle(self, checks: Checks, bounds: Sequence[int]) -> None:
+        """Put what parts cannot tell into the checks of their items, from their heads."""
+        for number in np.flatnonzero(self._is_cut).tolist():
             first, last = bounds[number], bounds[number + 1]
             try:
-                outer = checks_of(head, last - first)
+                outer = checks_of(self._heads[number], last - first)
             except HeadError as error:
                 self._reasons[number] = str(error)
                 continue
             checks[first:last] = checks[first:last] & np.uint8(OWN_VALID) | outer
-        return checks
+
+    def _bounds_of(self, inputs: npt.NDArray[Any]) -> Ints64:
+        """int64[k + 1]: rows of each input, of rows that lie in these, ascending."""
+        return np.searchsorted(inputs, np.arange(len(self._batch) + 1))
+
+
+def _sums(values: Ints64, bounds: Ints64) -> list[int]:
+    """The sum of each input's values."""
+    totals = np.concatenate([np.zeros(1, np.int64), np.cumsum(values)])[bounds]
+    sums: list[int] = np.diff(totals).tolist()
+    return sums
+
+
+def _parts(block: Block, bounds: Ints64) -> list[Block]:
+    """The rows of each input."""
+    begins = np.concatenate([np.zeros(1, np.int64), block.stops])[bounds]
+    stops = block.stops - np.repeat(begins[:-1], np.diff(bounds))
+    data, places = block.data, pairwise(begins.tolist())
+    rows = pairwise(bounds.tolist())
+    return [
+        Block(data[start:stop], stops[first:last])
+        for (start, stop), (first, last) in zip(places, rows, strict=True)
+    ]
+
+
+def _number(heads: Sequence[PartHead], name: str, bounds: Ints64, inputs: Ints64) -> Ints32:
+    """int32[n]: numbers of rows in their files. name : of what stands before each part"""
+    before = np.array([getattr(head, name) for head in heads], np.int64)
+    return (np.arange(len(inputs)) - bounds[inputs] + before[inputs]).astype(np.int32)
+
+
+class _X12Batch(_Batch):
+    """835 inputs.
+
+    _bounds : int64[k + 1]    rows of the transactions of each
+    """
+
+    def __init__(self, batch: Sequence[Input]) -> None:
+        super().__init__(batch, b"")
+        self._tables = read_835_ranges(self._buffer, self._starts, self._stops)
+        self._bounds = self._bounds_of(self._tables.transactions.range)
+        self._find_headless()
+
+    def read(self, router: Router, profiles: _Encoded) -> list[PartItems]:
+        """The items of each."""
+        tables = self._tables
+        checks = closed_checks(tables.transactions.valid, *enclosing(tables))
+        self._settle(checks, self._bounds.tolist())
+        columns, rows = self._rows(checks, profiles.rows_of(tables))
+        window = WindowRemittances(tables, columns, rows, np.full(len(rows), -1, np.int64))
+        block, final = remittance_rows(
+            window, self._names[tables.transactions.range], profiles.keys
+        )
+        if final is not rows.checks:
+            block = with_verdicts(REMITTANCE_ITEM, block, final)
+        return self._split(block, router.route(columns, _NO_PAYMENTS), rows, profiles)
+
+    def _find_headless(self) -> None:
+        """Why inputs are none at all: those in which no header was found."""
+        places = self._tables.interchanges.file_offset
+        found = np.searchsorted(self._starts, places, "right") - 1
+        for number in np.setdiff1d(np.arange(len(self._batch)), found).tolist():
+            try:
+                read_835(self._batch[number].data)
+            except ParseError as error:
+                self._reasons[number] = reason_of(error)
 
     def _rows(self, checks: Checks, profile: Ints32) -> tuple[RemittanceColumns, RemittanceRows]:
         """Columns and rows in the terms of the files."""
@@ -325,35 +383,25 @@ class _X12Batch:
         columns = replace(
             RemittanceColumns.from_tables(self._tables), id_offset=start, valid=checks == ALL_VALID
         )
-        before = np.array([head.remittances for head in self._heads], np.int64)
-        ordinal = np.arange(len(part)) - self._bounds[part] + before[part]
-        claims = transactions.claim_stop.astype(np.int64) - transactions.claim_start
         rows = RemittanceRows(
-            ordinal=ordinal.astype(np.int32),
+            ordinal=_number(self._heads, "remittances", self._bounds, part),
             start=start,
             stop=transactions.end.astype(np.int64) + self._shift[part],
             profile=profile,
             checks=checks,
-            claims=claims.astype(np.int32),
+            claims=_claims(self._tables),
             control=transactions.control_number,
         )
         return columns, rows
 
     def _split(
-        self,
-        block: Block,
-        told: Tenants,
-        profile: Ints32,
-        profiles: _Encoded,
+        self, block: Block, told: Tenants, rows: RemittanceRows, profiles: _Encoded
     ) -> list[PartItems]:
         """The rows by inputs. PERF: a few microseconds for each input."""
         bounds = self._bounds.tolist()
-        begins = np.concatenate([np.zeros(1, np.int64), block.stops])[self._bounds]
-        stops = block.stops - np.repeat(begins[:-1], np.diff(self._bounds))
-        data, places = block.data, begins.tolist()
-        transactions = self._tables.transactions
-        claims = self._sums(transactions.claim_stop.astype(np.int64) - transactions.claim_start)
-        cents = self._sums(transactions.paid_cents)
+        blocks = _parts(block, self._bounds)
+        claims = _sums(rows.claims.astype(np.int64), self._bounds)
+        cents = _sums(self._tables.transactions.paid_cents, self._bounds)
         findings = self._findings()
         results: list[PartItems] = []
         names, tenants = told.names, told.remittances
@@ -367,12 +415,12 @@ class _X12Batch:
                 PartItems(
                     found.message,
                     head,
-                    Block(data[places[number] : places[number + 1]], stops[first:last]),
+                    blocks[number],
                     _NO_ROWS,
                     names,
                     tenants[first:last],
                     _NO_NUMBERS,
-                    profiles.of(profile[first:last]),
+                    profiles.of(rows.profile[first:last]),
                     claims[number],
                     cents[number],
                     0,
@@ -383,19 +431,14 @@ class _X12Batch:
             )
         return results
 
-    def _sums(self, values: Ints64) -> list[int]:
-        """The sum of each input's values."""
-        totals = np.concatenate([np.zeros(1, np.int64), np.cumsum(values)])[self._bounds]
-        sums: list[int] = np.diff(totals).tolist()
-        return sums
-
     def _findings(self) -> dict[int, tuple[Counter[int], bytes]]:
         """Counts and lines of inputs that have findings. Of a part of a file those that it can
         tell: what lies in its own bytes, in an 835.
         """
         findings = self._tables.findings
-        cut = np.array([not head.is_whole for head in self._heads])[findings.range]
-        findings = findings.take(~cut | (findings.transaction >= 0))
+        if not len(findings):
+            return {}
+        findings = findings.take(~self._is_cut[findings.range] | (findings.transaction >= 0))
         offsets = findings.file_offset + self._shift[findings.range]
         found: dict[int, tuple[Counter[int], bytes]] = {}
         for number in np.unique(findings.range).tolist():
@@ -413,92 +456,173 @@ def _with(table: Table, **columns: npt.NDArray[Any]) -> Table:
     return Table("findings", mine, table.kinds, table.docs)
 
 
+def _claims(tables: Remittances) -> Ints32:
+    """int32[n]: claims in each 835."""
+    transactions = tables.transactions
+    claims = transactions.claim_stop.astype(np.int64) - transactions.claim_start
+    counts: Ints32 = claims.astype(np.int32)
+    return counts
+
+
 # ---- ACH ----
 
 
-def _read_ach(found: Input, head: PartHead, router: Router, profiles: _Encoded) -> PartItems:
-    ach = read_ach(head.envelope + found.data)
-    keep_inside(ach)
-    _shift_ach(ach, head)
-    payments = _ach_payments(ach, head)
-    right, right_checks = payment_rows(payments, _name_of(head))
-    left, carried, named = _NO_ROWS, _NO_REMITTANCES, _NO_PROFILES
-    if len(ach.remittances.transactions):
-        carried, left, named = _ach_remittances(ach, head, profiles)
-    told = router.route(carried, payments.columns)
-    columns, lines, counts = payments.columns, io.BytesIO(), Counter[int]()
-    payload_findings(lines, counts, head.name, ach)
-    ach_findings(lines, counts, head.name, ach)
-    return PartItems(
-        found.message,
-        head,
-        left,
-        with_verdicts(PAYMENT_ITEM, right, right_checks),
-        told.names,
-        told.remittances,
-        told.payments,
-        named,
-        len(ach.remittances.claims),
-        int(carried.paid_cents.sum()),
-        int(columns.amount_cents[columns.kind == EntryKind.CREDIT].sum()),
-        counts,
-        lines.getvalue(),
-        data=found.data,
-    )
+class _AchBatch(_Batch):
+    """ACH inputs. Each of several begins with a file's header, which ends what was before.
+
+    _of : int64[n]    the input of each entry    _carried : the same of each 835 in addenda
+    """
+
+    def __init__(self, batch: Sequence[Input]) -> None:
+        super().__init__(batch, _ACH_BETWEEN)
+        self._ach = ach = read_ach(self._buffer)
+        keep_inside(ach)
+        places = ach.files.file_offset[ach.files.has_header]
+        if len(batch) > 1 and not np.isin(self._starts, places).all():
+            raise ParseError(FindingCode.ACH_FILE_HEADER_MISSING, 0, "inputs do not stand apart")
+        self._of = self._input_of(ach.entries.offset)
+        carrying = ach.payload_entries[ach.remittances.transactions.range]
+        self._carried = self._of[carrying]
+        self._bounds = self._bounds_of(self._of)
+        self._carried_bounds = self._bounds_of(self._carried)
+
+    def read(self, router: Router, profiles: _Encoded) -> list[PartItems]:
+        """The items of each."""
+        payments = self._payments()
+        right, checks = payment_rows(payments, self._names[self._of])
+        right = with_verdicts(PAYMENT_ITEM, right, checks)
+        columns, left = _NO_REMITTANCES, _NO_ROWS
+        profile = np.zeros(0, np.int32)
+        if len(self._carried):
+            carried = self._remittances(profiles)
+            columns, profile = carried.columns, carried.rows.profile
+            left, checks = remittance_rows(carried, self._names[self._carried], profiles.keys)
+            left = with_verdicts(REMITTANCE_ITEM, left, checks)
+        told = router.route(columns, payments.columns)
+        return self._split(left, right, told, payments.columns, profile, profiles)
+
+    def _input_of(self, places: npt.NDArray[Any]) -> Ints64:
+        """int64[n]: the input that each place in the buffer lies in."""
+        return np.searchsorted(self._starts, places.astype(np.int64), "right") - 1
+
+    def _payments(self) -> WindowPayments:
+        """The entries, in the terms of the files."""
+        ach = self._ach
+        checks = closed_checks(ach.entries.valid, *batches_of(ach))
+        self._settle(checks, self._bounds.tolist())
+        columns = PaymentColumns.from_tables(ach)
+        columns = replace(columns, id_offset=columns.id_offset + self._shift[self._of])
+        return WindowPayments(
+            columns, _number(self._heads, "payments", self._bounds, self._of), checks
+        )
+
+    def _remittances(self, profiles: _Encoded) -> WindowRemittances:
+        """The 835s in addenda, in the terms of the files."""
+        ach, tables = self._ach, self._ach.remittances
+        transactions, shift = tables.transactions, self._shift[self._carried]
+        columns = RemittanceColumns.from_ach(ach)
+        ordinal = _number(self._heads, "remittances", self._carried_bounds, self._carried)
+        rows = RemittanceRows(
+            ordinal=ordinal,
+            start=ordinal.astype(np.int64),
+            stop=ordinal.astype(np.int64) + 1,
+            profile=profiles.rows_of(tables),
+            checks=closed_checks(transactions.valid, *enclosing(tables)),
+            claims=_claims(tables),
+            control=transactions.control_number,
+        )
+        carrier = ach.entries.offset[columns.payment_row].astype(np.int64) + shift
+        columns = replace(columns, id_offset=columns.id_offset + shift)
+        return WindowRemittances(tables, columns, rows, carrier)
+
+    def _split(
+        self,
+        left: Block,
+        right: Block,
+        told: Tenants,
+        payments: PaymentColumns,
+        profile: Ints32,
+        profiles: _Encoded,
+    ) -> list[PartItems]:
+        """The rows by inputs."""
+        tables = self._ach.remittances
+        claims = _sums(_claims(tables).astype(np.int64), self._carried_bounds)
+        cents = _sums(tables.transactions.paid_cents, self._carried_bounds)
+        is_credit = payments.kind == EntryKind.CREDIT
+        credits = _sums(np.where(is_credit, payments.amount_cents, np.int64(0)), self._bounds)
+        blocks = _parts(left, self._carried_bounds), _parts(right, self._bounds)
+        spans = [*pairwise(self._carried_bounds.tolist())], [*pairwise(self._bounds.tolist())]
+        findings = self._findings()
+        results: list[PartItems] = []
+        for number, (found, head) in enumerate(zip(self._batch, self._heads, strict=True)):
+            if number in self._reasons:
+                results.append(PartItems(found.message, head, reason=self._reasons[number]))
+                continue
+            carried = slice(*spans[0][number])
+            results.append(
+                PartItems(
+                    found.message,
+                    head,
+                    blocks[0][number],
+                    blocks[1][number],
+                    told.names,
+                    told.remittances[carried],
+                    told.payments[slice(*spans[1][number])],
+                    profiles.of(profile[carried]),
+                    claims[number],
+                    cents[number],
+                    credits[number],
+                    *findings.get(number, _NO_FINDINGS),
+                    data=found.data,
+                )
+            )
+        return results
+
+    def _findings(self) -> dict[int, tuple[Counter[int], bytes]]:
+        """Counts and lines of inputs that have findings, as `_X12Batch._findings`."""
+        ach, inner = self._ach, self._ach.remittances.findings
+        findings, inner_of = ach.findings, self._of[ach.payload_entries[inner.range]]
+        # What is said of an entry may point behind one that is cut short.
+        of = self._input_of(findings.file_offset)
+        of = np.where(findings.entry >= 0, np.append(self._of, 0)[findings.entry], of)
+        is_own = findings.file_offset >= (self._starts + self._envelopes)[of]
+        kept = ~self._is_cut[of] | (~is_context(findings.code) & is_own)
+        findings, of = findings.take(kept), of[kept]
+        if not len(of) + len(inner_of):
+            return {}
+        records = self._records()
+        findings = _with(
+            findings,
+            file_offset=findings.file_offset + self._shift[of],
+            record_number=_moved(findings.record_number, records[of]),
+        )
+        addenda = self._input_of(ach.addenda.offset)
+        numbers = _moved(ach.addenda.record_number, records[addenda])
+        ach.addenda = _with(ach.addenda, record_number=numbers)
+        found: dict[int, tuple[Counter[int], bytes]] = {}
+        for number in np.unique(np.concatenate([of, inner_of])).tolist():
+            lines, counts, name = io.BytesIO(), Counter[int](), self._heads[number].name
+            ach.window_offset = int(self._shift[number])
+            ach.findings = findings.take(of == number)
+            ach.remittances.findings = inner.take(inner_of == number)
+            payload_findings(lines, counts, name, ach)
+            ach_findings(lines, counts, name, ach)
+            found[number] = counts, lines.getvalue()
+        return found
+
+    def _records(self) -> Ints64:
+        """int64[k]: from numbers of records in the buffer to those in the files."""
+        files = self._ach.files
+        counts = np.concatenate([np.zeros(1, np.int64), np.cumsum(files.record_count)])
+        before = counts[np.searchsorted(files.file_offset, self._starts)]
+        own = np.array([head.records - head.envelope.count(b"\n") for head in self._heads])
+        moves: Ints64 = np.where(self._is_cut, own, 0) - before
+        return moves
 
 
-def _shift_ach(ach: AchFiles, head: PartHead) -> None:
-    """Places and numbers of a part in the terms of its file, and only what it can tell."""
-    shift = head.start - len(head.envelope)
-    ach.window_offset = shift
-    if head.is_whole:
-        return
-    records = np.uint32(head.records) - np.uint32(head.envelope.count(b"\n"))
-    findings = ach.findings
-    findings = findings.take(
-        ~is_context(findings.code) & (findings.file_offset >= len(head.envelope))
-    )
-    ach.findings = _with(
-        findings,
-        file_offset=findings.file_offset + shift,
-        record_number=findings.record_number + records,
-    )
-    ach.addenda = _with(ach.addenda, record_number=ach.addenda.record_number + records)
-
-
-def _ach_payments(ach: AchFiles, head: PartHead) -> WindowPayments:
-    entries = ach.entries
-    checks = closed_checks(entries.valid, *batches_of(ach))
-    if not head.is_whole:
-        checks = checks & np.uint8(OWN_VALID) | checks_of(head, len(entries))
-    ordinal = np.arange(head.payments, head.payments + len(entries), dtype=np.int32)
-    return WindowPayments(PaymentColumns.from_tables(ach), ordinal, checks)
-
-
-def _ach_remittances(
-    ach: AchFiles, head: PartHead, profiles: _Encoded
-) -> tuple[RemittanceColumns, Block, Mapping[int, bytes]]:
-    """The 835s in addenda: columns, rows, and their profiles."""
-    tables = ach.remittances
-    transactions = tables.transactions
-    columns = RemittanceColumns.from_ach(ach)
-    first = head.remittances
-    ordinal = np.arange(first, first + len(transactions), dtype=np.int32)
-    claims = transactions.claim_stop.astype(np.int64) - transactions.claim_start
-    rows = RemittanceRows(
-        ordinal=ordinal,
-        start=ordinal.astype(np.int64),
-        stop=ordinal.astype(np.int64) + 1,
-        profile=profiles.rows_of(tables),
-        checks=closed_checks(transactions.valid, *enclosing(tables)),
-        claims=claims.astype(np.int32),
-        control=transactions.control_number,
-    )
-    carrier = ach.entries.offset[columns.payment_row].astype(np.int64) + ach.window_offset
-    block, checks = remittance_rows(
-        WindowRemittances(tables, columns, rows, carrier), _name_of(head), profiles.keys
-    )
-    return columns, with_verdicts(REMITTANCE_ITEM, block, checks), profiles.of(rows.profile)
+def _moved(numbers: npt.NDArray[Any], by: Ints64) -> npt.NDArray[Any]:
+    """Numbers of records, moved; 0 stands for none."""
+    return np.where(numbers > 0, numbers + by, 0).astype(numbers.dtype)
 
 
 # ---- bank reports and lockbox lists ----

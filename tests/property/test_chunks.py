@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 from ach_build import Batch, Entry, ach_file, ctx_slices
 from corpus import Sample
-from feeding import by_file, by_parts, manifest_of, said
+from feeding import NAME, by_file, by_parts, manifest_of, put_together, read, said
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from small_feed import interchange, remittance
 from x12_build import damaged, files, with_odd_values, wrapped
 
 from reassoc.core.errors import ParseError
+from reassoc.stream.message import RawMessage
 from reassoc.stream.sources import SourceError
 
 PART_SIZES = st.integers(1, 4000) | st.sampled_from([120, 500, 1000])
@@ -101,6 +102,19 @@ def test_an_ach_file_that_was_cut_off_anywhere_is_read_as_far_as_it_goes(tmp_pat
     for stop in range(230, 700, 3):
         assert not by_file(data[:stop], tmp_path).reason
         check_law(data[:stop], 200, tmp_path)
+
+
+@settings_of_law
+@given(st.lists(files() | damaged(files()) | ach_inputs() | damaged(ach_inputs()), max_size=6))
+def test_whole_files_that_are_read_together_are_what_each_is_alone(
+    tmp_path_factory: pytest.TempPathFactory, contents: list[bytes]
+) -> None:
+    scratch = tmp_path_factory.getbasetemp()
+    messages = [RawMessage(data, [], NAME) for data in contents]
+    together = read(messages, scratch)
+    assert [part.message for part in together] == list(range(len(contents)))
+    for data, part in zip(contents, together, strict=True):
+        assert put_together([part]) == by_file(data, scratch)
 
 
 @pytest.mark.parametrize("part_bytes", [300, 3000, 100_000])
