@@ -52,8 +52,11 @@ from reassoc.stream.topics import ensure_topics
 from reassoc.stream.worker_commands import CLOCK_VARIABLE
 from reassoc.stream.worker_parts import SettingsFolder
 
-GAP_S = (0.1, 4.0)
-"""Between two things that happen."""
+GAP_S = (0.1, 2.0)
+LONG_GAP_S = (7.0, 15.0)
+"""Between two things that happen: often the one comes into the other, often the group comes
+together in between, for which it waits until the session of a killed worker has ended."""
+LONG_PER_CENT = 50
 LOOK_S = 0.02
 LAST_DAYS = 21
 """From the last phase to the moment at which the stream is held against the quiet run."""
@@ -62,7 +65,7 @@ LAST_SHARE = 5
 REST_S_MAX = 1800.0
 STRIKES_TRIED_MAX = 20
 DECIDE_TRIES_MAX = 60
-DECIDE_TENANTS_MAX = 2
+DECIDE_TENANTS_MAX = 3
 TOLD_MAX = 20
 
 
@@ -177,10 +180,10 @@ class Run:
         """Send files while things happen."""
         shuffled = [replace(one, slowly=False) for one in deliveries]
         self._rng.shuffle(shuffled)
-        gap_s = sum(GAP_S) * len(kinds) / (len(shuffled) + 1)
+        gap_s = sum(LONG_GAP_S) / 2 * len(kinds) / (len(shuffled) + 1)
         feeder = Feeder(self._inbox, shuffled, self._rng, gap_s)
         self.result.files += len(shuffled)
-        waiting, due_s = list(kinds), 0.0
+        waiting, due_s = list(kinds), time.monotonic() + self._gap_s()
         tries = STRIKES_TRIED_MAX * (len(waiting) + 1)
         while waiting and tries:
             now_s = time.monotonic()
@@ -190,9 +193,13 @@ class Run:
                 tries -= 1
                 if faults.strike(waiting[0]):
                     waiting.pop(0)
-                due_s = now_s + self._rng.uniform(*GAP_S)
+                due_s = now_s + self._gap_s()
             time.sleep(LOOK_S)
         feeder.finish()
+
+    def _gap_s(self) -> float:
+        is_long = self._rng.randrange(100) < LONG_PER_CENT
+        return self._rng.uniform(*(LONG_GAP_S if is_long else GAP_S))
 
     def _set_clock(self, moment: str) -> None:
         """In one step: workers read it all the time."""
