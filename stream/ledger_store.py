@@ -40,6 +40,7 @@ from reassoc.core.errors import ReassocError
 from reassoc.stream.postgres_arrays import (
     PostgresArray,
     big_array,
+    big_array_with_none,
     bytes_array,
     cursor_of,
     text_array,
@@ -308,11 +309,8 @@ def _insert_postgres(
 ) -> None:
     ending = " ON CONFLICT DO NOTHING" if again else ""
     columns = list(zip(*rows, strict=True))
+    # Not `executemany`: behind psycopg's pipeline PostgreSQL may not notice that a session pauses.
     with cursor_of(driver_of(connection)) as cursor:
-        if len(rows) == 1 or any(None in each for each in columns):
-            row = ", ".join(["%s"] * len(columns))
-            cursor.executemany(f'INSERT INTO "{table.name}" VALUES ({row}){ending}', rows)
-            return
         for piece in pieces(len(rows), STATEMENT_ARRAY_ROWS):
             arrays = [
                 _array_of(each.type, values[piece])
@@ -327,7 +325,9 @@ def _array_of(kind: TypeEngine[Any], values: Sequence[Any]) -> PostgresArray:
     """Values of a column as an array."""
     if isinstance(kind, LargeBinary):
         return bytes_array(values)
-    return text_array(values) if isinstance(kind, String) else big_array(values)
+    if isinstance(kind, String):
+        return text_array(values)
+    return big_array_with_none(values) if None in values else big_array(values)
 
 
 def _copy_postgres(connection: Connection, table: Table, values: Numbers) -> None:

@@ -7,7 +7,7 @@ psycopg is imported late: a warehouse on SQLite does without it.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from itertools import chain
 from typing import Any
@@ -18,6 +18,8 @@ import numpy.typing as npt
 _HEAD = struct.Struct(">iiIii").pack
 """Dimensions, whether there are NULLs, the values' type, how many, number of the first."""
 _SIZE = struct.Struct(">i").pack
+_NULL = _SIZE(-1)
+_VALUE = struct.Struct(">q").pack
 _SMALL, _BIG, _BYTES, _TEXT = 21, 20, 17, 25
 
 
@@ -27,7 +29,8 @@ class PostgresArray:
     __slots__ = ("data",)
 
     def __init__(self, kind: int, count: int, values: bytes) -> None:
-        self.data = _HEAD(1, 0, kind, count, 1) + values
+        # That there may be NULLs says nothing of whether there are.
+        self.data = _HEAD(1, 1, kind, count, 1) + values
 
 
 class BigArray(PostgresArray):
@@ -61,14 +64,21 @@ def small_array(values: npt.ArrayLike) -> SmallArray:
     return SmallArray(_SMALL, len(numbers), _fixed(numbers, 2))
 
 
-def bytes_array(values: Sequence[bytes]) -> BytesArray:
+def big_array_with_none(values: Sequence[int | None]) -> BigArray:
+    """The same as `big_array`, some of them None."""
+    packed = [None if value is None else _VALUE(value) for value in values]
+    return BigArray(_BIG, len(values), _varying(packed))
+
+
+def bytes_array(values: Sequence[bytes | None]) -> BytesArray:
     """Bytes of any length. 0.2 microseconds each."""
     return BytesArray(_BYTES, len(values), _varying(values))
 
 
-def text_array(values: Sequence[str]) -> TextArray:
+def text_array(values: Sequence[str | None]) -> TextArray:
     """Texts; they hold no zero byte."""
-    return TextArray(_TEXT, len(values), _varying([value.encode() for value in values]))
+    encoded = [None if value is None else value.encode() for value in values]
+    return TextArray(_TEXT, len(values), _varying(encoded))
 
 
 def cursor_of(connection: Any) -> Any:
@@ -86,9 +96,10 @@ def _fixed(numbers: npt.NDArray[Any], size: int) -> bytes:
     return rows.tobytes()
 
 
-def _varying(values: Iterable[bytes]) -> bytes:
-    sizes = (_SIZE(len(value)) for value in values)
-    return b"".join(chain.from_iterable(zip(sizes, values, strict=True)))
+def _varying(values: Sequence[bytes | None]) -> bytes:
+    """Each value behind its size; nothing behind the size of NULL."""
+    sizes = (_NULL if value is None else _SIZE(len(value)) for value in values)
+    return b"".join(chain.from_iterable(zip(sizes, (v or b"" for v in values), strict=True)))
 
 
 @cache

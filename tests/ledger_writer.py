@@ -78,7 +78,8 @@ def main(url: str, seed: int) -> None:
                 break
             written += write_some(ledger, chance)
             booked += book_file(ledger) if chance.random() < 0.3 else 0
-        except OSError:
+        except OSError as error:
+            print(error, file=sys.stderr)
             failed += 1
             time.sleep(0.05)
     ledger.close()

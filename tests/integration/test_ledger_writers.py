@@ -153,14 +153,16 @@ def test_a_writer_that_was_stopped_in_the_middle_is_thrown_out(
 ) -> None:
     monkeypatch.setattr(ledger_store, "PAUSE_MS_MAX", 200)
     one, other = Ledger.open(postgres_url), Ledger.open(postgres_url)
+    answers = []
 
     def pause() -> None:
         with one.writing() as connection:
             one.append_release(connection, **ledgers.release_rows())
-            assert other.append(1, ledger_writer.batch_of("t0", 1))
+            answers.append(other.append(1, ledger_writer.batch_of("t0", 1)))
 
     with pytest.raises(OSError, match="database failed"):
         pause()
+    assert answers == [True]
     assert set(other.heads()) == {"t0"}
     assert set(one.heads()) == {"t0"}
     one.close()

@@ -57,7 +57,8 @@ def test_it_is_lost_with_its_session_and_can_be_taken_again(
     assert one.try_take()
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute(
-            "SELECT pg_terminate_backend(pid, 5000) FROM pg_locks WHERE locktype = 'advisory'"
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_locks JOIN pg_database d"
+            " ON d.oid = database AND d.datname = current_database() WHERE locktype = 'advisory'"
         )
     assert two.try_take()
     assert not one.is_held()
