@@ -134,8 +134,12 @@ def _topic(name: str, before: dict[Any, int], after: dict[Any, int], done: dict[
     own = [tp for tp in after if tp.topic == name]
     total = sum(after[tp] for tp in own)
     came = total - sum(before[tp] for tp in own)
-    lag = sum(max(after[tp] - max(done.get(tp, 0), 0), 0) for tp in own)
-    return TopicStatus(name, total, 0 if name.endswith(DEAD_TOPIC) else lag, came / RATE_SECONDS)
+    lags = [max(after[tp] - max(done.get(tp, 0), 0), 0) for tp in own]
+    if name.endswith(f".{ITEMS_TOPIC}"):
+        # Behind the last record of a transaction stands its marker.
+        lags = [0 if lag == 1 else lag for lag in lags]
+    lag = 0 if name.endswith(f".{DEAD_TOPIC}") else sum(lags)
+    return TopicStatus(name, total, lag, came / RATE_SECONDS)
 
 
 def _show(console: Console, status: WorkerStatus) -> None:

@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from blake3 import blake3
 
 from reassoc.loadtest.servers.kafka_server import KafkaServer
 from reassoc.loadtest.servers.postgres_server import PostgresServer
@@ -100,6 +102,14 @@ class WorkerProcess:
         """Send a signal: SIGSTOP pauses it, SIGCONT lets it go on."""
         os.killpg(self.pid, number)
 
+    def wait(self, seconds: float) -> int:
+        """Wait until it has ended; its exit code. Raises ServerError where it does not."""
+        assert self._process is not None
+        try:
+            return self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise ServerError(f"{self.name} has not ended after {seconds} s") from None
+
     def stop(self) -> int:
         """End it as its keeper would, and its exit code; killed after STOP_SECONDS_MAX."""
         if self._process is None:
@@ -143,11 +153,12 @@ class Stack:
         variables : of the workers' environment, see stream/config.py
         """
         self.folder = folder
-        for name in ("kafka", "redis", "postgres", "workers", "vault", "released"):
+        for name in ("kafka", "redis", "workers", "vault", "released"):
             (folder / name).mkdir(parents=True, exist_ok=True)
         self.kafka = KafkaServer(folder / "kafka")
         self.redis = None if redis else RedisServer(folder / "redis", appendfsync=appendfsync)
-        self.postgres = PostgresServer(folder / "postgres")
+        self.postgres_folder = _postgres_folder(folder)
+        self.postgres = PostgresServer(self.postgres_folder)
         self._redis_url = redis
         self._settings = settings
         self._prefix = prefix
@@ -216,6 +227,17 @@ folder = "{self._settings}"
         for server in (self.kafka, self.redis, self.postgres):
             if server is not None:
                 server.stop()
+
+
+def _postgres_folder(folder: Path) -> Path:
+    """Where the database lies: root has it run by another user, who may not enter the folders of
+    many a home. One for each folder of a stack, so that a stack finds it again."""
+    if os.geteuid() != 0:
+        return folder / "postgres"
+    name = blake3(str(folder.absolute()).encode()).hexdigest()[:16]
+    place = Path(tempfile.gettempdir()) / f"reassoc-postgres-{name}"
+    place.mkdir(mode=0o755, exist_ok=True)
+    return place
 
 
 def main(
