@@ -11,7 +11,7 @@ import logging
 import os
 import threading
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -129,11 +129,13 @@ class Releaser:
         on_failure: Callable[[Failure], None] = lambda _: None,
         fault: Fault = lambda _: None,
         group_files_max: int = GROUP_FILES_MAX,
+        expect: Callable[[Collection[bytes]], None] = lambda _: None,
     ) -> None:
         """
         now : aware of its zone      jitter : from 0 to 1
         group_files_max : files that go together
         on_failure : told the first failure of a file, and each that is of another kind
+        expect : told which contents will be read, by their digests, before they are
         """
         self._book = book
         self._vault = vault
@@ -143,6 +145,7 @@ class Releaser:
         self._on_failure = on_failure
         self._fault = fault
         self._group_files_max = group_files_max
+        self._expect = expect
         self._lock = threading.Lock()
         self._failures: OrderedDict[_Key, Failure] = OrderedDict()
         self._last_failure: Failure | None = None
@@ -295,6 +298,7 @@ class Releaser:
             np.concatenate([np.zeros(0, np.uint64), *(rows_of(body)["digest"] for body in good)])
         )
         digests = self._book.sources(prefixes.tolist())
+        self._expect(digests.values())
         gathered = gather(good, self._vault, digests, carried) if len(good) > 1 else None
         writes = (
             self._writing(intent, body, digests, gathered)

@@ -129,7 +129,13 @@ def open_worker_parts(
         book = ReleaseBook(ledger)
         sinks = {FOLDER_SINK: FolderSink(Path(config.release.folder))}
         releaser = Releaser(
-            book, contents, sinks, now=now, jitter=random.random, on_failure=on_failure
+            book,
+            contents,
+            sinks,
+            now=now,
+            jitter=random.random,
+            on_failure=on_failure,
+            expect=contents.expect,
         )
         delivery = DeliveryLock(ledger)
         stack.callback(delivery.release)
