@@ -156,13 +156,13 @@ class _Message(ConsumerMessage):
 
     __slots__ = ()
 
-    @property
-    def tracked(self) -> bool:
-        return bool(cast(Batch, self.value).is_taken)
+    def _is_taken(self) -> bool:
+        return bool(cast(Any, self.value).is_taken)
 
-    @tracked.setter
-    def tracked(self, value: bool) -> None:
+    def _take(self, value: bool) -> None:
         cast(Any, self.value).is_taken = value
+
+    tracked: Any = property(_is_taken, _take)
 
 
 class StrictConsumer(Consumer):
@@ -414,16 +414,15 @@ class StrictConsumer(Consumer):
 class _Thread(driver.AIOKafkaConsumerThread):
     """The client, in a thread with a loop of its own: heartbeats go on while agents compute."""
 
-    consumer: KafkaConsumer
-
     def _create_worker_consumer(self, transport: driver.Transport) -> Any:
         conf = self.app.conf
-        options = self.consumer.options
+        options = cast(StrictConsumer, self.consumer).options
+        servers: Any = driver.server_list(transport.url, transport.default_port)
         return aiokafka.AIOKafkaConsumer(
             client_id=conf.broker_client_id,
             group_id=conf.id,
             group_instance_id=conf.consumer_group_instance_id,
-            bootstrap_servers=driver.server_list(transport.url, transport.default_port),
+            bootstrap_servers=servers,
             partition_assignment_strategy=[StickyAssignor()],
             enable_auto_commit=False,
             auto_offset_reset=conf.consumer_auto_offset_reset,
@@ -445,7 +444,7 @@ class _Thread(driver.AIOKafkaConsumerThread):
     async def take(self, tps: set[TP], seconds: float) -> Mapping[TP, Sequence[Any]]:
         """Fetch. Whether to and what there is are looked at in one step of this loop: nothing is
         taken that a rebalance or the flow's stop has left behind, and nothing is lost."""
-        client = self._ensure_consumer()
+        client: Any = self._ensure_consumer()
         fetcher, subscriptions = client._fetcher, client._subscription
         end = time.monotonic() + seconds
         with subscriptions.fetch_context():
@@ -468,7 +467,7 @@ class _Thread(driver.AIOKafkaConsumerThread):
     async def commit_in(self, offsets: Mapping[TP, int], generation: int) -> bool:
         """Commit in one attempt. The generation is compared in the step that makes the request, so
         that a newer one never vouches for what an older one did."""
-        coordinator = self._ensure_consumer()._coordinator
+        coordinator: Any = self._ensure_consumer()._coordinator
         found = {
             TopicPartition(tp.topic, tp.partition): OffsetAndMetadata(offset, "")
             for tp, offset in offsets.items()
@@ -487,7 +486,7 @@ class _Thread(driver.AIOKafkaConsumerThread):
 
     async def committed(self, tps: Iterable[TP]) -> Mapping[TP, int | None]:
         """Offsets that the server has of the group; None where it has none."""
-        coordinator = self._ensure_consumer()._coordinator
+        coordinator: Any = self._ensure_consumer()._coordinator
         wanted = [TopicPartition(tp.topic, tp.partition) for tp in tps]
         async with asyncio.timeout(COMMIT_SECONDS_MAX):
             found = await coordinator.fetch_committed_offsets(wanted)
@@ -504,36 +503,38 @@ class _Thread(driver.AIOKafkaConsumerThread):
 class KafkaConsumer(StrictConsumer, driver.Consumer):
     """The strict consumer on aiokafka."""
 
-    _thread: _Thread
-
     def _new_consumer_thread(self) -> _Thread:
         return _Thread(self, loop=self.loop, beacon=self.beacon)
 
+    @property
+    def _client(self) -> _Thread:
+        return cast(_Thread, self._thread)
+
     async def _take(self, tps: set[TP], seconds: float) -> Mapping[TP, Sequence[Any]]:
-        return await self._there(self._thread.take(tps, seconds))
+        return await self._there(self._client.take(tps, seconds))
 
     async def _commit_in(self, offsets: Mapping[TP, int], generation: int) -> bool:
-        return await self._there(self._thread.commit_in(offsets, generation))
+        return await self._there(self._client.commit_in(offsets, generation))
 
     async def _committed(self, tps: Iterable[TP]) -> Mapping[TP, int | None]:
-        return await self._there(self._thread.committed(list(tps)))
+        return await self._there(self._client.committed(list(tps)))
 
     async def _seek(self, partition: TP, offset: int) -> None:
-        await self._there(self._thread.seek_here(partition, offset))
+        await self._there(self._client.seek_here(partition, offset))
 
     async def _there(self, call: Coroutine[Any, Any, Answer]) -> Answer:
         """Await something in the client's thread. Not by way of Faust's queue of calls: that one
         ends with the first error anywhere, and who waits in it waits for ever."""
-        if self._thread.should_stop:
+        if self._client.should_stop:
             call.close()
             raise ConsumerStoppedError
-        future = asyncio.run_coroutine_threadsafe(call, self._thread.thread_loop)
+        future = asyncio.run_coroutine_threadsafe(call, self._client.thread_loop)
         async with asyncio.timeout(CALL_SECONDS_MAX):
             return await asyncio.wrap_future(future)
 
     def highwater(self, tp: TP) -> int:
         """End of what can be read, None before the first fetch."""
-        client = self._thread._ensure_consumer()
+        client = self._client._ensure_consumer()
         partition = TopicPartition(tp.topic, tp.partition)
         if self.options.read_committed:
             return cast(int, client.last_stable_offset(partition))

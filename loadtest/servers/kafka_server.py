@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from reassoc.loadtest.servers.process import ServerError, ServerProcess, answers, free_port
 
@@ -244,13 +245,13 @@ async def create_topics(bootstrap: str, topics: Iterable[Topic]) -> None:
     ]
     await admin.start()
     try:
-        answer = await admin.create_topics(wanted, timeout_ms=ADMIN_SECONDS_MAX * 1000)
+        answer: Any = await admin.create_topics(wanted, timeout_ms=ADMIN_SECONDS_MAX * 1000)
     finally:
         await admin.close()
     _raise_refusals(answer.topic_errors)
 
 
-def _raise_refusals(errors: Iterable[tuple[object, ...]]) -> None:
+def _raise_refusals(errors: Iterable[tuple[Any, ...]]) -> None:
     from aiokafka.errors import for_code
 
     for name, code, *_ in errors:
