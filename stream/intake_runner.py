@@ -150,6 +150,7 @@ class IntakeRunner:
         if took.entries:
             arrived_ms = min(record.timestamp for _, _, record in records)
             await self._patiently(lambda: self._append(took.entries, arrived_ms))
+        if took.keys:  # also of parts that have no items
             await self._patiently(lambda: self._in_thread(lambda: self._intake.set_logged(took)))
         for batch in batches:
             batch.done()
