@@ -358,8 +358,8 @@ class _AchFound(_Found):
         inner = _header_places(batches, batches.has_header, entries.batch)
         file = np.append(batches.file, np.int32(-1))[entries.batch]
         outer = _header_places(files, files.has_header, file)
-        free = (inner >= 0) & (outer >= 0)
-        # The order of traces is that of two neighbours, which must not be parted.
+        # Traces are in order or not by the one before: a part begins with one that says so itself.
+        free = (inner >= 0) & (outer >= 0) & (entries.trace_number >= 0)
         findings = window.findings
         disordered = findings.entry[findings.code == FindingCode.ACH_TRACE_ORDER]
         free[disordered[disordered >= 0]] = False
