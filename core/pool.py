@@ -30,7 +30,7 @@ class _Columns:
 
     def __post_init__(self) -> None:
         lengths = set()
-        for name, wanted in _wanted(type(self)):
+        for name, wanted in self._wanted():
             column = getattr(self, name)
             lengths.add(len(column))
             have = None if isinstance(column, TextColumn) else getattr(column, "dtype", "nothing")
@@ -48,8 +48,16 @@ class _Columns:
         """Column name -> numpy dtype, or "text"."""
         raise NotImplementedError
 
+    @classmethod
+    @cache
+    def _wanted(cls) -> list[tuple[str, np.dtype[Any] | None]]:
+        """Names of columns and their dtypes, None for texts."""
+        return [
+            (name, None if kind == "text" else np.dtype(kind)) for name, kind in cls.types().items()
+        ]
+
     def __len__(self) -> int:
-        return len(getattr(self, _wanted(type(self))[0][0]))
+        return len(getattr(self, self._wanted()[0][0]))
 
     def __repr__(self) -> str:
         # Never the columns: a log or a traceback that shows a pool must not show people's data.
@@ -57,14 +65,6 @@ class _Columns:
 
 
 C = TypeVar("C", bound=_Columns)
-
-
-@cache
-def _wanted(cls: type[_Columns]) -> list[tuple[str, np.dtype[Any] | None]]:
-    """Names of columns and their dtypes, None for texts."""
-    return [
-        (name, None if kind == "text" else np.dtype(kind)) for name, kind in cls.types().items()
-    ]
 
 
 def _map(cls: type[C], make: Callable[[str, str], Any]) -> C:

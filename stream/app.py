@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import faust
 
@@ -40,16 +41,16 @@ def make_app(
     kafka, worker = config.kafka, config.worker
     brokers = [f"{SCHEME}://{host}" for host in kafka.bootstrap.split(",")]
     session = float(worker.session_timeout_s)
+    settings: dict[str, Any] = strict_settings() | {
+        "broker_session_timeout": session,
+        "broker_heartbeat_interval": session / 5,
+        "broker_request_timeout": max(40.0, session + 10),
+    }
     app = faust.App(
         f"{kafka.prefix}.workers",
         broker=brokers,
         broker_credentials=credentials(kafka),
-        **strict_settings()
-        | {
-            "broker_session_timeout": session,
-            "broker_heartbeat_interval": session / 5,
-            "broker_request_timeout": max(40.0, session + 10),
-        },
+        **settings,
     )
     configure(
         app,

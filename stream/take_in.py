@@ -504,10 +504,8 @@ def split_by_tenant(
     """
     numbers = np.unique(np.concatenate([left[1], right[1]]))
     parts = _split(*left, numbers), _split(*right, numbers)
-    return [
-        Share(tenants[number], left_part, right_part)
-        for number, left_part, right_part in zip(numbers.tolist(), *parts, strict=True)
-    ]
+    names = [tenants[number] for number in numbers.tolist()]
+    return [Share(*share) for share in zip(names, parts[0], parts[1], strict=True)]
 
 
 def _split(block: Block, of: Numbers, numbers: Numbers) -> list[Block]:

@@ -128,7 +128,7 @@ async def _create(admin: AIOKafkaAdminClient, topics: list[Topic], replication: 
         NewTopic(each.name, each.partitions, replication, topic_configs=dict(each.settings))
         for each in topics
     ]
-    answer = await admin.create_topics(wanted)
+    answer: Any = await admin.create_topics(wanted)
     for name, code, *_ in answer.topic_errors:
         fault = for_code(code)
         if code and fault is not TopicAlreadyExistsError:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from reassoc.core import _keys
+from reassoc.core._keys import mix
 from reassoc.core.ach import EntryKind
 from reassoc.core.calendar import BankingCalendar
 from reassoc.core.columns import DATE_NONE
@@ -20,7 +21,6 @@ from reassoc.core.matching.ordering import (
     id_keys,
     kept_first,
     later_of_equals,
-    mix,
     sound_first,
 )
 from reassoc.core.policy import Policy
