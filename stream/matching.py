@@ -45,6 +45,7 @@ class Matching:
         self._lead = lead
         self._runners: dict[int, PartitionRunner] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._owning = asyncio.Lock()
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @property
@@ -53,7 +54,17 @@ class Matching:
         return [self._runners[number] for number in sorted(self._runners)]
 
     async def own(self, numbers: Collection[int]) -> None:
-        """These partitions are ours now, and no others."""
+        """These partitions are ours now, and no others. In the order of calls."""
+        async with self._owning:
+            await self._own(numbers)
+
+    def next_offsets(self) -> dict[int, int]:
+        """Where partitions that stay ours are to be read on. The group begins each anew where it
+        was committed, which may be beyond what a partition has taken that is rebuilt."""
+        offsets = {number: runner.next_offset for number, runner in self._runners.items()}
+        return {number: offset for number, offset in offsets.items() if offset is not None}
+
+    async def _own(self, numbers: Collection[int]) -> None:
         for number in set(self._runners) - set(numbers):
             await self._end(number)
         for number in sorted(set(numbers) - set(self._runners)):

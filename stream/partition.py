@@ -128,6 +128,12 @@ class Partition:
         return sorted(self._matchers.copy())  # the publisher asks while new ones come
 
     @property
+    def taken(self) -> int:
+        """Position of the last record that was taken since it was opened, 0 for none: the offset
+        that comes next. What is behind `progress` of it is not applied to its end."""
+        return self._taken
+
+    @property
     def is_behind_fence(self) -> bool:
         """Whether all that an earlier owner wrote is taken."""
         return self._taken >= self.fence_position

@@ -40,8 +40,13 @@ T = TypeVar("T")
 class Reader(Protocol):
     """The consumer of the item log, as far as a partition needs it."""
 
-    async def rewind(self, number: int, progress: Progress) -> None:
-        """Read a partition from there on, or from a little before."""
+    async def begin_of(self, number: int, progress: Progress) -> int:
+        """The offset from which a partition is to be read: a little before `progress`."""
+        ...
+
+    async def seek(self, number: int, offset: int) -> None:
+        """Read a partition from there on. While the group moves partitions nothing is done; at
+        the end of that every runner is asked for its `next_offset`."""
         ...
 
 
@@ -96,6 +101,7 @@ class PartitionRunner:
         self._queue: asyncio.Queue[Batch] = asyncio.Queue(queue_max)
         self._published = asyncio.Event()
         self._is_stale = False
+        self._begin: tuple[Partition, int] | None = None
         self.partition: Partition | None = None
         self.is_lost = False
 
@@ -107,12 +113,21 @@ class PartitionRunner:
         """The state may have gone back: open the partition anew."""
         self._is_stale = True
 
+    @property
+    def next_offset(self) -> int | None:
+        """The offset that must come next, wherever the group left off; None before it was opened:
+        then it seeks by itself."""
+        if self._begin is None:
+            return None
+        partition, offset = self._begin
+        return max(offset, partition.taken)
+
     async def run(self) -> None:
         """Open, apply and publish, for ever."""
         while True:
             partition = await self._opened()
             self._is_stale = False
-            await self._rewound(partition.progress)
+            await self._rewound(partition)
             self.partition = partition
             self._watch.opened(partition)
             try:
@@ -142,8 +157,13 @@ class PartitionRunner:
             self.is_lost = False
             return partition
 
-    async def _rewound(self, progress: Progress) -> None:
-        await self._persist(lambda: self._reader.rewind(self.number, progress))
+    async def _rewound(self, partition: Partition) -> None:
+        """Read from where the state is. It is noted before: the group may move partitions, and
+        forget about a seek, at any moment."""
+        progress = partition.progress
+        offset = await self._persist(lambda: self._reader.begin_of(self.number, progress))
+        self._begin = partition, offset
+        await self._persist(lambda: self._reader.seek(self.number, offset))
 
     def _drop_void(self) -> None:
         """Let go of what the queue holds: it is read again once the partition is open."""

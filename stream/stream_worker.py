@@ -73,6 +73,7 @@ class StreamWorker:
         self._stop = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._leaders: dict[int, LeaderLog] = {}
+        self._assigning: set[asyncio.Task[None]] = set()
         self._incarnation = ""
         self._is_assigned = False
 
@@ -186,7 +187,12 @@ class StreamWorker:
         items = f"{self._config.kafka.prefix}.{ITEMS_TOPIC}"
         numbers = [each.partition for each in partitions if each.topic == items]
         self._is_assigned = True
-        self._assigning = asyncio.create_task(self._matching.own(numbers))
+        for number, offset in self._matching.next_offsets().items():
+            if number in numbers:
+                await self._reader.seek(number, offset)
+        assigning = asyncio.create_task(self._matching.own(numbers))
+        self._assigning.add(assigning)
+        assigning.add_done_callback(self._assigning.discard)
 
     async def _revoked(self, partitions: set[TopicAndNumber]) -> None:
         """What stays ours goes on; what does not is told by the next assignment."""

@@ -41,12 +41,15 @@ class TopicReader:
         """Let go."""
         await self._client.stop()
 
-    async def rewind(self, number: int, progress: Progress) -> None:
-        """Read a partition from a little before `progress` on. Where it is not ours any more,
-        nothing is done. Raises TopicLogError."""
-        offset = 0
-        if progress.position > 0:
-            offset = await self._offset_at(number, progress.at_ms - REWIND_MS, progress.position)
+    async def begin_of(self, number: int, progress: Progress) -> int:
+        """The offset from which a partition is to be read: a little before `progress`. Raises
+        TopicLogError."""
+        if progress.position == 0:
+            return 0
+        return await self._offset_at(number, progress.at_ms - REWIND_MS, progress.position)
+
+    async def seek(self, number: int, offset: int) -> None:
+        """Read a partition from there on. Where it is not ours at this moment, nothing is done."""
         try:
             await consumer_of(self._app).seek(TopicAndNumber(self._topic, number), offset)
         except StrictConsumerError:
