@@ -166,4 +166,5 @@ def reporting() -> Iterator[None]:
     except ReassocError as error:
         fail(str(error), EXIT_UNREADABLE)
     except OSError as error:
-        fail(f"{error.filename or 'a store'}: {error.strerror or error}", EXIT_UNREADABLE)
+        why = str(error.strerror or error) or type(error).__name__
+        fail(f"{error.filename or 'a store'}: {why}", EXIT_UNREADABLE)
