@@ -109,12 +109,13 @@ class Redis(_Section, frozen=True, kw_only=True):
     """The match state. url : redis://, rediss:// or redis+cluster://host:port,host:port
 
     records_max : open records of one tenant, beyond which steps are refused
+    connect_seconds, call_seconds : for a connection to come, and for an attempt at one call
     """
 
     url: str = "redis://127.0.0.1:6379/0"
     records_max: int = 20_000_000
-    connect_seconds: float = 5.0
-    call_seconds: float = 30.0
+    connect_seconds: float = 3.0
+    call_seconds: float = 10.0
 
 
 class LedgerPlace(_Section, frozen=True, kw_only=True):

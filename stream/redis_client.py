@@ -97,9 +97,20 @@ class RedisClient:
     carried through a fork.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        connect_seconds: float = CONNECT_SECONDS_MAX,
+        call_seconds: float = 0.0,
+    ) -> None:
+        """
+        connect_seconds : for a connection to come
+        call_seconds : for an attempt at one call, beside what a large one is given
+        """
+        self._call_seconds = call_seconds
         self.where = re.sub(r"^.*@|^[a-z+]*://|/.*$", "", url.split("://", 1)[-1])
-        self._redis = _client(url)
+        self._redis = _client(url, connect_seconds)
         self._slots = asyncio.Semaphore(CONNECTIONS_MAX)
         self._loop = _new_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="redis", daemon=True)
@@ -107,10 +118,10 @@ class RedisClient:
         self._closed = False
         self._thread.start()
 
-    def call(self, *command: Any, seconds: float = CALL_SECONDS_MAX) -> Any:
+    def call(self, *command: Any, seconds: float = 0.0) -> Any:
         """The answer to a command, with bytes for texts.
 
-        seconds : how long an attempt may take. Raises StoreError.
+        seconds : what an attempt may take beyond `call_seconds`. Raises StoreError.
         """
         return self._run(self._patiently(lambda: self._command(*command), seconds))
 
@@ -118,9 +129,7 @@ class RedisClient:
         """The answers to commands that have nothing to do with each other, in their order."""
         return self._run(self._all(commands))
 
-    def run(
-        self, script: Script, keys: Sequence[Any], *values: Any, seconds: float = CALL_SECONDS_MAX
-    ) -> Any:
+    def run(self, script: Script, keys: Sequence[Any], *values: Any, seconds: float = 0.0) -> Any:
         """What a script answers. Its keys must lie in one slot. Raises StoreError."""
         tail = (len(keys), *keys, *values)
         return self._run(self._patiently(lambda: self._script(script, tail), seconds))
@@ -128,13 +137,13 @@ class RedisClient:
     def settings(self, pattern: str) -> list[dict[bytes, bytes]]:
         """What CONFIG GET says, of every primary; empty where that is not allowed."""
         try:
-            return self._run(self._patiently(lambda: self._settings(pattern), CALL_SECONDS_MAX))
+            return self._run(self._patiently(lambda: self._settings(pattern), 0.0))
         except _RefusedError:
             return []
 
     def run_ids(self) -> list[str]:
         """Of every primary, what it was given when it was started; sorted."""
-        return self._run(self._patiently(self._run_ids, CALL_SECONDS_MAX))
+        return self._run(self._patiently(self._run_ids, 0.0))
 
     def close(self) -> None:
         """End connections and thread; calls under way fail with StoreError. Twice does nothing."""
@@ -168,7 +177,7 @@ class RedisClient:
             if self._closed:
                 raise StoreError(f"{self.where}: was closed during a call")
             try:
-                async with self._slots, asyncio.timeout(seconds):
+                async with self._slots, asyncio.timeout(self._call_seconds + seconds):
                     return await attempt()
             except (errors.RedisError, errors.RedisClusterException, OSError) as error:
                 if not _may_pass(error):
@@ -189,9 +198,7 @@ class RedisClient:
         answers: list[Any] = []
         for start in range(0, len(commands), CONNECTIONS_MAX):
             some = commands[start : start + CONNECTIONS_MAX]
-            tasks = [
-                self._patiently(partial(self._command, *one), CALL_SECONDS_MAX) for one in some
-            ]
+            tasks = [self._patiently(partial(self._command, *one), 0.0) for one in some]
             answers += await asyncio.gather(*tasks)
         return answers
 
@@ -242,17 +249,17 @@ class _RefusedError(StoreError):
     """Trying again would not help."""
 
 
-def _client(url: str) -> Redis | RedisCluster:
+def _client(url: str, connect_seconds: float) -> Redis | RedisCluster:
     scheme, _, rest = url.partition("://")
     shared: dict[str, Any] = {
         "socket_timeout": None,  # each attempt has its own time
-        "socket_connect_timeout": CONNECT_SECONDS_MAX,
+        "socket_connect_timeout": connect_seconds,
         "retry": Retry(NoBackoff(), 0),  # attempts are counted here
         "protocol": 2,
         "max_connections": CONNECTIONS_MAX,
     }
     if scheme in ("redis", "rediss") and rest:
-        pool = BlockingConnectionPool.from_url(url, timeout=CONNECT_SECONDS_MAX, **shared)
+        pool = BlockingConnectionPool.from_url(url, timeout=connect_seconds, **shared)
         return Redis.from_pool(pool)
     if scheme in ("redis" + _CLUSTER, "rediss" + _CLUSTER) and rest:
         user, _, hosts = rest.partition("/")[0].rpartition("@")

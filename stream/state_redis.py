@@ -26,7 +26,12 @@ import numpy as np
 from reassoc.core.errors import LimitError
 from reassoc.stream.records import Block
 from reassoc.stream.redis_bodies import pack_bodies, unpack_bodies
-from reassoc.stream.redis_client import CALL_SECONDS_MAX, RedisClient, Script
+from reassoc.stream.redis_client import (
+    CALL_SECONDS_MAX,
+    CONNECT_SECONDS_MAX,
+    RedisClient,
+    Script,
+)
 from reassoc.stream.sqlite_file import StoreError
 from reassoc.stream.state import (
     ID_BYTES,
@@ -102,12 +107,20 @@ class RedisState:
     that cost memory are logged as warnings.
     """
 
-    def __init__(self, url: str, *, prefix: str, records_max: int = RECORDS_MAX) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        prefix: str,
+        records_max: int = RECORDS_MAX,
+        connect_seconds: float = CONNECT_SECONDS_MAX,
+        call_seconds: float = CALL_SECONDS_MAX,
+    ) -> None:
         if not _PREFIX.fullmatch(prefix):
             raise ValueError("a prefix is 1 to 64 letters, digits, points, hyphens, underscores")
         self._prefix = prefix
         self._records_max = records_max
-        self._client = RedisClient(url)
+        self._client = RedisClient(url, connect_seconds=connect_seconds, call_seconds=call_seconds)
         # One step of a tenant at a time: Redis keeps the token of the last one only.
         self._locks = [threading.Lock() for _ in range(_LOCKS)]
         try:
@@ -368,8 +381,8 @@ class RedisState:
 
 
 def _seconds(rows: int, size: int) -> float:
-    """How long an attempt of a call may take."""
-    return CALL_SECONDS_MAX + rows * _SECONDS_PER_ROW + size * _SECONDS_PER_BYTE
+    """How long an attempt of a large call may take beside what each has."""
+    return rows * _SECONDS_PER_ROW + size * _SECONDS_PER_BYTE
 
 
 def _parts(step: Step) -> list[bytes]:

@@ -504,7 +504,7 @@ def split_by_tenant(
     """
     numbers = np.unique(np.concatenate([left[1], right[1]]))
     parts = _split(*left, numbers), _split(*right, numbers)
-    names = [tenants[number] for number in numbers.tolist()]
+    names = [tenants[int(number)] for number in numbers]
     return [Share(*share) for share in zip(names, parts[0], parts[1], strict=True)]
 
 

@@ -120,7 +120,13 @@ def open_worker_parts(
         ledger = Ledger.open(config.ledger.url)
         stack.callback(ledger.close)
         prefix = config.kafka.prefix
-        state = RedisState(config.redis.url, prefix=prefix, records_max=config.redis.records_max)
+        state = RedisState(
+            config.redis.url,
+            prefix=prefix,
+            records_max=config.redis.records_max,
+            connect_seconds=config.redis.connect_seconds,
+            call_seconds=config.redis.call_seconds,
+        )
         stack.callback(state.close)
         vaults = _open_vaults(config, environment, now)
         stack.callback(vaults.close)

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -20,7 +21,7 @@ from reassoc.stream.state_redis import RedisState
 class RedisStore:
     """One prefix of a Redis; every opening has connections and a thread of its own."""
 
-    def __init__(self, url: str, **options: int) -> None:
+    def __init__(self, url: str, **options: Any) -> None:
         self.url = url
         self.prefix = f"test-{uuid.uuid4().hex[:12]}"
         self.options = options

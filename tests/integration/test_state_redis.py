@@ -188,14 +188,15 @@ def test_a_server_that_hangs_is_told_in_time(
     server: RedisServer, own: RedisStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(redis_client, "ATTEMPTS_MAX", 2)
-    monkeypatch.setattr(state_redis, "CALL_SECONDS_MAX", 0.2)
+    own.options["call_seconds"] = 0.2
     state, claim = filled(own)
     server.pause()
     with pytest.raises(StoreError, match=r"cannot be had after 2 attempts \(TimeoutError\)"):
         state.apply(claim, step(1, 2, outbox=(b"second",)))
     server.resume()
     # Whether it was made is not known: made again it is there once.
-    monkeypatch.setattr(state_redis, "CALL_SECONDS_MAX", 10.0)
+    own.options.clear()
+    state = own.open()
     state.apply(claim, step(1, 2, outbox=(b"second",)))
     assert [entry.body for entry in state.outbox("t", 9)] == [b"first", b"second"]
 
