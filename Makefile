@@ -7,10 +7,10 @@ SHELL := /bin/bash
 # One build at a time: the words may be run side by side.
 BUILD_LOCK := flock build/lock
 
-.PHONY: help demo test score chaos lint type bench fuzz sanitize dist build dev clean stack
+.PHONY: help demo test score chaos chaos-stream lint type bench fuzz sanitize dist build dev clean stack
 
 help:            ## list the words
-	@grep -hE '^[a-z]+: .*##|^[a-z]+:  *##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:  *##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 $(VENV)/made:
 	@$(PYTHON) build_check.py
@@ -83,6 +83,14 @@ CHAOS_PAYMENTS ?= 1000
 chaos: $(VENV)/installed     ## a warehouse that is killed all the time, held against one that is left in peace
 	rm -rf build/chaos
 	$(BIN)/python -m reassoc.loadtest.chaos --seed $(CHAOS_SEED) --kills $(CHAOS_KILLS) --payments $(CHAOS_PAYMENTS) --work build/chaos
+
+# Things that happen to servers and workers, and payments of the feed; 60 take about ten minutes.
+STREAM_KILLS ?= 60
+STREAM_PAYMENTS ?= 2000
+
+chaos-stream: $(VENV)/installed     ## a stream of workers and servers that are killed all the time, held against a quiet run
+	rm -rf build/chaos-stream
+	$(BIN)/python -m reassoc.loadtest.stream_chaos --seed $(CHAOS_SEED) --kills $(STREAM_KILLS) --payments $(STREAM_PAYMENTS) --work build/chaos-stream
 
 DEMO_PAYMENTS ?= 2000
 demo: $(VENV)/installed     ## make a small feed, run the main job on it and show the result

@@ -56,7 +56,6 @@ GAP_S = (0.1, 2.0)
 LONG_GAP_S = (7.0, 15.0)
 """Between two things that happen: often the one comes into the other, often the group comes
 together in between, for which it waits until the session of a killed worker has ended."""
-LONG_PER_CENT = 50
 LOOK_S = 0.02
 LAST_DAYS = 21
 """From the last phase to the moment at which the stream is held against the quiet run."""
@@ -71,7 +70,11 @@ TOLD_MAX = 20
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a run is made of. kills : things that happen, see stream_faults.KINDS"""
+    """What a run is made of.
+
+    kills : things that happen, see stream_faults.KINDS    long_per_cent : of LONG_GAP_S
+    session_s : of workers in the group
+    """
 
     seed: int
     kills: int
@@ -80,6 +83,7 @@ class Plan:
     partitions: int = 6
     phases: int = 5
     session_s: int = 6
+    long_per_cent: int = 50
 
 
 @dataclass(slots=True)
@@ -107,14 +111,16 @@ class Run:
         self._feed = work / "feed"
         self.result = Result()
 
-    def run(self) -> Result:
-        """Make it. Raises ChaosError, ServerError where it cannot be made."""
+    def run(self, look: Callable[[Stack], None] = lambda _: None) -> Result:
+        """Make it; the servers still run when `look` gets them, and the workers do not any more.
+        Raises ChaosError, ServerError where it cannot be made."""
         plan = self._plan
         options = FeedOptions(plan.payments, seed=plan.seed, claims=CLAIMS_MEAN, defects=True)
         generate_feed(self._feed, options)
         phases = phases_of(self._feed, self._rng, plan.phases)
         self._set_clock((phases[0][0] - timedelta(days=1)).isoformat())
         stack = self._stack()
+        shutil.rmtree(stack.postgres_folder, ignore_errors=True)  # of an earlier run
         feeder = FeedProcess(
             self._inbox.parent,
             stack.config_file,
@@ -131,9 +137,12 @@ class Run:
             self._go_through(phases, stack, faults)
             self._come_to_rest(stack, feeder, faults)
             self._compare(stack)
+            look(stack)
         finally:
             feeder.kill()
             stack.stop()
+        if not self.result.wrong:
+            shutil.rmtree(stack.postgres_folder, ignore_errors=True)
         return self.result
 
     def _stack(self) -> Stack:
@@ -198,7 +207,7 @@ class Run:
         feeder.finish()
 
     def _gap_s(self) -> float:
-        is_long = self._rng.randrange(100) < LONG_PER_CENT
+        is_long = self._rng.randrange(100) < self._plan.long_per_cent
         return self._rng.uniform(*(LONG_GAP_S if is_long else GAP_S))
 
     def _set_clock(self, moment: str) -> None:
