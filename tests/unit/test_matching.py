@@ -1,0 +1,128 @@
+"""Partitions across rebalances: what stays ours is read on from where it is, not from where the
+group was committed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import Any
+
+from reassoc.stream.matching import Matching
+from reassoc.stream.partition import Progress
+
+SECONDS_MAX = 10.0
+
+
+class FakePartition:
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.progress = Progress(40, 1_000)
+        self.taken = 0
+
+    def take(self, records: Sequence[object]) -> int:
+        return 0
+
+    def let_out(self) -> bool:
+        return False
+
+    def publish(self, *, releases: bool) -> int:
+        return 0
+
+
+class World:
+    """A worker's partitions. sought : (number, offset) of every seek
+
+    gate : seeks wait for it, as while the group moves partitions
+    """
+
+    def __init__(self, executor: ThreadPoolExecutor) -> None:
+        self.partitions: dict[int, FakePartition] = {}
+        self.sought: list[tuple[int, int]] = []
+        self.open = asyncio.Event()
+        self.leading = 0
+        self.led_most = 0
+        watch: Any = _Silent()
+        self.matching = Matching(self._open, self, executor, watch, self._lead)
+
+    async def _open(self, number: int) -> Any:
+        self.partitions[number] = FakePartition(number)
+        return self.partitions[number]
+
+    async def _lead(self, partition: object) -> None:
+        self.leading += 1
+        self.led_most = max(self.led_most, self.leading)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)  # letting go takes a moment
+            self.leading -= 1
+
+    async def begin_of(self, number: int, progress: Progress) -> int:
+        return progress.position - 10
+
+    async def seek(self, number: int, offset: int) -> None:
+        self.sought.append((number, offset))
+        await self.open.wait()
+
+
+class _Silent:
+    def __getattr__(self, name: str) -> Any:
+        return lambda *_: None
+
+
+@asynccontextmanager
+async def a_world() -> AsyncIterator[World]:
+    with ThreadPoolExecutor(1) as executor:
+        world = World(executor)
+        try:
+            yield world
+        finally:
+            await world.matching.end()
+
+
+async def until(condition: Any) -> None:
+    async with asyncio.timeout(SECONDS_MAX):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+def test_what_stays_ours_is_read_on_from_what_it_has_taken() -> None:
+    async def run() -> None:
+        async with a_world() as world:
+            world.open.set()
+            await world.matching.own([3, 5])
+            await until(lambda: all(each.partition for each in world.matching.runners))
+            assert world.matching.next_offsets() == {3: 30, 5: 30}
+            world.partitions[3].taken = 34
+            assert world.matching.next_offsets() == {3: 34, 5: 30}
+
+    asyncio.run(run())
+
+
+def test_where_it_is_to_be_read_from_is_known_before_it_seeks() -> None:
+    async def run() -> None:
+        async with a_world() as world:
+            await world.matching.own([3])
+            assert world.matching.next_offsets() == {}
+            await until(lambda: world.sought)
+            assert world.matching.runners[0].partition is None
+            assert world.matching.next_offsets() == {3: 30}
+
+    asyncio.run(run())
+
+
+def test_the_last_assignment_holds_however_soon_it_comes() -> None:
+    async def run() -> None:
+        async with a_world() as world:
+            world.open.set()
+            await world.matching.own([0])
+            await until(lambda: world.leading)
+            await asyncio.gather(*(world.matching.own(numbers) for numbers in ([1], [0], [1], [2])))
+            assert [each.number for each in world.matching.runners] == [2]
+            await until(lambda: world.leading)
+            assert world.leading == world.led_most == 1
+
+    asyncio.run(run())
