@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from typing import IO, Any
 
 import numpy as np
@@ -140,3 +141,16 @@ def _write(
     numbers = inverse.tolist()
     lines = [f"{begin}{all_offsets[row]},{places[row]}{tails[numbers[row]]}" for row in order]
     out.write("".join(lines).encode("utf-8"))
+
+
+def line_pieces(lines: bytes, size: int) -> Iterator[bytes]:
+    """Lines of a table in pieces of at most so many bytes, cut at their ends; a line that is longer
+    is a piece of its own. O(bytes)."""
+    start = 0
+    while start < len(lines):
+        stop = len(lines)
+        if stop - start > size:
+            stop = lines.rfind(b"\n", start, start + size) + 1
+            stop = stop or lines.find(b"\n", start + size) + 1 or len(lines)
+        yield lines[start:stop]
+        start = stop

@@ -28,6 +28,9 @@ T = TypeVar("T")
 Append = Callable[[Sequence[tuple[str, Entry]], int], Awaitable[None]]
 """Writes entries to the item log, durably. The number: when the first of their messages arrived,
 milliseconds since 1970."""
+Tell = Callable[[Sequence[tuple[bytes, bytes]]], Awaitable[None]]
+"""Tells findings: digests of files, and lines of findings.csv. Again where a group is taken again.
+"""
 Bury = Callable[[Sequence[tuple[Record, str, str]]], Awaitable[None]]
 """Puts messages aside, durably: each with its topic and why."""
 
@@ -61,6 +64,7 @@ class IntakeRunner:
         intake: StreamIntake,
         append: Append,
         bury: Bury,
+        tell: Tell,
         executor: Executor,
         watch: IntakeWatch,
         limits: GroupLimits,
@@ -68,6 +72,7 @@ class IntakeRunner:
         self._intake = intake
         self._append = append
         self._bury = bury
+        self._tell = tell
         self._executor = executor
         self._watch = watch
         self._limits = limits
@@ -147,6 +152,8 @@ class IntakeRunner:
                 for each in took.dead
             ]
             await self._patiently(lambda: self._bury(dead))
+        if took.findings:
+            await self._patiently(lambda: self._tell(took.findings))
         if took.entries:
             arrived_ms = min(record.timestamp for _, _, record in records)
             await self._patiently(lambda: self._append(took.entries, arrived_ms))

@@ -31,6 +31,7 @@ class Leader:
     """Logs for all, as long as it is awaited. One for each time that the partition is opened.
 
     read_settings : the settings files, kept where every worker finds them; called in a thread
+    fault : told what is wrong in them, once for each fault
     """
 
     def __init__(
@@ -40,13 +41,13 @@ class Leader:
         *,
         now: Now,
         read_settings: Callable[[], SettingsEntry],
-        say: Callable[[str, Exception], None],
+        fault: Callable[[Exception], None],
     ) -> None:
         self._partition = partition
         self._writer = writer
         self._now = now
         self._read_settings = read_settings
-        self._say = say
+        self._fault = fault
         self._settings: SettingsEntry | None = None
         self._clock: ClockEntry | None = None
         self._told = ""
@@ -69,7 +70,7 @@ class Leader:
         except (PolicyError, DirectoryError, LayoutError) as error:
             if str(error) != self._told:
                 self._told = str(error)
-                self._say("the settings cannot be used: those before them hold", error)
+                self._fault(error)
             return
         self._told = ""
         if settings != self._settings:

@@ -11,6 +11,7 @@ its last second (a Redis that was killed) says so by itself.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -53,8 +54,13 @@ class Registry(Protocol):
 class Watch(Protocol):
     """Hears what happens in a partition. Called by the thread that takes."""
 
-    def applied(self, tenant: str, made: Made, arrived_ms: int) -> None:
-        """A step was applied, of what had arrived at that time; 0 where nobody said."""
+    def made(self, seconds: float) -> None:
+        """A step was made, which took so long."""
+        ...
+
+    def applied(self, tenant: str, made: Made, arrived_ms: int, seconds: float) -> None:
+        """A step was applied, which took so long, of what had arrived at that time; 0 where nobody
+        said."""
         ...
 
     def poison(self, record: LogRecord, why: str) -> None:
@@ -231,20 +237,25 @@ class Partition:
         return found
 
     def _make(self, matcher: Matcher) -> Made | None:
+        began = time.monotonic()
         try:
-            return matcher.make()
+            made = matcher.make()
         except (StatusError, LogError) as error:
             self._stop(matcher, error)
             return None
+        if made is not None:
+            self._parts.watch.made(time.monotonic() - began)
+        return made
 
     def _apply(self, matcher: Matcher, made: Made) -> None:
+        began = time.monotonic()
         try:
             matcher.apply(made)
         except LimitError as error:
             self._stop(matcher, error)
             return
         arrived_ms = self._arrivals.get(matcher.tenant, {}).pop(made.step.mark_after, 0)
-        self._parts.watch.applied(matcher.tenant, made, arrived_ms)
+        self._parts.watch.applied(matcher.tenant, made, arrived_ms, time.monotonic() - began)
 
     def _stop(self, matcher: Matcher, error: Exception) -> None:
         """Let a tenant stop: what is behind its mark is taken again after the next start."""

@@ -69,6 +69,10 @@ class RunnerWatch(Protocol):
         """The state was lost: it must be rebuilt."""
         ...
 
+    def read(self, count: int, byte_count: int) -> None:
+        """Records of the item log came."""
+        ...
+
     def published(self, number: int, count: int, seconds: float) -> None:
         """Outbox entries are in the ledger."""
         ...
@@ -177,6 +181,7 @@ class PartitionRunner:
             batches = await self._next()
             records = [record for batch in batches for record in records_of(batch)]
             if records:
+                self._watch.read(len(records), sum(len(record.body) for record in records))
                 await self._patiently(partial(partition.take, records))
                 for batch in batches:
                     batch.done()

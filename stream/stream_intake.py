@@ -11,6 +11,7 @@ that are on the log already are dropped by their ids.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,7 +63,7 @@ class Took:
     """What messages came to.
 
     entries : tenants and what goes on their logs    keys : of the parts to be set as logged then
-    dead : what could not be taken
+    dead : what could not be taken    findings : digests of files, and lines of findings.csv
     copy_count : parts that are on the log already, of which nothing was logged again
     """
 
@@ -75,7 +76,8 @@ class Took:
     remittance_count: int = 0
     payment_count: int = 0
     claim_count: int = 0
-    findings: list[PartItems] = field(default_factory=list)
+    findings: list[tuple[bytes, bytes]] = field(default_factory=list)
+    vault_seconds: float = 0.0
 
 
 class StreamIntake:
@@ -143,7 +145,7 @@ class StreamIntake:
             took.dead.append(Dead(items.message, items.reason))
             return False
         if items.findings:
-            took.findings.append(items)
+            took.findings.append((items.head.digest, items.findings))
         if isinstance(items.head, Manifest):
             self._book.remember_files([_note_of(items.head)])
             return False
@@ -154,10 +156,13 @@ class StreamIntake:
         if not parts:
             return
         routes = [each.route() for each in parts]
+        began = time.monotonic()
+        stored = self._stored(parts)
+        took.vault_seconds = time.monotonic() - began
         standing = self._book.remember(
             [
                 _part(each, place, encode_route(route))
-                for each, place, route in zip(parts, self._stored(parts), routes, strict=True)
+                for each, place, route in zip(parts, stored, routes, strict=True)
             ]
         )
         entries = Entries(self._entry_bytes_max)

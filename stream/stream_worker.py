@@ -12,9 +12,11 @@ from __future__ import annotations
 import asyncio
 import gc
 import sys
-from collections.abc import Coroutine, Sequence
+from collections import Counter
+from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
 from typing import Any
 
 import faust
@@ -23,27 +25,40 @@ from aiokafka.errors import KafkaError
 
 from reassoc.core.errors import ReassocError
 from reassoc.stream import logs
+from reassoc.stream.ageing import AgeBucket
 from reassoc.stream.app import make_app
+from reassoc.stream.calendar import federal_reserve_calendar
 from reassoc.stream.clock import iso
 from reassoc.stream.event_writer import EventWriter
+from reassoc.stream.findings import line_pieces
 from reassoc.stream.health import serve as serve_health
 from reassoc.stream.intake_runner import GroupLimits, IntakeRunner
 from reassoc.stream.item_log import Entry
 from reassoc.stream.leader import LEADER_PARTITION, Leader
+from reassoc.stream.ledger import Ledger
+from reassoc.stream.ledger_rows import ItemSide
+from reassoc.stream.ledger_views import OpenFilter, open_items
 from reassoc.stream.log_batch import Partition as TopicAndNumber
 from reassoc.stream.log_batch import Record
 from reassoc.stream.matching import Matching
-from reassoc.stream.metrics import Metrics
+from reassoc.stream.metrics import Metrics, TopicKind
 from reassoc.stream.partition import Partition, PartitionParts
 from reassoc.stream.partition_log import ForAll, partition_of
 from reassoc.stream.publisher import Published, Publisher
 from reassoc.stream.routing import QUARANTINE
 from reassoc.stream.serve_running import GC_OBJECTS, SWITCH_SECONDS
 from reassoc.stream.stream_intake import StreamIntake
+from reassoc.stream.strict_consumer import consumer_of
 from reassoc.stream.tenant_record import TenantRecord
 from reassoc.stream.topic_log import RECORD_MARGIN_BYTES, LeaderLog, TopicLog, TopicLogError
 from reassoc.stream.topic_reader import TopicReader
-from reassoc.stream.topics import DEAD_TOPIC, ITEMS_TOPIC, client_settings, ensure_topics
+from reassoc.stream.topics import (
+    DEAD_TOPIC,
+    FINDINGS_TOPIC,
+    ITEMS_TOPIC,
+    client_settings,
+    ensure_topics,
+)
 from reassoc.stream.worker_parts import WorkerParts
 from reassoc.stream.worker_watch import WorkerWatch
 
@@ -58,6 +73,18 @@ CALL_SECONDS_MAX = 60.0
 """How long a thread waits for what the loop writes to Kafka."""
 
 
+COUNT_SECONDS = 15.0
+"""Between two looks at what waits, for who scrapes."""
+
+
+@dataclass(slots=True)
+class Gauges:
+    """What scrapes ask for, as it was a moment ago; see metrics.Metrics."""
+
+    open_items: Mapping[tuple[ItemSide, AgeBucket], int] = field(default_factory=dict)
+    lags: Mapping[tuple[TopicKind, int], int] = field(default_factory=dict)
+
+
 class WorkerStopError(ReassocError):
     """A part of the worker has ended by itself: the worker ends, to be started again."""
 
@@ -65,9 +92,12 @@ class WorkerStopError(ReassocError):
 class StreamWorker:
     """One worker. `run` belongs to one event loop; `stop` may be called in it at any time."""
 
-    def __init__(self, parts: WorkerParts, metrics: Metrics, watch: WorkerWatch) -> None:
+    def __init__(
+        self, parts: WorkerParts, metrics: Metrics, gauges: Gauges, watch: WorkerWatch
+    ) -> None:
         self._parts = parts
         self._metrics = metrics
+        self._gauges = gauges
         self._watch = watch
         self._config = parts.config
         self._stop = asyncio.Event()
@@ -140,7 +170,13 @@ class StreamWorker:
             config.worker.linger_ms / 1000,
         )
         self._intake = IntakeRunner(
-            intake, self._topic_log.append, self._bury, readers, self._watch, limits
+            intake,
+            self._topic_log.append,
+            self._bury,
+            self._tell_findings,
+            readers,
+            self._watch,
+            limits,
         )
 
     async def _run_app(self, app: faust.App) -> None:
@@ -154,6 +190,7 @@ class StreamWorker:
             self._until_failed(),
             self._watch_state(),
             self._watch_settings(),
+            self._count_on(),
         ]
         if "deliver" in self._config.worker.roles:
             beside.append(self._deliver_on())
@@ -255,7 +292,7 @@ class StreamWorker:
         self._events.tell(entries)
 
     def _send_all(self, messages: Sequence[tuple[str, bytes, bytes]]) -> None:
-        self._in_loop(self._send(messages))
+        self._in_loop(self._send_events(messages))
 
     def _in_loop(self, call: Coroutine[Any, Any, None]) -> None:
         """Wait, in a thread, for what the loop does."""
@@ -270,6 +307,22 @@ class StreamWorker:
         except KafkaError as error:
             raise TopicLogError(f"Kafka does not take messages: {type(error).__name__}") from error
 
+    async def _send_events(self, messages: Sequence[tuple[str, bytes, bytes]]) -> None:
+        await self._send(messages)
+        size = sum(len(value) for _, _, value in messages)
+        self._metrics.messages(TopicKind.EVENTS, len(messages), size)
+
+    async def _tell_findings(self, findings: Sequence[tuple[bytes, bytes]]) -> None:
+        topic = f"{self._config.kafka.prefix}.{FINDINGS_TOPIC}"
+        size = self._config.kafka.message_bytes_max - RECORD_MARGIN_BYTES
+        await self._send(
+            [
+                (topic, digest, piece)
+                for digest, lines in findings
+                for piece in line_pieces(lines, size)
+            ]
+        )
+
     async def _bury(self, dead: Sequence[tuple[Record, str, str]]) -> None:
         """Put messages aside as they came, with the place they came from and the reason."""
         topic = f"{self._config.kafka.prefix}.{DEAD_TOPIC}"
@@ -281,6 +334,7 @@ class StreamWorker:
                 await self._producer.send_and_wait(
                     topic, record.value, key=record.key, headers=headers
                 )
+                self._metrics.messages(TopicKind.DEAD, 1, len(record.value or b""))
         except KafkaError as error:
             raise TopicLogError(f"Kafka does not take messages: {type(error).__name__}") from error
 
@@ -295,7 +349,7 @@ class StreamWorker:
             self._leaders[LEADER_PARTITION],
             now=self._parts.now,
             read_settings=self._parts.settings_entry,
-            say=self._watch.settings,
+            fault=self._watch.settings,
         ).run()
 
     async def _watch_state(self) -> None:
@@ -305,7 +359,7 @@ class StreamWorker:
             try:
                 now = await asyncio.to_thread(self._parts.state.incarnation)
             except (ReassocError, OSError) as error:
-                self._watch.trouble("state", error)
+                self._watch.trouble(error)
             else:
                 if self._incarnation and now != self._incarnation:
                     self._matching.forget()
@@ -317,8 +371,37 @@ class StreamWorker:
             try:
                 await asyncio.to_thread(self._parts.settings.refresh)
             except (ReassocError, OSError) as error:
-                self._watch.settings("settings", error)
+                self._watch.settings(error)
             await asyncio.sleep(1.0)
+
+    async def _count_on(self) -> None:
+        """Keep the figures that scrapes show up to date: they answer from memory."""
+        while True:
+            try:
+                runners = [each.partition for each in self._matching.runners]
+                partitions = [each for each in runners if each is not None]
+                await asyncio.to_thread(self._count, partitions)
+            except (ReassocError, OSError) as error:
+                self._watch.trouble(error)
+            await asyncio.sleep(COUNT_SECONDS)
+
+    def _count(self, partitions: Sequence[Partition]) -> None:
+        parts = self._parts
+        depths = [parts.state.outbox_length(name) for each in partitions for name in each.tenants]
+        self._metrics.outbox_depth(sum(depths))
+        leads = [each for each in partitions if each.number == LEADER_PARTITION]
+        clock = leads[0].for_all.clock if leads else None
+        # Of all tenants, so one worker tells it.
+        self._gauges.open_items = _open_counts(parts.ledger, clock.day) if clock else {}
+        self._gauges.lags = self._lags()
+
+    def _lags(self) -> dict[tuple[TopicKind, int], int]:
+        skip = len(self._config.kafka.prefix) + 1
+        return {
+            (TopicKind(place.topic[skip:]), place.partition): max(at.highwater - at.position, 0)
+            for place, at in consumer_of(self._app).positions().items()
+            if at.highwater is not None and at.position is not None
+        }
 
     async def _deliver_on(self) -> None:
         """Deliver, where no other worker does."""
@@ -326,7 +409,7 @@ class StreamWorker:
             try:
                 await asyncio.to_thread(self._deliver)
             except (ReassocError, OSError) as error:
-                self._watch.trouble("delivering", error)
+                self._watch.trouble(error)
             await asyncio.sleep(DELIVER_SECONDS)
 
     def _deliver(self) -> None:
@@ -359,3 +442,12 @@ class StreamWorker:
             "rebuilt": not any(runner.is_lost for runner in runners),
             "open": all(runner.partition is not None for runner in runners),
         }
+
+
+def _open_counts(ledger: Ledger, day: int) -> Counter[tuple[ItemSide, AgeBucket]]:
+    """Open items of all tenants by side and age. O(open items): 0.1 s for a million."""
+    calendar = federal_reserve_calendar()
+    counts = Counter[tuple[ItemSide, AgeBucket]]()
+    for total in open_items(ledger, OpenFilter(), day=day, calendar=calendar, limit=0).totals:
+        counts[total.side, total.bucket] += total.count
+    return counts

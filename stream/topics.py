@@ -24,10 +24,11 @@ from reassoc.stream.events import TOPICS as EVENT_TOPICS
 RAW_TOPICS = ("raw.x12", "raw.ach", "raw.bai2")
 ITEMS_TOPIC = "items"
 DEAD_TOPIC = "dead"
+FINDINGS_TOPIC = "findings"
 EVENT_PARTITIONS = 3
 RAW_RETENTION_MS = 7 * 86_400_000
 """What was taken lies in the vault: raw messages are kept for as long as workers may be away."""
-EVENT_RETENTION_MS = 30 * 86_400_000
+EVENT_RETENTION_MS = FINDINGS_RETENTION_MS = 30 * 86_400_000
 REQUEST_SECONDS_MAX = 30.0
 _FOR_EVER = "-1"
 
@@ -96,6 +97,8 @@ def topics_of(kafka: Kafka) -> list[Topic]:
     named = [Topic(name, kafka.raw_partitions, raw) for name in RAW_TOPICS]
     named.append(Topic(ITEMS_TOPIC, kafka.items_partitions, items))
     named.append(Topic(DEAD_TOPIC, 1, {**size, "retention.ms": _FOR_EVER}))
+    findings = {**size, "retention.ms": str(FINDINGS_RETENTION_MS)}
+    named.append(Topic(FINDINGS_TOPIC, EVENT_PARTITIONS, findings))
     named += [Topic(f"events.{name}", EVENT_PARTITIONS, events) for name in EVENT_TOPICS]
     return [Topic(f"{kafka.prefix}.{each.name}", each.partitions, each.settings) for each in named]
 

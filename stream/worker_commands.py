@@ -105,17 +105,19 @@ def run_worker(config: Config) -> None:
 
     logs.configure(config.log.level, config.log.format, tenants=config.log.tenants)
     logs.catch_the_uncaught()
-    metrics = Metrics()
+    from reassoc.stream.stream_worker import Gauges, StreamWorker
+
+    gauges = Gauges()
+    metrics = Metrics(open_items=lambda: gauges.open_items, lags=lambda: gauges.lags)
     watch = WorkerWatch(metrics)
 
     async def run() -> None:
-        from reassoc.stream.stream_worker import StreamWorker
         from reassoc.stream.worker_parts import open_worker_parts
 
         opening = open_worker_parts(config, now=clock(), on_failure=watch.not_delivered)
         parts = await asyncio.to_thread(opening.__enter__)
         try:
-            worker = StreamWorker(parts, metrics, watch)
+            worker = StreamWorker(parts, metrics, gauges, watch)
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, worker.stop)

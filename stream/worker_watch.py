@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from reassoc.core.errors import ReassocError
 from reassoc.core.statuses import MatchStatus, Tier
 from reassoc.stream.ledger_rows import (
     ALERT_ROW,
@@ -36,13 +35,16 @@ class WorkerWatch:
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._log = get_logger()
-        self.step_count = 0
 
     # ---- a partition's thread ----
 
-    def applied(self, tenant: str, made: Made, arrived_ms: int) -> None:
+    def made(self, seconds: float) -> None:
+        """A step was made."""
+        self._metrics.took(Stage.STEP_MAKE, seconds)
+
+    def applied(self, tenant: str, made: Made, arrived_ms: int, seconds: float) -> None:
         """A step was applied: its rows tell what it did."""
-        self.step_count += 1
+        self._metrics.took(Stage.STEP_APPLY, seconds)
         metrics, released = self._metrics, 0
         for data in made.step.outbox:
             body = decode_body(data)
@@ -104,6 +106,10 @@ class WorkerWatch:
         self._metrics.held(True)
         self._log.error("the match state was lost: run reassoc rebuild", partition=number)
 
+    def read(self, count: int, byte_count: int) -> None:
+        """Records of the item log came."""
+        self._metrics.messages(TopicKind.ITEMS, count, byte_count)
+
     def published(self, number: int, count: int, seconds: float) -> None:
         """Outbox entries are in the ledger."""
         self._metrics.took(Stage.LEDGER_PUBLISH, seconds)
@@ -116,6 +122,8 @@ class WorkerWatch:
             kind = TopicKind(batch.topic[batch.topic.rindex("raw.") :])
             self._metrics.messages(kind, len(batch), batch.size_bytes)
         self._metrics.took(Stage.INTAKE_BATCH, seconds)
+        if took.vault_seconds:
+            self._metrics.took(Stage.VAULT_COMMIT, took.vault_seconds)
         for each in took.dead:
             self._metrics.dead_letter(each.code)
         if took.dead:
@@ -133,14 +141,10 @@ class WorkerWatch:
             "a released file was not delivered", code=failure.code.name, count=failure.attempts
         )
 
-    def trouble(self, event: str, error: Exception) -> None:
+    def trouble(self, error: Exception) -> None:
         """Something of a worker does not work, and is tried again."""
-        del event  # the log has constant texts only
         self._log.warning("a part of the worker has failed, and goes on", exc_info=error)
 
-    def settings(self, event: str, error: Exception) -> None:
-        """Settings cannot be used. Their texts are an operator's, and name a file and a key."""
-        del event
-        text = str(error) if isinstance(error, ReassocError) else type(error).__name__
+    def settings(self, error: Exception) -> None:
+        """Settings cannot be used. `reassoc config check` tells which and why."""
         self._log.error("the settings cannot be used: those before them hold", exc_info=error)
-        self.settings_fault = text

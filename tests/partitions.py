@@ -135,7 +135,10 @@ class Reading:
         parts = PartitionParts(state, self.books, self.registry, load, append, publisher, self)
         return Partition(number, parts)
 
-    def applied(self, tenant: str, made: Made, arrived_ms: int) -> None:
+    def made(self, seconds: float) -> None:
+        pass
+
+    def applied(self, tenant: str, made: Made, arrived_ms: int, seconds: float) -> None:
         self.steps.append(tenant)
 
     def poison(self, record: LogRecord, why: str) -> None:
