@@ -36,7 +36,7 @@ from reassoc.stream.inbox import Inbox, InboxError, Ready
 from reassoc.stream.layouts import load_layout
 from reassoc.stream.message import MESSAGE_BYTES_MAX
 from reassoc.stream.sources import Discovery, SourceError, discover
-from reassoc.stream.topics import TopicError, client_settings
+from reassoc.stream.topics import TopicError, client_settings, cluster_id
 from reassoc.stream.vault_keys import open_key_ring
 from reassoc.stream.worker_vault import WorkerVaults, vaults_are_written
 
@@ -137,12 +137,15 @@ def feed_command(
 def _settings(
     path: Path | None, bootstrap: str | None, prefix: str | None, layouts: Sequence[Path]
 ) -> tuple[Config, list[LockboxLayout]]:
-    """The configuration with what the command line says on top."""
+    """The configuration with what the command line says on top, and layouts of lockbox lists: those
+    of the warehouse as well where a configuration names it."""
     try:
         config = load_config(path).config
         given = {"bootstrap": bootstrap, "prefix": prefix}
         kafka = replace(config.kafka, **{name: to for name, to in given.items() if to is not None})
-        return replace(config, kafka=kafka), [load_layout(layout) for layout in layouts]
+        own = Path(config.warehouse.folder) / "layouts" if path is not None else None
+        found = [*(sorted(own.glob("*.toml")) if own is not None else ()), *layouts]
+        return replace(config, kafka=kafka), [load_layout(layout) for layout in found]
     except (ConfigError, LayoutError) as error:
         fail(str(error), EXIT_USAGE)
 
@@ -161,6 +164,7 @@ async def _run(
     """Feed; what became of it, and whether it was stopped. vault : of whose configuration"""
     with tempfile.TemporaryDirectory(prefix="reassoc-feed-") as scratch, ExitStack() as stack:
         async with _producing(kafka, compression) as producer:
+            journal.belong(f"{await cluster_id(kafka)}/{kafka.prefix}")
             feeder = Feeder(
                 producer,
                 journal,

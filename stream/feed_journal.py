@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+from reassoc.core.errors import ReassocError
 from reassoc.stream.sources import Source
 from reassoc.stream.sqlite_file import SqliteFile
 
@@ -23,6 +24,7 @@ _TABLES = (
     "part_count INTEGER NOT NULL, acked INTEGER NOT NULL, done INTEGER NOT NULL)",
     "CREATE TABLE IF NOT EXISTS fed_place (place TEXT PRIMARY KEY, stamp TEXT NOT NULL, "
     "digest BLOB NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS fed_stream (name TEXT PRIMARY KEY)",
 )
 
 
@@ -49,6 +51,10 @@ class Note:
     progress: Progress
 
 
+class JournalError(ReassocError):
+    """A journal that is not of this stream."""
+
+
 class FeedJournal(AbstractContextManager["FeedJournal"]):
     """What was fed, in one SQLite file. Any thread may call it. Raises StoreError."""
 
@@ -64,6 +70,24 @@ class FeedJournal(AbstractContextManager["FeedJournal"]):
         trace: TracebackType | None,
     ) -> None:
         self._file.close()
+
+    def belong(self, stream: str) -> None:
+        """Be the journal of a stream. What was sent to one was not sent to another: raises
+        JournalError where it is another's already.
+
+        stream : what it is for ever, such as the cluster's id and the prefix of its topics
+        """
+        with self._file.write() as connection:
+            connection.execute(
+                "INSERT INTO fed_stream SELECT ? WHERE NOT EXISTS (SELECT 1 FROM fed_stream)",
+                (stream,),
+            )
+            ((name,),) = connection.execute("SELECT name FROM fed_stream").fetchall()
+        if name != stream:
+            raise JournalError(
+                f"{self._file.path}: knows what was sent to another stream ({name}, and this is "
+                f"{stream}): name another journal with --journal"
+            )
 
     def of_source(self, source: Source) -> Progress | None:
         """What was fed of a file that is as it was then: its bytes need not be read for that."""

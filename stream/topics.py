@@ -126,6 +126,20 @@ async def ensure_topics(kafka: Kafka) -> int:
         await admin.close()
 
 
+async def cluster_id(kafka: Kafka) -> str:
+    """What the cluster is called for ever. Raises TopicError."""
+    admin = AIOKafkaAdminClient(**client_settings(kafka))
+    try:
+        await admin.start()
+        return str((await admin.describe_cluster())["cluster_id"])
+    except KafkaError as error:
+        raise TopicError(
+            f"Kafka at {kafka.bootstrap} cannot be asked: {type(error).__name__}"
+        ) from error
+    finally:
+        await admin.close()
+
+
 async def _create(admin: AIOKafkaAdminClient, topics: list[Topic], replication: int) -> None:
     wanted = [
         NewTopic(each.name, each.partitions, replication, topic_configs=dict(each.settings))

@@ -39,8 +39,6 @@ class Rig:
         for path in self.feed.glob("*.layout.toml"):
             shutil.copy(path, settings / "layouts")
         self._feeding = ["--journal", str(folder / "feed.journal")]
-        for path in sorted((settings / "layouts").iterdir()):
-            self._feeding += ["--layout", str(path)]
         self.clock = folder / "now"
         self.set_clock(EARLY)
         variables = {CLOCK_VARIABLE: str(self.clock)} | options.pop("variables", {})

@@ -18,7 +18,7 @@ from taking import FakeVault, sources_of
 from reassoc.stream import feed
 from reassoc.stream.contents import close_archives
 from reassoc.stream.feed import Feeder, FeedError, PartVault
-from reassoc.stream.feed_journal import FeedJournal
+from reassoc.stream.feed_journal import FeedJournal, JournalError
 from reassoc.stream.message import Manifest, PartHead, RawMessage, head_of
 from reassoc.stream.read_message import PartItems, read_parts
 
@@ -258,3 +258,14 @@ def test_bytes_on_the_way_are_limited(
     asyncio.run(feed_all(feeder_of(broker, journal, tmp_path), path))
     assert 1 < most <= 3
     assert len(broker.messages) > 6
+
+
+def test_a_journal_is_of_one_stream(tmp_path: Path) -> None:
+    """What was sent to one stream would be left out for another."""
+    with FeedJournal(tmp_path / "journal") as kept:
+        kept.belong("cluster/reassoc")
+        kept.belong("cluster/reassoc")
+    with FeedJournal(tmp_path / "journal") as again:
+        again.belong("cluster/reassoc")
+        with pytest.raises(JournalError, match=r"another stream .*name another journal"):
+            again.belong("cluster/other")
