@@ -238,6 +238,7 @@ class Run:
 
     def _come_to_rest(self, stack: Stack, feeder: FeedProcess, faults: Faults) -> None:
         faults.mend_all()
+        faults.rebuild_if_lost()
         config = load_config(stack.config_file).config
         now = parse_as_of(self._clock.read_text())
 

@@ -113,9 +113,9 @@ class Faults:
 
     def plan(self, count: int) -> list[Kind]:
         """Kinds in the order in which they are to happen: each once before any comes again."""
-        first = self._rng.sample(KINDS, len(KINDS))
-        kinds, weights = list(WEIGHTS), list(WEIGHTS.values())
-        return [*first, *self._rng.choices(kinds, weights, k=count)][:count]
+        planned: list[Kind] = self._rng.sample(KINDS, len(KINDS))
+        planned += self._rng.choices(list(WEIGHTS), list(WEIGHTS.values()), k=count)
+        return planned[:count]
 
     def strike(self, kind: Kind) -> bool:
         """Let it happen; False where it cannot now."""
@@ -148,6 +148,15 @@ class Faults:
         while self._mends:
             self.mend(time.monotonic())
             time.sleep(0.05)
+
+    def rebuild_if_lost(self) -> None:
+        """Do as the log of a worker asks its keeper to. A Redis that dies in the second in which a
+        tenant comes for the first time does not know it any more, though the ledger does."""
+        try:
+            _run([*_CLI, "rebuild", "--config", str(self._stack.config_file)])
+        except subprocess.CalledProcessError:
+            self.happened.ends["state lost"] += 1
+            self._rebuild()
 
     # ---- keeping ----
 
