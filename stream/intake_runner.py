@@ -128,7 +128,8 @@ class IntakeRunner:
             if self._queue.empty() and left <= 0:
                 break
             try:
-                batch = await asyncio.wait_for(self._queue.get(), max(left, 0.001))
+                async with asyncio.timeout(max(left, 0.001)):
+                    batch = await self._queue.get()
             except TimeoutError:
                 break
             group.append(batch)

@@ -192,7 +192,8 @@ class PartitionRunner:
     async def _next(self) -> list[Batch]:
         """Batches that wait, at least one of them, or none after a while."""
         try:
-            first = await asyncio.wait_for(self._queue.get(), IDLE_SECONDS)
+            async with asyncio.timeout(IDLE_SECONDS):
+                first = await self._queue.get()
         except TimeoutError:
             return []
         batches = [first]
@@ -248,9 +249,11 @@ def records_of(batch: Batch) -> list[LogRecord]:
 
 
 async def _within(waited: Awaitable[object], seconds: float) -> None:
-    """Wait, but no longer than that."""
+    """Wait, but no longer than that. (asyncio.wait_for forgets that it was cancelled where what it
+    waits for comes at the same moment, and whoever has cancelled it waits for ever.)"""
     try:
-        await asyncio.wait_for(waited, seconds)
+        async with asyncio.timeout(seconds):
+            await waited
     except TimeoutError:
         return
 

@@ -5,9 +5,11 @@ group was committed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import threading
+from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import Any
 
 from reassoc.stream.matching import Matching
@@ -21,9 +23,12 @@ class FakePartition:
         self.number = number
         self.progress = Progress(40, 1_000)
         self.taken = 0
+        self.is_taking = False
+        self.held: threading.Event | None = None
 
     def take(self, records: Sequence[object]) -> int:
-        return 0
+        self.is_taking = True
+        return int(self.held is not None and self.held.wait(SECONDS_MAX))
 
     def let_out(self) -> bool:
         return False
@@ -66,6 +71,22 @@ class World:
     async def seek(self, number: int, offset: int) -> None:
         self.sought.append((number, offset))
         await self.open.wait()
+
+
+class OneRecord:
+    """A batch of the item log."""
+
+    is_void = False
+    partition = 3
+
+    def __len__(self) -> int:
+        return 1
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter([SimpleNamespace(key=b"", offset=0, timestamp=0, value=b"", headers=())])
+
+    def done(self) -> None:
+        """Nobody commits."""
 
 
 class _Silent:
@@ -124,5 +145,28 @@ def test_the_last_assignment_holds_however_soon_it_comes() -> None:
             assert [each.number for each in world.matching.runners] == [2]
             await until(lambda: world.leading)
             assert world.leading == world.led_most == 1
+
+    asyncio.run(run())
+
+
+def test_a_partition_is_opened_anew_in_the_middle_of_work() -> None:
+    """What was applied wakes the publisher at the moment in which it is told to end."""
+
+    async def run() -> None:
+        async with a_world() as world:
+            world.open.set()
+            await world.matching.own([3])
+            await until(lambda: world.matching.runners[0].partition)
+            first = world.partitions[3]
+            await asyncio.sleep(0.05)  # it has nothing to publish, and waits
+            held = threading.Event()
+            first.held = held
+            batch: Any = OneRecord()
+            await world.matching.put(batch)
+            await until(lambda: first.is_taking)
+            await world.matching.put(batch)
+            world.matching.forget()
+            held.set()
+            await until(lambda: world.partitions[3] is not first)
 
     asyncio.run(run())
