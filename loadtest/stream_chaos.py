@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import random
 import shutil
+import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -345,6 +346,7 @@ def main(
     work.mkdir(parents=True)
     plan = Plan(seed, kills, payments, workers, partitions)
     began = time.monotonic()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # servers are ended then, too
     try:
         result = Run(plan, work.absolute(), typer.echo).run()
     except (ChaosError, CompareError, ServerError) as error:
