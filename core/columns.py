@@ -132,7 +132,17 @@ class TextColumn:
         For columns that outlive the file they were read from.
         """
         source = np.frombuffer(self.source, np.uint8)
-        return TextColumn(*_keys.gather(source, np.ascontiguousarray(self.refs)))
+        data, refs = _keys.gather(source, np.ascontiguousarray(self.refs))
+        if len(data) == int(self.refs[:, 1].sum(dtype=np.int64)):
+            return TextColumn(data, refs)
+        # Neighbours share their bytes there; here each value has its own, one behind the other.
+        lengths = self.refs[:, 1].astype(np.int64)
+        stops = np.cumsum(lengths)
+        starts = stops - lengths
+        positions = np.repeat(self.refs[:, 0].astype(np.int64) - starts, lengths)
+        positions += np.arange(len(positions))
+        refs = np.stack([starts, lengths], axis=1).astype(np.uint32)
+        return TextColumn(source[positions].tobytes(), refs)
 
     @staticmethod
     def concat(columns: Sequence[TextColumn]) -> TextColumn:

@@ -252,8 +252,10 @@ class StrictConsumer(Consumer):
 
     async def _wait_for_progress(self, seconds: float) -> None:
         self._progress.clear()
+        # Not wait_for: in 3.11 it swallows a cancel that comes with the progress.
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._progress.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._progress.wait()
 
     def on_buffer_full(self, tp: TP) -> None:
         """Nothing: flows say what may be fetched."""

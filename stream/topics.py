@@ -8,13 +8,20 @@ PREFIX.events.*                        what others may want to hear, see events.
 
 from __future__ import annotations
 
+import asyncio
 import ssl
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import (
+    KafkaError,
+    TopicAlreadyExistsError,
+    UnknownTopicOrPartitionError,
+    for_code,
+)
 from faust.auth import SASLCredentials, SSLCredentials
 
 from reassoc.core.errors import ReassocError
@@ -31,6 +38,7 @@ RAW_RETENTION_MS = 7 * 86_400_000
 EVENT_RETENTION_MS = FINDINGS_RETENTION_MS = 30 * 86_400_000
 REQUEST_SECONDS_MAX = 30.0
 _FOR_EVER = "-1"
+_LOOK_SECONDS = 0.1
 
 
 class TopicError(ReassocError):
@@ -156,7 +164,13 @@ async def _create(admin: AIOKafkaAdminClient, topics: list[Topic], replication: 
 
 
 async def _partitions(admin: AIOKafkaAdminClient, name: str) -> int:
-    (described,) = await admin.describe_topics([name])
-    if described.get("error_code"):
-        raise TopicError(f"topic {name} cannot be read: {for_code(described['error_code'])}")
-    return len(described["partitions"])
+    """Partitions of a topic, once the broker that is asked has heard of it."""
+    end = time.monotonic() + REQUEST_SECONDS_MAX
+    while True:
+        (described,) = await admin.describe_topics([name])
+        if not described.get("error_code"):
+            return len(described["partitions"])
+        fault = for_code(described["error_code"])
+        if fault is not UnknownTopicOrPartitionError or time.monotonic() > end:
+            raise TopicError(f"topic {name} cannot be read: {fault.__name__}")
+        await asyncio.sleep(_LOOK_SECONDS)

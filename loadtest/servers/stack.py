@@ -28,7 +28,7 @@ from reassoc.loadtest.servers.postgres_server import PostgresServer
 from reassoc.loadtest.servers.process import STOP_SECONDS_MAX, ServerError, free_port
 from reassoc.loadtest.servers.redis_server import RedisServer
 
-READY_SECONDS_MAX = 60.0
+READY_SECONDS_MAX = 120.0
 WORKERS_MAX = 8
 _LOOK_SECONDS = 0.1
 

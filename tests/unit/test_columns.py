@@ -81,3 +81,13 @@ def test_arrow_has_types_and_no_value_for_no_date() -> None:
     assert arrow.column("code").to_pylist() == ["CO", ""]
     assert arrow.column("name").to_pylist() == ["RIVER", "CLINIC"]
     assert arrow.column("valid").to_pylist() == [True, False]
+
+
+def test_values_of_a_compact_column_lie_one_behind_the_other() -> None:
+    """Also those of neighbours that refer to the same bytes: who cuts it by lengths relies on it."""
+    refs = np.array([[4, 3], [4, 3], [0, 0], [0, 3], [0, 3]], np.uint32)
+    compact = TextColumn(b"abcdefg", refs).compact()
+    assert bytes(compact.source) == b"efgefgabcabc"
+    assert compact.refs.tolist() == [[0, 3], [3, 3], [6, 0], [6, 3], [9, 3]]
+    both = TextColumn.concat([compact, TextColumn(b"abcdefg", refs[:2])])
+    assert both.to_list() == ["efg", "efg", "", "abc", "abc", "efg", "efg"]
