@@ -84,7 +84,7 @@ def test_arrow_has_types_and_no_value_for_no_date() -> None:
 
 
 def test_values_of_a_compact_column_lie_one_behind_the_other() -> None:
-    """Also those of neighbours that refer to the same bytes: who cuts it by lengths relies on it."""
+    """Those of neighbours that refer to the same bytes, too: who cuts it relies on that."""
     refs = np.array([[4, 3], [4, 3], [0, 0], [0, 3], [0, 3]], np.uint32)
     compact = TextColumn(b"abcdefg", refs).compact()
     assert bytes(compact.source) == b"efgefgabcabc"
