@@ -151,7 +151,7 @@ class PartitionRunner:
             except (LostStateError, UnclaimedError) as error:
                 self.is_lost = True
                 self._watch.lost(self.number, error)
-                self._drop_void()
+                self._empty_queue()
                 await asyncio.sleep(LOST_SECONDS)
                 continue
             except (FencedError, MarkError) as error:
@@ -169,7 +169,7 @@ class PartitionRunner:
         self._begin = partition, offset
         await self._persist(lambda: self._reader.seek(self.number, offset))
 
-    def _drop_void(self) -> None:
+    def _empty_queue(self) -> None:
         """Let go of what the queue holds: it is read again once the partition is open."""
         while not self._queue.empty():
             self._queue.get_nowait()

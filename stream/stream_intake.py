@@ -21,7 +21,7 @@ from reassoc.stream.item_log import Entry, SourceNote
 from reassoc.stream.item_rows import Entries, Share
 from reassoc.stream.message import HeadError, Manifest, PartHead, RawMessage, Reference, head_of
 from reassoc.stream.metrics import DeadReason
-from reassoc.stream.part_book import FileNote, Part, PartBook, PartKey
+from reassoc.stream.part_book import FileNote, Part, PartBook, PartKey, is_same_file
 from reassoc.stream.read_message import PartItems, read_parts
 from reassoc.stream.routing import Route, RouteError, decode_route, encode_route
 from reassoc.stream.take_in import NAME_BYTES, Putting, split_by_tenant
@@ -64,18 +64,11 @@ class Took:
 
     entries : tenants and what goes on their logs    keys : of the parts to be set as logged then
     dead : what could not be taken    findings : digests of files, and lines of findings.csv
-    copy_count : parts that are on the log already, of which nothing was logged again
     """
 
     entries: list[tuple[str, Entry]] = field(default_factory=list)
     keys: list[PartKey] = field(default_factory=list)
     dead: list[Dead] = field(default_factory=list)
-    part_count: int = 0
-    copy_count: int = 0
-    byte_count: int = 0
-    remittance_count: int = 0
-    payment_count: int = 0
-    claim_count: int = 0
     findings: list[tuple[bytes, bytes]] = field(default_factory=list)
     vault_seconds: float = 0.0
 
@@ -159,29 +152,29 @@ class StreamIntake:
         began = time.monotonic()
         stored = self._stored(parts)
         took.vault_seconds = time.monotonic() - began
-        standing = self._book.remember(
-            [
-                _part(each, place, encode_route(route))
-                for each, place, route in zip(parts, stored, routes, strict=True)
-            ]
-        )
+        given = [
+            _part(each, place, encode_route(route))
+            for each, place, route in zip(parts, stored, routes, strict=True)
+        ]
+        standing = self._book.remember(given)
         entries = Entries(self._entry_bytes_max)
         seen = set[PartKey]()
-        for each, route in zip(parts, routes, strict=True):
-            stands = standing[_key(each)]
-            if stands.logged or stands.key in seen:
-                took.copy_count += 1
+        for each, part, told in zip(parts, given, routes, strict=True):
+            stands = standing[part.key]
+            if not is_same_file(part, standing):
+                took.dead.append(Dead(each.message, COLLISION, DeadReason.COLLISION))
                 continue
+            if stands.logged or part.key in seen:
+                continue  # a copy
             try:
-                shares = _shares(each, _route(each, route, stands))
+                route = told if stands.route == part.route else _remembered(stands, each)
             except RouteError as error:
-                took.dead.append(Dead(each.message, str(error), DeadReason.COLLISION))
+                took.dead.append(Dead(each.message, str(error), DeadReason.FAILED))
                 continue
-            seen.add(stands.key)
+            seen.add(part.key)
             note = _source_note(each)
-            for share in shares:
+            for share in _shares(each, route):
                 entries.add(share, note, each.profiles)
-            _count(each, took)
         took.keys = sorted(seen)
         took.entries = entries.take()
 
@@ -211,11 +204,6 @@ def _head(items: PartItems) -> PartHead:
     return items.head
 
 
-def _key(items: PartItems) -> PartKey:
-    head = _head(items)
-    return PartKey(int.from_bytes(head.digest[:NAME_BYTES], "little", signed=True), head.start)
-
-
 def _part(items: PartItems, place: tuple[str, bytes, int], route: bytes) -> Part:
     head = _head(items)
     vault, content, offset = place
@@ -238,18 +226,15 @@ def _source_note(items: PartItems) -> SourceNote:
     return SourceNote(head.digest, head.name, head.kind, head.byte_count)
 
 
-def _route(items: PartItems, route: Route, stands: Part) -> Route:
-    """Where the items go: as it was said first."""
-    if stands.digest != _head(items).digest:
-        raise RouteError(COLLISION)
+def _remembered(stands: Part, items: PartItems) -> Route:
+    """Where the items go: as it was said first. Raises RouteError."""
     found = decode_route(stands.route)
-    if (len(found.remittances), len(found.payments)) != (len(items.remittances),
-                                                         len(items.payments)):  # fmt: skip
+    have = len(found.remittances), len(found.payments)
+    if have != (len(items.remittances), len(items.payments)):
         raise RouteError(
-            f"when it came before it held {len(found.remittances)} remittances and "
-            f"{len(found.payments)} payments, and now {len(items.remittances)} and "
-            f"{len(items.payments)}, though it is the same part: some of them may be on the log: "
-            "please report it"
+            f"when it came before it held {have[0]} remittances and {have[1]} payments, and now "
+            f"{len(items.remittances)} and {len(items.payments)}, though it is the same part: some "
+            "of them may be on the log: please report it"
         )
     return found
 
@@ -258,12 +243,3 @@ def _shares(items: PartItems, route: Route) -> list[Share]:
     left = route.remittances.between(0, len(items.remittances))
     right = route.payments.between(0, len(items.payments))
     return split_by_tenant(route.tenants, (items.remittances, left), (items.payments, right))
-
-
-def _count(items: PartItems, took: Took) -> None:
-    head = _head(items)
-    took.part_count += 1
-    took.byte_count += head.stop - head.start
-    took.remittance_count += len(items.remittances)
-    took.payment_count += len(items.payments)
-    took.claim_count += items.claim_count

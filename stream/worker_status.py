@@ -152,8 +152,9 @@ def _show(console: Console, status: WorkerStatus) -> None:
         f"{clock.kind} of a banking day: {clock.as_of}" if clock else "No banking day has opened."
     )
     table = Table(show_edge=False, pad_edge=False, box=None)
-    for name, side in (("topic", "left"), ("messages", "right"), ("lag", "right"), ("/s", "right")):
-        table.add_column(name, justify=side)  # type: ignore[arg-type]
+    table.add_column("topic")
+    for name in ("messages", "lag", "/s"):
+        table.add_column(name, justify="right")
     for topic in status.topics:
         table.add_row(topic.name, f"{topic.messages:,}", f"{topic.lag:,}", f"{topic.rate:,.0f}")
     console.print(table)

@@ -26,8 +26,7 @@ class Worker:
 
     def __init__(self, plan: Plan, environment: Mapping[str, str]) -> None:
         self.plan = plan
-        log = Path(f"{plan.out}.log").open("ab")  # noqa: SIM115
-        with log:
+        with Path(f"{plan.out}.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, str(_SCRIPT), json.dumps(asdict(plan))],
                 stdin=subprocess.DEVNULL,

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from engine_world import World
+from engine_world import Books, World
 from partitions import Reading, Topic, topic_of
 from pieces import shares_of
 from state_memory import MemoryState
@@ -20,7 +20,7 @@ from reassoc.stream.items import ItemFlag
 from reassoc.stream.matcher import LogError, Made, Matcher
 from reassoc.stream.partition import LostStateError, Partition
 from reassoc.stream.partition_log import partition_of
-from reassoc.stream.state import FencedError
+from reassoc.stream.state import FencedError, State
 
 PAYMENTS = 250
 DAYS = ("2026-03-17T12:00", "2026-03-18T12:00", "2026-03-19", "2026-03-31")
@@ -54,16 +54,16 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     made.close()
 
 
-def known(state: object, tenants: list[str]) -> list[list[tuple[object, ...]]]:
-    items = read_items(state, tenants)  # type: ignore[arg-type]
+def known(state: State, tenants: list[str]) -> list[list[tuple[object, ...]]]:
+    items = read_items(state, tenants)
     sides = []
     for rows, names in zip((items.remittances, items.payments), COLUMNS, strict=True):
         sides.append(sorted(zip(*(rows[name].tolist() for name in names), strict=True)))
     return sides
 
 
-def released(books: object) -> list[tuple[int, int]]:
-    rows = books.released_rows()  # type: ignore[attr-defined]
+def released(books: Books) -> list[tuple[int, int]]:
+    rows = books.released_rows()
     return sorted(zip(rows["digest"].tolist(), rows["offset"].tolist(), strict=True))
 
 

@@ -1,0 +1,87 @@
+"""Messages taken in: they go where they went first, and no file is taken for another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from blake3 import blake3
+from engine_world import PlainVault
+from small_feed import interchange, remittance
+
+from reassoc.stream.item_log import ItemsEntry
+from reassoc.stream.ledger import Ledger
+from reassoc.stream.message import RawMessage
+from reassoc.stream.metrics import DeadReason
+from reassoc.stream.part_book import Part, PartBook
+from reassoc.stream.routing import RouteBuilder, Router, encode_route
+from reassoc.stream.stream_intake import StreamIntake, Took
+from reassoc.stream.taking import Rules
+
+DATA = interchange(remittance("77001", 12_345))
+MESSAGE = RawMessage(DATA, (), "raw.x12/0@7")
+NOTHING = encode_route(RouteBuilder().route())
+
+
+class Vaults:
+    """One worker's vault, in memory."""
+
+    name = "w0"
+
+    def __init__(self) -> None:
+        self.own = PlainVault()
+
+    def read(self, vault: str, digest: bytes) -> bytes:
+        return self.own.contents[digest]
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> Iterator[PartBook]:
+    ledger = Ledger.open(f"sqlite:///{tmp_path / 'ledger.db'}")
+    yield PartBook(ledger)
+    ledger.close()
+
+
+def intake(book: PartBook, folder: Path) -> StreamIntake:
+    rules = Rules(Router(None), ())
+    return StreamIntake(Vaults(), book, lambda: rules, scratch=folder, entry_bytes_max=1 << 20)
+
+
+def items_of(took: Took) -> int:
+    entries = [entry for _, entry in took.entries]
+    assert all(isinstance(entry, ItemsEntry) for entry in entries)
+    return sum(len(entry.remittance_stops) // 8 for entry in entries)
+
+
+def test_a_part_that_is_logged_is_not_logged_again(book: PartBook, tmp_path: Path) -> None:
+    taking = intake(book, tmp_path)
+    first = taking.take([MESSAGE, MESSAGE])
+    assert (items_of(first), len(first.keys), first.dead) == (1, 1, [])
+    # Not known to be logged: as after a crash, it is logged once more.
+    assert items_of(taking.take([MESSAGE])) == 1
+    taking.set_logged(first)
+    again = taking.take([MESSAGE])
+    assert (again.entries, again.keys, again.dead) == ([], [], [])
+
+
+@pytest.mark.parametrize("logged", [False, True])
+def test_another_file_of_the_same_name_is_never_taken_for_a_copy(
+    book: PartBook, tmp_path: Path, logged: bool
+) -> None:
+    """Its digest begins with the same 8 bytes: it is put aside and told, not dropped."""
+    other = blake3(DATA).digest()[:8] + bytes(24)
+    book.remember([Part(other, 0, len(DATA), "w0", other, 0, NOTHING, logged=logged)])
+    took = intake(book, tmp_path).take([MESSAGE])
+    assert took.entries == []
+    assert [(dead.message, dead.code) for dead in took.dead] == [(0, DeadReason.COLLISION)]
+    assert "another file that came before" in took.dead[0].reason
+
+
+def test_a_part_goes_where_it_went_first(book: PartBook, tmp_path: Path) -> None:
+    """Whatever the directory says by now; what cannot be the same part is told."""
+    digest = blake3(DATA).digest()
+    book.remember([Part(digest, 0, len(DATA), "w0", digest, 0, NOTHING)])
+    took = intake(book, tmp_path).take([MESSAGE])
+    assert [dead.code for dead in took.dead] == [DeadReason.FAILED]
+    assert "it held 0 remittances and 0 payments, and now 1 and 0" in took.dead[0].reason
