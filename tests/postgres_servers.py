@@ -7,13 +7,10 @@ whoever leaves last ends it. Without PostgreSQL the test is skipped, and says wh
 
 from __future__ import annotations
 
-import fcntl
-import json
 import os
 import shutil
 import signal
 import tempfile
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,12 +18,11 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from shared_server import Note, shared_folder, shared_server, wait_for_end
 from sqlalchemy import make_url
 
 from reassoc.loadtest.servers.postgres_server import PostgresServer
 from reassoc.loadtest.servers.process import ServerError
-
-END_SECONDS_MAX = 20.0
 
 
 @pytest.fixture(scope="session")
@@ -36,11 +32,9 @@ def postgres_server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[st
     if given:
         yield make_url(given).set(drivername="postgresql").render_as_string(hide_password=False)
         return
-    base = tmp_path_factory.getbasetemp()
-    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     try:
-        with _shared_server(shared) as url:
-            yield url
+        with shared_server(shared_folder(tmp_path_factory), "postgres", _start, _end) as note:
+            yield note["url"]
     except ServerError as error:
         pytest.skip(f"no PostgreSQL to test on: {error}")
 
@@ -68,35 +62,7 @@ def own_database(server_url: str) -> Iterator[str]:
             connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
-@contextmanager
-def _shared_server(shared: Path) -> Iterator[str]:
-    """The server of a run. Each process that uses it has a shared lock on one file, so that the
-    last one knows that it is, also where others were killed."""
-    note = shared / "postgres.json"
-    with (
-        (shared / "postgres.users").open("a") as users,
-        (shared / "postgres.lock").open("a") as changes,
-    ):
-        fcntl.flock(changes, fcntl.LOCK_EX)
-        fcntl.flock(users, fcntl.LOCK_SH)
-        if not note.exists():
-            note.write_text(json.dumps(_start()))
-        fcntl.flock(changes, fcntl.LOCK_UN)
-        try:
-            yield json.loads(note.read_text())["url"]
-        finally:
-            fcntl.flock(changes, fcntl.LOCK_EX)
-            fcntl.flock(users, fcntl.LOCK_UN)
-            try:
-                fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                pass
-            else:
-                _end(**json.loads(note.read_text()))
-                note.unlink()
-
-
-def _start() -> dict[str, str | int]:
+def _start() -> Note:
     # Not below pytest's folder: nobody but its owner may enter that, and root's server has another.
     folder = Path(tempfile.mkdtemp(prefix="reassoc-postgres-"))
     server = PostgresServer(folder, durable=False)
@@ -113,24 +79,15 @@ _running: list[PostgresServer] = []
 """Of this process: else its process would be waited for when the variable goes."""
 
 
-def _end(url: str, pid: int, folder: str) -> None:
+def _end(note: Note) -> None:
+    pid = note["pid"]
     for server in _running:
         if server.is_running and server.pid == pid:
             server.stop()
     if Path(f"/proc/{pid}").exists():
         os.kill(pid, signal.SIGINT)
-    end = time.monotonic() + END_SECONDS_MAX
-    while _is_there(pid) and time.monotonic() < end:
-        time.sleep(0.05)
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-def _is_there(pid: int) -> bool:
-    """Whether a process runs; one that ended and that nobody has asked for does not."""
-    try:
-        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return False
+    wait_for_end(pid)
+    shutil.rmtree(note["folder"], ignore_errors=True)
 
 
 @pytest.fixture
