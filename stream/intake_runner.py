@@ -2,6 +2,11 @@
 
 What waits together is taken together: one content in the vault, one statement of the part book, one
 record of the item log for each tenant. A batch is done when its items are durable on the log.
+
+A group that is not full waits while another one is under way, or matching is behind: what comes in
+meanwhile joins it. A step costs about the same for one item and for a hundred, so entries must grow
+with the load; and they must do it here, because what stands in one entry is matched together
+whoever reads the log.
 """
 
 from __future__ import annotations
@@ -21,6 +26,10 @@ from reassoc.stream.stream_intake import StreamIntake, Took
 
 GROUPS_MAX = 3
 """Groups that are under way: one is read while the one before is made durable and logged."""
+HOLD_SECONDS_MAX = 1.0
+"""How long a group that has room may wait for the one before it, and for matching."""
+_LOOK_SECONDS = 0.002
+"""Between two looks at whether it must."""
 QUEUE_BATCHES_MAX = 64
 
 T = TypeVar("T")
@@ -68,7 +77,9 @@ class IntakeRunner:
         executor: Executor,
         watch: IntakeWatch,
         limits: GroupLimits,
+        is_behind: Callable[[], bool] = lambda: False,
     ) -> None:
+        """is_behind : whether what was logged before still waits to be matched"""
         self._intake = intake
         self._append = append
         self._bury = bury
@@ -76,6 +87,7 @@ class IntakeRunner:
         self._executor = executor
         self._watch = watch
         self._limits = limits
+        self._is_behind = is_behind
         self._queue: asyncio.Queue[Batch] = asyncio.Queue(QUEUE_BATCHES_MAX)
         self._free = asyncio.Semaphore(GROUPS_MAX)
         self._groups: set[asyncio.Task[None]] = set()
@@ -121,20 +133,25 @@ class IntakeRunner:
         """What is taken together next, once a group may be begun."""
         await self._free.acquire()
         group = [await self._queue.get()]
-        end = time.monotonic() + self._limits.linger_seconds
+        began = time.monotonic()
         messages, size = len(group[0]), group[0].size_bytes
         while messages < self._limits.messages_max and size < self._limits.bytes_max:
-            left = end - time.monotonic()
-            if self._queue.empty() and left <= 0:
+            wait = self._wait_for_more(time.monotonic() - began)
+            if self._queue.empty() and wait <= 0:
                 break
             try:
-                async with asyncio.timeout(max(left, 0.001)):
+                async with asyncio.timeout(max(wait, 0.001)):
                     batch = await self._queue.get()
             except TimeoutError:
-                break
+                continue
             group.append(batch)
             messages, size = messages + len(batch), size + batch.size_bytes
         return group
+
+    def _wait_for_more(self, waited: float) -> float:
+        """How long a group that is not full waits on, which has waited so long."""
+        held = waited < HOLD_SECONDS_MAX and (bool(self._groups) or self._is_behind())
+        return max(self._limits.linger_seconds - waited, _LOOK_SECONDS if held else 0.0)
 
     async def _take(self, group: list[Batch]) -> None:
         began = time.monotonic()

@@ -53,6 +53,11 @@ class Matching:
         """Those of our partitions, by number."""
         return [self._runners[number] for number in sorted(self._runners)]
 
+    @property
+    def has_backlog(self) -> bool:
+        """Whether batches wait for a partition that is busy."""
+        return any(runner.has_backlog for runner in self._runners.values())
+
     async def own(self, numbers: Collection[int]) -> None:
         """These partitions are ours now, and no others. In the order of calls."""
         async with self._owning:

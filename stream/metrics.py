@@ -155,7 +155,8 @@ class Metrics:
         self._stages[stage].observe(seconds)
 
     def applied(self, seconds: npt.NDArray[np.float64]) -> None:
-        """float64[n]: from the arrival of each message to the step that applied its items. O(n)."""
+        """float64[n]: for each new item, from the arrival of its message, or the oldest that was
+        taken together with it, to the step that applied it. O(n)."""
         self._applied.add(seconds)
 
     # ---- what is wrong ----
@@ -217,7 +218,7 @@ class ArrivalSeconds(Collector):
         bounds = [*(str(bound) for bound in BUCKETS), "+Inf"]
         yield HistogramMetricFamily(
             "reassoc_arrival_to_applied_seconds",
-            "From a message's arrival to the step that applied its items",
+            "From a message's arrival to the step that applied its items, by items",
             buckets=list(zip(bounds, counts, strict=True)),
             sum_value=total,
         )

@@ -100,6 +100,7 @@ class Partition:
     """For one thread at a time, but `publish`.
 
     progress : how far everything is applied
+    unpublished_bytes : of outbox entries since something was published last, about
     fence_position : of the FenceEntry behind which this worker alone writes for the partition
 
     Raises LostStateError where the state was lost; FencedError and MarkError where another worker
@@ -123,6 +124,7 @@ class Partition:
         self._publishing = threading.Lock()
         self.for_all, self.progress = read_partition(parts.state, number)
         self._taken = 0
+        self.unpublished_bytes = 0
         self.fence_position = 0
         self._publisher = parts.publisher(self.for_all)
         for tenant in sorted(self._seen - {self._name}):
@@ -184,9 +186,10 @@ class Partition:
         matcher = self._matchers.get(QUARANTINE)
         return matcher is not None and QUARANTINE not in self._stopped and matcher.let_out()
 
-    def publish(self, *, releases: bool) -> int:
+    def publish(self, *, releases: bool = True) -> int:
         """See Publisher.publish. From any thread."""
         with self._publishing:
+            self.unpublished_bytes = 0
             return self._publisher.publish(self.tenants, releases=releases)
 
     def _decoded(self, record: LogRecord) -> Logged | None:
@@ -254,6 +257,7 @@ class Partition:
         except LimitError as error:
             self._stop(matcher, error)
             return
+        self.unpublished_bytes += sum(map(len, made.step.outbox))
         arrived_ms = self._arrivals.get(matcher.tenant, {}).pop(made.step.mark_after, 0)
         self._parts.watch.applied(matcher.tenant, made, arrived_ms, time.monotonic() - began)
 

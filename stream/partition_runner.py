@@ -18,6 +18,7 @@ from reassoc.stream.log_batch import Batch
 from reassoc.stream.partition import LostStateError, Partition, Progress
 from reassoc.stream.partition_log import LogRecord
 from reassoc.stream.patience import patiently
+from reassoc.stream.publisher import PUBLISH_ENTRIES_MAX
 from reassoc.stream.state import FencedError, MarkError, UnclaimedError
 from reassoc.stream.topic_log import NotLeaderError, arrived_of
 
@@ -29,8 +30,12 @@ given it to another worker."""
 LOST_SECONDS = 2.0
 """Between two looks at whether a lost state was rebuilt."""
 LINGER_SECONDS = 0.5
-"""How long what is released may wait for more while there is work: files are few where it is much.
-"""
+"""How long what is published waits for more: statements are few, and files, where there is much."""
+BACKLOG_SECONDS = 10.0
+"""How long the ledger waits where matching is behind: pairs come first, and the ledger takes much
+at a time more cheaply."""
+BACKLOG_BYTES = 64 << 20
+"""Of outbox entries that wait for the ledger, by which it goes on in spite of a backlog."""
 IDLE_SECONDS = 1.0
 """Between two looks at the outboxes where nothing comes."""
 
@@ -126,6 +131,11 @@ class PartitionRunner:
         partition, offset = self._begin
         return max(offset, partition.taken)
 
+    @property
+    def has_backlog(self) -> bool:
+        """Whether batches wait while others are applied."""
+        return not self._queue.empty()
+
     async def run(self) -> None:
         """Open, apply and publish, for ever."""
         while True:
@@ -206,20 +216,28 @@ class PartitionRunner:
     # ---- publishing ----
 
     async def _publish_on(self, partition: Partition) -> None:
-        """The ledger follows at once; what is released waits a moment for more."""
-        since = 0.0
+        """The ledger follows; what waits for it goes at once where it is more than a call takes."""
         while True:
             began = time.monotonic()
-            releases = began >= since + LINGER_SECONDS
-            count = await self._patiently(partial(partition.publish, releases=releases))
+            self._published.clear()
+            count = await self._patiently(partition.publish)
             if count:
                 self._watch.published(self.number, count, time.monotonic() - began)
-            if releases:
-                since = time.monotonic()
-            if not count:
-                self._published.clear()
-                wait = IDLE_SECONDS if releases else LINGER_SECONDS
-                await _within(self._published.wait(), wait)
+            else:
+                await _within(self._published.wait(), IDLE_SECONDS)
+            if count < PUBLISH_ENTRIES_MAX:
+                await self._linger(partition)
+
+    async def _linger(self, partition: Partition) -> None:
+        """Wait for more to publish, and for what is to be matched first."""
+        end = time.monotonic() + BACKLOG_SECONDS
+        await asyncio.sleep(LINGER_SECONDS)
+        while (
+            self.has_backlog
+            and time.monotonic() < end
+            and partition.unpublished_bytes < BACKLOG_BYTES
+        ):
+            await asyncio.sleep(LINGER_SECONDS)
 
     # ---- faults ----
 

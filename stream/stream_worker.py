@@ -177,6 +177,7 @@ class StreamWorker:
             readers,
             self._watch,
             limits,
+            is_behind=lambda: self._matching.has_backlog,
         )
 
     async def _run_app(self, app: faust.App) -> None:

@@ -45,13 +45,14 @@ class WorkerWatch:
     def applied(self, tenant: str, made: Made, arrived_ms: int, seconds: float) -> None:
         """A step was applied: its rows tell what it did."""
         self._metrics.took(Stage.STEP_APPLY, seconds)
-        metrics, released = self._metrics, 0
+        metrics, released, items = self._metrics, 0, 0
         for data in made.step.outbox:
             body = decode_body(data)
             batch = body.ledger
             sides = rows_of(batch.items, ITEM_ROW)["side"]
             for side in ItemSide:
                 metrics.items(side, int((sides == side).sum()))
+            items += len(sides)
             pairs = rows_of(batch.pairs, PAIR_ROW)
             is_made = (pairs["event"] == PairEvent.MADE) & (pairs["status"] == MatchStatus.AUTO)
             for tier in np.unique(pairs["tier"][is_made]).tolist():
@@ -61,7 +62,7 @@ class WorkerWatch:
             released += len(body.release.controls) if body.release is not None else 0
         metrics.step(released)
         if arrived_ms:
-            metrics.applied(np.array([time.time() - arrived_ms / 1000]))
+            metrics.applied(np.full(items, time.time() - arrived_ms / 1000))
 
     def poison(self, record: LogRecord, why: str) -> None:
         """A record of the item log is none."""

@@ -130,6 +130,11 @@ class KafkaServer:
         """Address for clients: host:port."""
         return f"127.0.0.1:{self._port}"
 
+    @property
+    def pid(self) -> int:
+        """Of the running server. Raises ServerError."""
+        return self.process.pid
+
     def start(self) -> None:
         """Start it and wait until it takes clients. Raises ServerError."""
         properties = self.folder / "server.properties"

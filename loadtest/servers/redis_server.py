@@ -50,6 +50,11 @@ class RedisServer:
         """Of the server."""
         return f"redis://127.0.0.1:{self.port}/0"
 
+    @property
+    def pid(self) -> int:
+        """Of the running server. Raises ServerError."""
+        return self._process.pid
+
     def start(self) -> None:
         """Start it and wait until its data are loaded. Raises ServerError."""
         program = shutil.which("redis-server")

@@ -1,0 +1,233 @@
+"""A whole stack for the benches of the stream: servers and workers in a folder, a generated feed,
+messages cut from it, and what the workers' metrics say.
+
+The servers, the workers and the bench share the machine: what is reported is what all of them reach
+together on its cores.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.structs import TopicPartition
+
+from reassoc.loadtest.feed import FeedOptions, generate_feed
+from reassoc.loadtest.servers.stack import Stack, WorkerProcess
+from reassoc.stream.chunks import plan
+from reassoc.stream.message import HEADER, TOPICS, encode_head, key_of
+from reassoc.stream.kinds import Kind
+
+HERE = Path(__file__).parent
+KEPT = HERE.parent / "build" / "bench"
+CLOCK = "2026-03-16T09:00"
+PARTITIONS = 6
+QUIET_SECONDS = 5.0
+"""Nothing new for so long: everything is applied."""
+WAIT_SECONDS_MAX = 1800.0
+FETCH_BYTES, PARTITION_BYTES = 32 << 20, 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A raw message, ready to be sent."""
+
+    topic: str
+    key: bytes
+    value: bytes
+    headers: tuple[tuple[str, bytes], ...]
+
+
+def feed_of(payments: int, claims: int) -> Path:
+    """A generated feed without defects, which is kept for the next run."""
+    folder = KEPT / f"stream-{payments}-{claims}"
+    if not folder.exists():
+        making = folder.with_suffix(".part")
+        shutil.rmtree(making, ignore_errors=True)
+        generate_feed(making, FeedOptions(payments=payments, seed=7, claims=claims))
+        making.rename(folder)
+    return folder
+
+
+def messages_of(feed: Path, part_bytes: int) -> list[Message]:
+    """The 835s and ACH files of a feed in messages of at most `part_bytes`, as `reassoc feed` would
+    send them."""
+    found = []
+    for path in sorted([*feed.rglob("*.835"), *feed.rglob("*.ach")]):
+        data = path.read_bytes()
+        planned = plan(path.name, data, part_bytes=part_bytes)
+        topic = f"reassoc.{TOPICS[Kind[planned.head.kind]]}"
+        for part in planned.parts:
+            headers = ((HEADER, encode_head(part)),)
+            value = data[part.start : part.stop]
+            found.append(Message(topic, key_of(part.digest, part.part), value, headers))
+    return found
+
+
+class StreamWorld:
+    """Servers that run, and workers that are started as they are wanted."""
+
+    def __init__(self, folder: Path, feed: Path) -> None:
+        settings = folder / "settings"
+        (settings / "layouts").mkdir(parents=True)
+        shutil.copy(feed / "directory.toml", settings)
+        for path in feed.glob("*.layout.toml"):
+            shutil.copy(path, settings / "layouts")
+        clock = folder / "clock"
+        clock.write_text(CLOCK)
+        self.stack = Stack(
+            folder / "stack",
+            settings=settings,
+            items_partitions=PARTITIONS,
+            raw_partitions=PARTITIONS,
+            variables={"REASSOC_CLOCK_FILE": str(clock)},
+        )
+
+    @property
+    def bootstrap(self) -> str:
+        """Of the broker."""
+        return self.stack.kafka.bootstrap
+
+    def make_topics(self) -> None:
+        """Let a worker make them, and end."""
+        worker = self.stack.add_worker()
+        worker.wait_ready()
+        worker.stop()
+        self.stack.workers.clear()
+
+    def start(self, workers: int) -> None:
+        """Start workers, and wait until they work."""
+        for _ in range(workers):
+            self.stack.add_worker()
+        self.stack.wait_ready()
+
+    def metric(self, name: str, labels: str = "") -> float:
+        """A metric, summed over workers and labels that match an expression."""
+        wanted = re.compile(rf"^{name}(\{{.*{labels}.*\}})? (\S+)$", re.MULTILINE)
+        pages = [(each.ask("metrics") or b"").decode() for each in self.stack.workers]
+        return sum(float(found[2]) for page in pages for found in wanted.finditer(page))
+
+    def wait_applied(self, items: int) -> float:
+        """Wait until so many items are applied; when that was. Fails where they are not in time, or
+        are more."""
+        end = time.monotonic() + WAIT_SECONDS_MAX
+        while (now := self.metric("reassoc_items_total")) < items:
+            assert time.monotonic() < end, f"{now} of {items} items after {WAIT_SECONDS_MAX} s"
+            time.sleep(0.02)
+        at = time.monotonic()
+        assert now == items
+        return at
+
+    def processor_seconds(self) -> dict[str, float]:
+        """Of the workers and the servers so far."""
+        found = {"kafka": _seconds(self.stack.kafka.pid)}
+        if self.stack.redis is not None:
+            found["redis"] = _seconds(self.stack.redis.pid)
+        found["postgres"] = _seconds(self.stack.postgres.pid, children=True)
+        for number, worker in enumerate(self.stack.workers, 1):
+            found[f"worker_{number}"] = _seconds(worker.pid)
+        return found
+
+    def resident_bytes(self) -> dict[str, int]:
+        """Of the workers and the match state."""
+        found = {
+            f"worker_{number}": psutil.Process(worker.pid).memory_info().rss
+            for number, worker in enumerate(self.stack.workers, 1)
+        }
+        if self.stack.redis is not None:
+            found["redis"] = psutil.Process(self.stack.redis.pid).memory_info().rss
+        return found
+
+
+def _seconds(pid: int, *, children: bool = False) -> float:
+    process = psutil.Process(pid)
+    times = process.cpu_times()
+    found = times.user + times.system
+    if children:
+        found += sum(_seconds(child.pid) for child in process.children(recursive=True))
+    return float(found)
+
+
+@contextmanager
+def running(folder: Path, feed: Path) -> Iterator[StreamWorld]:
+    """A world with its servers up and its topics made; everything ends with it."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    world = StreamWorld(folder, feed)
+    try:
+        world.stack.start_servers()
+        world.make_topics()
+        yield world
+    finally:
+        world.stack.stop()
+        shutil.rmtree(world.stack.postgres_folder, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def send(bootstrap: str, messages: Sequence[Message]) -> None:
+    """Send messages as fast as the broker takes them."""
+    asyncio.run(_send(bootstrap, messages))
+
+
+async def _send(bootstrap: str, messages: Sequence[Message]) -> None:
+    producer = AIOKafkaProducer(
+        bootstrap_servers=bootstrap, acks="all", linger_ms=5, max_request_size=2 << 20,
+        max_batch_size=1 << 20,
+    )  # fmt: skip
+    await producer.start()
+    try:
+        on_their_way = [
+            await producer.send(each.topic, each.value, key=each.key, headers=list(each.headers))
+            for each in messages
+        ]
+        await asyncio.gather(*on_their_way)
+    finally:
+        await producer.stop()
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What a bare loop read."""
+
+    messages: int
+    byte_count: int
+    seconds: float
+
+
+def read_bare(bootstrap: str) -> Read:
+    """A bare aiokafka loop that reads the raw topics and does nothing else."""
+    return asyncio.run(_read_bare(bootstrap))
+
+
+async def _read_bare(bootstrap: str) -> Read:
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=bootstrap, enable_auto_commit=False, auto_offset_reset="earliest",
+        fetch_max_bytes=FETCH_BYTES, max_partition_fetch_bytes=PARTITION_BYTES,
+    )  # fmt: skip
+    await consumer.start()
+    try:
+        places = [
+            TopicPartition(f"reassoc.{topic}", number)
+            for topic in sorted(set(TOPICS.values()))
+            for number in range(PARTITIONS)
+        ]
+        consumer.assign(places)
+        left = count = sum((await consumer.end_offsets(places)).values())
+        await consumer.seek_to_beginning(*places)
+        size, began = 0, time.monotonic()
+        while left > 0:
+            for records in (await consumer.getmany(timeout_ms=500)).values():
+                left -= len(records)
+                size += sum(len(record.value or b"") for record in records)
+        return Read(count, size, time.monotonic() - began)
+    finally:
+        await consumer.stop()
+

@@ -1,0 +1,139 @@
+"""The stream as a whole, on a real Kafka, Redis and PostgreSQL, all of it on this machine: how much
+it takes, how long an item is on its way, and what becomes of both when many items wait.
+
+Bytes a second are told beside a bare aiokafka loop that only reads the same messages, in the same
+run. The state is asked for its pairs before a figure is believed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaProducer
+from stream_world import Message, StreamWorld, feed_of, messages_of, read_bare, running, send
+
+PAYMENTS = int(os.environ.get("REASSOC_BENCH_STREAM_PAYMENTS", "24000"))
+WORKERS = int(os.environ.get("REASSOC_BENCH_STREAM_WORKERS", "1"))
+LATENCY_SECONDS = int(os.environ.get("REASSOC_BENCH_LATENCY_SECONDS", "300"))
+LATENCY_RATE = 250
+"""Payments, and as many 835s, a second: ten times the national mean."""
+WARM_SECONDS = 10
+SMALL_BYTES = 1024
+
+
+def _once(benchmark: Any, timed: float) -> None:
+    """Note a run that was timed by itself."""
+    benchmark.pedantic(lambda: None, rounds=1)
+    benchmark.extra_info["seconds"] = round(timed, 3)
+
+
+def _drained(world: StreamWorld, items: int, workers: int) -> tuple[float, dict[str, float]]:
+    """Start workers on what lies there: seconds from when they work to the last step, and of the
+    processors meanwhile."""
+    world.start(workers)
+    before, began = world.processor_seconds(), time.monotonic()
+    at = world.wait_applied(items)
+    after = world.processor_seconds()
+    return at - began, {name: round(after[name] - before[name], 2) for name in after}
+
+
+@pytest.mark.parametrize("claims", [16, 100])
+def test_bench_throughput(benchmark: Any, tmp_path: Path, claims: int) -> None:
+    """Messages of up to 1 MiB, taken in and matched to the last pair."""
+    payments = PAYMENTS * 16 // claims
+    feed = feed_of(payments, claims)
+    messages = messages_of(feed, 1 << 20)
+    with running(tmp_path / "stack", feed) as world:
+        send(world.bootstrap, messages)
+        bare = min((read_bare(world.bootstrap) for _ in range(3)), key=lambda each: each.seconds)
+        assert bare.byte_count == sum(len(each.value) for each in messages)
+        seconds, spent = _drained(world, 2 * payments, WORKERS)
+        assert world.metric("reassoc_matched_pairs_total") == payments
+    _once(benchmark, seconds)
+    benchmark.extra_info.update(
+        megabytes=round(bare.byte_count / 1e6, 1),
+        payments=payments,
+        workers=WORKERS,
+        mb_per_s=round(bare.byte_count / seconds / 1e6, 1),
+        bare_mb_per_s=round(bare.byte_count / bare.seconds / 1e6, 1),
+        bare_to_stream=round(seconds / bare.seconds, 2),
+        processor_s=spent,
+    )
+
+
+def test_bench_latency(benchmark: Any, tmp_path: Path) -> None:
+    """A payment and an 835 each in a message of its own, in no order; how long after a message was
+    produced its item was applied, where a second half is matched in the same step."""
+    count = LATENCY_RATE * LATENCY_SECONDS
+    feed = feed_of(count, 1)
+    messages = [each for each in messages_of(feed, 1)]
+    random.Random(5).shuffle(messages)
+    with running(tmp_path / "stack", feed) as world:
+        world.start(WORKERS)
+        rss: list[dict[str, int]] = []
+        stop = threading.Event()
+        watching = threading.Thread(target=_watch, args=(world, rss, stop))
+        watching.start()
+        try:
+            late = asyncio.run(_paced(world.bootstrap, messages, 2 * LATENCY_RATE))
+        finally:
+            stop.set()
+            watching.join()
+        world.wait_applied(2 * count)
+        assert world.metric("reassoc_matched_pairs_total") == count
+        name = "reassoc_arrival_to_applied_seconds"
+        total = world.metric(f"{name}_count")
+        shares = {
+            bound: round(world.metric(f"{name}_bucket", f'le="{bound}"') / total, 5)
+            for bound in ("0.01", "0.02", "0.03", "0.04", "0.05", "0.075", "0.1", "0.25", "1.0")
+        }
+        mean = world.metric(f"{name}_sum") / total
+    _once(benchmark, LATENCY_SECONDS)
+    benchmark.extra_info.update(
+        items=int(total), mean_ms=round(mean * 1e3, 2), shares_within_s=shares,
+        producer_late_ms=round(late * 1e3, 1), resident_mb=_mb(rss),
+    )  # fmt: skip
+
+
+def _watch(world: StreamWorld, rss: list[dict[str, int]], stop: threading.Event) -> None:
+    while not stop.wait(5.0):
+        rss.append(world.resident_bytes())
+
+
+def _mb(rss: Sequence[dict[str, int]]) -> dict[str, list[float]]:
+    """Memory at a tenth of the run, at half of it and at its end."""
+    places = [len(rss) // 10, len(rss) // 2, len(rss) - 1]
+    return {name: [round(rss[at][name] / 1e6, 1) for at in places] for name in rss[0]}
+
+
+async def _paced(bootstrap: str, messages: Sequence[Message], rate: int) -> float:
+    """Send messages one by one at a rate; by how much the sender was late at most."""
+    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", linger_ms=0)
+    await producer.start()
+    late = 0.0
+    on_their_way: list[Any] = []
+    try:
+        began = time.monotonic()
+        for number, each in enumerate(messages):
+            due = began + number / rate
+            if (wait := due - time.monotonic()) > 0.001:
+                await asyncio.sleep(wait)
+            late = max(late, time.monotonic() - due)
+            headers = list(each.headers)
+            sent = await producer.send(each.topic, each.value, key=each.key, headers=headers)
+            on_their_way.append(sent)
+            if len(on_their_way) >= 1000:
+                await asyncio.gather(*on_their_way)
+                on_their_way.clear()
+        await asyncio.gather(*on_their_way)
+    finally:
+        await producer.stop()
+    return late
