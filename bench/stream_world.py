@@ -21,10 +21,10 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.structs import TopicPartition
 
 from reassoc.loadtest.feed import FeedOptions, generate_feed
-from reassoc.loadtest.servers.stack import Stack, WorkerProcess
+from reassoc.loadtest.servers.stack import Stack
 from reassoc.stream.chunks import plan
-from reassoc.stream.message import HEADER, TOPICS, encode_head, key_of
 from reassoc.stream.kinds import Kind
+from reassoc.stream.message import HEADER, TOPICS, encode_head, key_of
 
 HERE = Path(__file__).parent
 KEPT = HERE.parent / "build" / "bench"
@@ -230,4 +230,3 @@ async def _read_bare(bootstrap: str) -> Read:
         return Read(count, size, time.monotonic() - began)
     finally:
         await consumer.stop()
-

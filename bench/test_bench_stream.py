@@ -20,6 +20,8 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from stream_world import Message, StreamWorld, feed_of, messages_of, read_bare, running, send
 
+from reassoc.stream.message import PART_BYTES_MAX
+
 PAYMENTS = int(os.environ.get("REASSOC_BENCH_STREAM_PAYMENTS", "24000"))
 WORKERS = int(os.environ.get("REASSOC_BENCH_STREAM_WORKERS", "1"))
 LATENCY_SECONDS = int(os.environ.get("REASSOC_BENCH_LATENCY_SECONDS", "300"))
@@ -50,7 +52,7 @@ def test_bench_throughput(benchmark: Any, tmp_path: Path, claims: int) -> None:
     """Messages of up to 1 MiB, taken in and matched to the last pair."""
     payments = PAYMENTS * 16 // claims
     feed = feed_of(payments, claims)
-    messages = messages_of(feed, 1 << 20)
+    messages = messages_of(feed, PART_BYTES_MAX)
     with running(tmp_path / "stack", feed) as world:
         send(world.bootstrap, messages)
         bare = min((read_bare(world.bootstrap) for _ in range(3)), key=lambda each: each.seconds)
@@ -74,7 +76,7 @@ def test_bench_latency(benchmark: Any, tmp_path: Path) -> None:
     produced its item was applied, where a second half is matched in the same step."""
     count = LATENCY_RATE * LATENCY_SECONDS
     feed = feed_of(count, 1)
-    messages = [each for each in messages_of(feed, 1)]
+    messages = messages_of(feed, 1)
     random.Random(5).shuffle(messages)
     with running(tmp_path / "stack", feed) as world:
         world.start(WORKERS)

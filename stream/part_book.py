@@ -290,9 +290,9 @@ class PartBook:
         return {str(tenant): int(partition) for tenant, partition in rows}
 
 
-def is_same_file(part: Part, standing: Mapping[PartKey, Part]) -> bool:
+def is_same_file(part: Part, standing: Part) -> bool:
     """Whether what stands for a part is of the same file, and not of another of its name."""
-    return standing[part.key].digest == part.digest
+    return standing.digest == part.digest
 
 
 # ---- rows ----
@@ -380,7 +380,7 @@ def _insert_parts(connection: Connection, parts: Sequence[Part]) -> int:
     columns = list(
         zip(
             *(
-                (p.key.name, p.start, p.digest, p.stop, p.vault, p.content, p.offset, p.route,
+                (file_name_of(p.digest), p.start, p.digest, p.stop, p.vault, p.content, p.offset, p.route,
                  int(p.logged))
                 for p in parts
             ),

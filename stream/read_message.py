@@ -49,7 +49,15 @@ from reassoc.stream.message import KEY_BYTES, HeadError, Manifest, PartHead, Raw
 from reassoc.stream.message_inputs import Input, inputs_of
 from reassoc.stream.profiles import ProfileError, encode_profile, profile_key
 from reassoc.stream.records import Block
-from reassoc.stream.routing import Numbers, Route, RouteBuilder, Router, Tenants
+from reassoc.stream.routing import (
+    Numbers,
+    Route,
+    RouteBuilder,
+    Router,
+    Tenants,
+    encode_route,
+    route_to_one,
+)
 from reassoc.stream.sources import Source, SourceError
 from reassoc.stream.take_in import PROFILES_MAX
 from reassoc.stream.verdicts import (
@@ -71,6 +79,7 @@ Ints32 = npt.NDArray[np.int32]
 Ints64 = npt.NDArray[np.int64]
 
 _BATCHED = (Kind.X12.name, Kind.ACH.name)
+_RECORD_BYTES = 94
 _ACH_BEGIN = re.compile(rb"101[^\r\n]{9}")
 _ACH_BETWEEN = b"\n" * 4
 """Between two inputs: more than the bytes in front of an addenda's text."""
@@ -118,11 +127,27 @@ class PartItems(msgspec.Struct, frozen=True):
         counts = f"{len(self.remittances)} remittances, {len(self.payments)} payments"
         return f"<PartItems of message {self.message}: {counts}>"
 
-    def route(self) -> Route:
-        """Where its items go, as routes are remembered. O(items)."""
+    def route(self) -> tuple[Route, bytes]:
+        """Where its items go, and as it is remembered. O(items)."""
+        tenant = self._only_tenant()
+        if tenant is not None:
+            return route_to_one(tenant, len(self.remittances), len(self.payments))
         builder = RouteBuilder()
         builder.add(Tenants(self.tenants, self.remittance_tenants, self.payment_tenants))
-        return builder.route()
+        route = builder.route()
+        return route, encode_route(route)
+
+    def _only_tenant(self) -> str | None:
+        """The tenant that all items go to; None for several, or no items."""
+        only = -1
+        for numbers in (self.remittance_tenants, self.payment_tenants):
+            if not len(numbers):
+                continue
+            first = int(numbers[0])
+            if only not in (-1, first) or (len(numbers) > 1 and bool((numbers != first).any())):
+                return None
+            only = first
+        return self.tenants[only] if only >= 0 else None
 
 
 def read_part(
@@ -153,30 +178,60 @@ def read_parts(
     times the bytes, and at least four times BATCH_BYTES_MAX.
     """
     results: list[PartItems] = []
-    batch: list[Input] = []
-    batch_bytes, profiles = 0, _Encoded()
+    waiting: dict[str, _Waiting] = {}
+    profiles = _Encoded()
     for found in inputs_of(messages, layouts):
-        fits = batch_bytes + len(found.data) <= BATCH_BYTES_MAX and len(batch) < BATCH_INPUTS_MAX
-        if batch and not (fits and _goes_with(batch[-1], found)):
-            results += _read_batch(batch, router, profiles)
-            batch, batch_bytes = [], 0
-        if found.reason or found.head.kind not in _BATCHED or not isinstance(found.head, PartHead):
+        kind = found.head.kind
+        if found.reason or kind not in _BATCHED or not isinstance(found.head, PartHead):
             results.append(_read_other(found, router, scratch))
-        else:
-            batch.append(found)
-            batch_bytes += len(found.data)
-    return results + _read_batch(batch, router, profiles) if batch else results
+            continue
+        batch = waiting.setdefault(kind, _Waiting())
+        if batch.inputs and not batch.has_room_for(found):
+            results += _read_batch(batch.inputs, router, profiles)
+            batch = waiting[kind] = _Waiting()
+        batch.add(found)
+    for batch in waiting.values():
+        results += _read_batch(batch.inputs, router, profiles)
+    results.sort(key=lambda items: items.message)
+    return results
+
+
+class _Waiting:
+    """Inputs of one kind that are to be read together."""
+
+    def __init__(self) -> None:
+        self.inputs: list[Input] = []
+        self._byte_count = 0
+
+    def has_room_for(self, found: Input) -> bool:
+        """Whether an input can be read with them."""
+        return (
+            self._byte_count + len(found.data) <= BATCH_BYTES_MAX
+            and len(self.inputs) < BATCH_INPUTS_MAX
+            and _goes_with(self.inputs[-1], found)
+        )
+
+    def add(self, found: Input) -> None:
+        """Put an input behind the others."""
+        self.inputs.append(found)
+        self._byte_count += len(found.data)
 
 
 def _goes_with(last: Input, found: Input) -> bool:
-    """Whether two inputs can be read as one. Records of ACH are told by what stands before them, so
-    there each must end with its line and begin with a header.
+    """Whether two inputs of one kind can be read as one. Records of ACH are told by what stands
+    before them, so there each must end with a whole record and begin with a header.
     """
-    if last.head.kind != found.head.kind:
-        return False
     return found.head.kind == Kind.X12.name or (
-        last.data.endswith(b"\n") and _ACH_BEGIN.match(_front(found)) is not None
+        _ends_a_record(last.data) and _ACH_BEGIN.match(_front(found)) is not None
     )
+
+
+def _ends_a_record(data: bytes) -> bool:
+    """Whether the last record of ACH is whole: with the end of its line, or where there are no
+    lines."""
+    if data.endswith(b"\n"):
+        return True
+    return len(data) % _RECORD_BYTES == 0 and not (b"\n" in data or b"\r" in data)
 
 
 def _front(found: Input) -> bytes:

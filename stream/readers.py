@@ -15,6 +15,7 @@ from reassoc.stream.contents import ContentStream, open_content
 from reassoc.stream.kinds import Kind
 from reassoc.stream.release import SourceReader
 from reassoc.stream.sources import Source, SourceError
+from reassoc.stream.vault_errors import NoContentError
 
 SPAN_BYTES_MAX = 8 << 20
 """Bytes that a range reader reads at a time; a longer transaction is read whole."""
@@ -135,11 +136,25 @@ class RangeReader(SourceReader):
         self._data = self._read_span(first, last, self._start, self._stop)
 
     def _read_span(self, first: int, last: int, start: int, stop: int) -> memoryview:
-        data = self._read(start, stop)
+        try:
+            data = self._read(start, stop)
+        except NoContentError:
+            if last - first == 1:
+                raise
+            data = self._read_each(first, last, start, stop)
         if len(data) != stop - start:
             raise SourceError("a content is shorter than when it was read first")
         _check_begin(data, self._starts[first:last] - start)
         return memoryview(data)
+
+    def _read_each(self, first: int, last: int, start: int, stop: int) -> bytes:
+        """A span of which parts between the transactions did not come, and may never come: those
+        are left empty."""
+        data = bytearray(stop - start)
+        rows = slice(first, last)
+        for at, end in zip(self._starts[rows].tolist(), self._stops[rows].tolist(), strict=True):
+            data[at - start : end - start] = self._read(at, end)
+        return bytes(data)
 
 
 def _spans(starts: Ints, stops: Ints) -> Iterator[tuple[int, int, int, int]]:

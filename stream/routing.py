@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -191,6 +192,9 @@ def _carry(carrier: npt.NDArray[np.int32], remittances: Numbers, payments: Numbe
 
 # ---- what is remembered ----
 
+ROUTES_KEPT = 4096
+"""Of items that all go to one tenant, in memory: small messages have few."""
+
 
 @dataclass(frozen=True, slots=True)
 class Runs:
@@ -300,6 +304,16 @@ def encode_route(route: Route) -> bytes:
             f"takes {len(data)} bytes, more than {ROUTE_BYTES_MAX}: split the file"
         )
     return data
+
+
+@lru_cache(ROUTES_KEPT)
+def route_to_one(tenant: str, remittance_count: int, payment_count: int) -> tuple[Route, bytes]:
+    """The route of items that all go to one tenant, and as bytes."""
+    builder = RouteBuilder()
+    counts = remittance_count, payment_count
+    builder.add(Tenants((tenant,), *(np.zeros(count, np.uint32) for count in counts)))
+    route = builder.route()
+    return route, encode_route(route)
 
 
 def decode_route(data: bytes) -> Route:

@@ -23,7 +23,7 @@ from reassoc.stream.message import HeadError, Manifest, PartHead, RawMessage, Re
 from reassoc.stream.metrics import DeadReason
 from reassoc.stream.part_book import FileNote, Part, PartBook, PartKey, is_same_file
 from reassoc.stream.read_message import PartItems, read_parts
-from reassoc.stream.routing import Route, RouteError, decode_route, encode_route
+from reassoc.stream.routing import Route, RouteError, decode_route
 from reassoc.stream.take_in import NAME_BYTES, Putting, split_by_tenant
 from reassoc.stream.taking import Rules
 from reassoc.stream.vault_errors import NoContentError
@@ -153,25 +153,26 @@ class StreamIntake:
         stored = self._stored(parts)
         took.vault_seconds = time.monotonic() - began
         given = [
-            _part(each, place, encode_route(route))
-            for each, place, route in zip(parts, stored, routes, strict=True)
+            _part(each, place, route)
+            for each, place, (_, route) in zip(parts, stored, routes, strict=True)
         ]
         standing = self._book.remember(given)
         entries = Entries(self._entry_bytes_max)
         seen = set[PartKey]()
-        for each, part, told in zip(parts, given, routes, strict=True):
-            stands = standing[part.key]
-            if not is_same_file(part, standing):
+        for each, part, (told, _) in zip(parts, given, routes, strict=True):
+            key = part.key
+            stands = standing[key]
+            if not is_same_file(part, stands):
                 took.dead.append(Dead(each.message, COLLISION, DeadReason.COLLISION))
                 continue
-            if stands.logged or part.key in seen:
+            if stands.logged or key in seen:
                 continue  # a copy
             try:
                 route = told if stands.route == part.route else _remembered(stands, each)
             except RouteError as error:
                 took.dead.append(Dead(each.message, str(error), DeadReason.FAILED))
                 continue
-            seen.add(part.key)
+            seen.add(key)
             note = _source_note(each)
             for share in _shares(each, route):
                 entries.add(share, note, each.profiles)
@@ -240,6 +241,8 @@ def _remembered(stands: Part, items: PartItems) -> Route:
 
 
 def _shares(items: PartItems, route: Route) -> list[Share]:
+    if len(route.tenants) == 1:
+        return [Share(route.tenants[0], items.remittances, items.payments)]
     left = route.remittances.between(0, len(items.remittances))
     right = route.payments.between(0, len(items.payments))
     return split_by_tenant(route.tenants, (items.remittances, left), (items.payments, right))

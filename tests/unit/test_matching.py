@@ -23,6 +23,7 @@ class FakePartition:
         self.number = number
         self.progress = Progress(40, 1_000)
         self.taken = 0
+        self.unpublished_bytes = 0
         self.is_taking = False
         self.held: threading.Event | None = None
 
@@ -33,7 +34,7 @@ class FakePartition:
     def let_out(self) -> bool:
         return False
 
-    def publish(self, *, releases: bool) -> int:
+    def publish(self) -> int:
         return 0
 
 

@@ -94,14 +94,17 @@ def test_another_file_of_the_same_name_is_seen(book: PartBook) -> None:
     one = part(1, 0)
     other = msgspec.structs.replace(one, digest=one.digest[:8] + bytes([9]) * 24)
     assert one.key == other.key
-    assert is_same_file(one, book.remember([one]))
-    assert not is_same_file(other, book.remember([other]))
+    assert is_same_file(one, book.remember([one])[one.key])
+    assert not is_same_file(other, book.remember([other])[other.key])
     assert book.parts_of(other.digest) == []
     # Also where both come in one call.
     second = part(2, 0)
     rival = msgspec.structs.replace(second, digest=second.digest[:8] + bytes([9]) * 24)
     standing = book.remember([second, rival])
-    assert (is_same_file(second, standing), is_same_file(rival, standing)) == (True, False)
+    assert (
+        is_same_file(second, standing[second.key]),
+        is_same_file(rival, standing[rival.key]),
+    ) == (True, False)
 
 
 def test_logged_is_set_for_those_that_are_named(book: PartBook) -> None:
