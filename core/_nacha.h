@@ -19,13 +19,14 @@ enum {
     KIND_NOTIFICATION = 6,
 };
 
-/* A text column of a record without control characters, its blanks from the mask. */
+/* A text column of a record, its blanks from the mask. One of blanks only lies at 0: columns that a
+ * short record does not have would lie behind the end of the source. */
 ACH_INLINE text_ref masked_text(const ach_record *record, int first, int width) {
     uint64_t bits = mask_field(&record->mask, first, width);
-    text_ref ref = {(uint32_t)record->offset + (uint32_t)first, 0};
-    if (bits != 0) {
+    text_ref ref = {0, 0};
+    if (__builtin_expect(bits != 0, 1)) {
         uint32_t start = (uint32_t)__builtin_ctzll(bits);
-        ref.offset += start;
+        ref.offset = (uint32_t)record->offset + (uint32_t)first + start;
         ref.length = 64 - (uint32_t)__builtin_clzll(bits) - start;
     }
     return ref;

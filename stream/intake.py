@@ -385,7 +385,6 @@ class _AchReader:
         """Read all windows; yields the byte up to which the input was read."""
         items = self._items
         for window in iter_ach(content.input):
-            keep_inside(window)
             entries = window.entries
             payments = WindowPayments(
                 PaymentColumns.from_tables(window),
@@ -419,16 +418,6 @@ class _AchReader:
         )
         carrier = window.entries.offset[columns.payment_row].astype(np.int64)
         return WindowRemittances(remittances, columns, rows, carrier + window.window_offset)
-
-
-def keep_inside(window: AchFiles) -> None:
-    """Bring the texts of an entry that the input ends in into it: those of its columns that are not
-    there are empty, and lie behind the end.
-    """
-    for name in ("account", "identification", "receiver_name"):
-        refs = getattr(window.entries, name).refs
-        if len(refs) and int(refs[-1, 0]) > len(window.source):
-            refs[-1] = 0
 
 
 class _BankReader:

@@ -38,7 +38,6 @@ from reassoc.stream.intake import (
     WindowRemittances,
     findings_file,
     internal_error,
-    keep_inside,
     read_windows,
     reason_of,
 )
@@ -531,7 +530,6 @@ class _AchBatch(_Batch):
     def __init__(self, batch: Sequence[Input]) -> None:
         super().__init__(batch, _ACH_BETWEEN)
         self._ach = ach = read_ach(self._buffer)
-        keep_inside(ach)
         places = ach.files.file_offset[ach.files.has_header]
         if len(batch) > 1 and not np.isin(self._starts, places).all():
             raise ParseError(FindingCode.ACH_FILE_HEADER_MISSING, 0, "inputs do not stand apart")

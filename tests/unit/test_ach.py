@@ -16,7 +16,7 @@ from ach_compare import compiled_rows, differences, twin_rows
 from corpus import REPOSITORY
 
 from reassoc.core.ach import AchFiles, EntryKind, ReturnForm, TrnForm, iter_ach, read_ach, trn_of
-from reassoc.core.columns import DATE_NONE
+from reassoc.core.columns import DATE_NONE, TextColumn
 from reassoc.core.errors import FindingCode, ParseError, Severity, severity
 from reassoc.core.x12_835 import read_835
 
@@ -465,3 +465,18 @@ def test_numbers_in_the_headers_are_those_of_the_enums() -> None:
         name: int(number)
         for name, number in re.findall(r"^    KIND_(\w+) = (\d+),", kinds, re.MULTILINE)
     } == {kind.name: kind.value for kind in EntryKind}
+
+
+@pytest.mark.parametrize("sec", ["CCD", "CTX"])
+def test_the_texts_of_a_file_cut_anywhere_in_an_entry_lie_inside_it(sec: str) -> None:
+    records = ach_file([Batch([Entry(texts=[TRN]), Entry()], sec=sec)]).split(b"\n")
+    last = max(number for number, record in enumerate(records) if record.startswith(b"6"))
+    before = b"\n".join(records[:last]) + b"\n"
+    for length in range(len(records[last]) + 1):
+        ach = read_ach(before + records[last][:length])
+        for table in (ach.files, ach.batches, ach.entries, ach.addenda):
+            for name in table.names:
+                if isinstance(column := getattr(table, name), TextColumn):
+                    ends = column.refs.astype(np.int64).sum(axis=1)
+                    assert (ends <= len(ach.source)).all(), (length, name)
+                    column.compact()
