@@ -60,8 +60,11 @@ class Answer:
     cents: int
 
 
-def find_asked(state: State, items: Sequence[tuple[int, int]]) -> dict[str, Asked]:
-    """The tenants of some items, given as (digest, offset), by what the state holds.
+def find_asked(
+    state: State, items: Sequence[tuple[int, int]], tenants: Sequence[str]
+) -> dict[str, Asked]:
+    """Those of some tenants that have some items, given as (digest, offset), by what the state
+    holds.
 
     Raises AskingError for more than DECISION_ITEMS_MAX, and where one of them is in no tenant's
     state: it was never here, or left it long ago. O(tenants * items).
@@ -73,7 +76,7 @@ def find_asked(state: State, items: Sequence[tuple[int, int]]) -> dict[str, Aske
     ids = id_bytes(digests, offsets)
     found: dict[str, Asked] = {}
     count = 0
-    for tenant in state.tenants():
+    for tenant in tenants:
         records = state.fetch(tenant, ids)
         asked = _asked(records)
         if asked.item_count:

@@ -1,13 +1,15 @@
-"""`reassoc decide`: what people decide of items and matches, while the warehouse serves or not."""
+"""`reassoc decide`: what people decide of items and matches, in a folder or on many machines.
+
+Works while the warehouse serves, and while it does not.
+"""
 
 from __future__ import annotations
 
 import getpass
 import secrets
 import sys
-import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -18,7 +20,6 @@ from rich.console import Console
 from rich.table import Table
 
 from reassoc.stream.asking import (
-    ANSWER_SECONDS_MAX,
     Answer,
     Asked,
     AskingError,
@@ -28,24 +29,19 @@ from reassoc.stream.asking import (
     moved,
 )
 from reassoc.stream.calendar import federal_reserve_calendar
-from reassoc.stream.clock import iso, utc_now
+from reassoc.stream.clock import utc_now
 from reassoc.stream.console import dollars
+from reassoc.stream.decide_places import HomePlace, Place, open_home_place
+from reassoc.stream.desk_commands import ConfigOption, HomeOption
 from reassoc.stream.desk_filters import FilterError, FilterOptions, filtered_items
 from reassoc.stream.exits import EXIT_UNREADABLE, EXIT_USAGE, fail, say
-from reassoc.stream.home import Home, HomeLockedError, read_settings
-from reassoc.stream.home_log import HomeLog
+from reassoc.stream.home import Home, read_settings
 from reassoc.stream.item_log import DecisionEntry, DecisionKind, Entry, LogEndError
-from reassoc.stream.item_log_sqlite import SqliteItemLog
 from reassoc.stream.items import parse_item_name
-from reassoc.stream.ledger import Ledger
 from reassoc.stream.ledger_history import History
 from reassoc.stream.live import Columns, Mask, match_keys_of
-from reassoc.stream.open_home import open_home
 from reassoc.stream.routing import QUARANTINE
 from reassoc.stream.serve_commands import reporting
-from reassoc.stream.sqlite_file import SqliteFile
-from reassoc.stream.state import State
-from reassoc.stream.state_sqlite import SqliteState
 
 DECIDE_HELP = (
     "Decide about remittances, payments and matches: recorded with who and why, applied in the "
@@ -58,7 +54,7 @@ DECIDE_HELP = (
     "belong to another tenant.\n\n"
     "Items are named by their ids (as `reassoc open` lists them) or by filters; of filters the "
     "number of items and their cents must be confirmed, with --count and --cents or by answering. "
-    "Works while `reassoc serve` runs.\n\n"
+    "Works while `reassoc serve` runs, or the workers of --config.\n\n"
     "Exit code 0: done. 1: refused, or not answered in time (it stands on the log then). 2: wrong "
     "usage."
 )
@@ -78,7 +74,6 @@ FILTERED: dict[str, str] = {
 }
 """Kinds that filters can name items for, and the side that they are about."""
 
-WAIT_SECONDS = 0.1
 POSITION_MAX = 2**62
 """Above every position of a log."""
 
@@ -89,8 +84,9 @@ Items = Annotated[
 
 def decide_command(
     kind: Annotated[str, typer.Argument(metavar="KIND", help="match, unmatch, release, ...")],
-    home: Annotated[Path, typer.Option("--home", metavar="DIR", help="The warehouse's folder.")],
     why: Annotated[str, typer.Option("--why", help="The reason, for the record. Name no patient.")],
+    home: HomeOption = None,
+    config: ConfigOption = None,
     item: Items = None,
     match: Annotated[
         str, typer.Option("--match", metavar="MATCH_ID", help="The match to undo (unmatch).")
@@ -136,74 +132,58 @@ def decide_command(
         payee,
         older_than=older_than,
     )
-    with reporting(home), _sitting(home, kind, who or getpass.getuser(), why) as desk:
+    with reporting(home), _sitting(home, config, kind, who or getpass.getuser(), why) as desk:
         entries = _entries(desk, item or (), match, payer or (), to_tenant, difference,
                            filters, (count, cents))  # fmt: skip
-        desk.log.append(entries, ends=desk.ends)
+        place = desk.place
+        place.log(entries)
         decisions = (name for name, entry in entries if isinstance(entry, DecisionEntry))
         asked = list(dict.fromkeys(decisions))
-        if desk.home.holder() is None:
-            # Somebody who began to serve since decides it instead.
-            with suppress(HomeLockedError):
-                _settle(desk.home)
-        found = answers(desk.ledger, desk.number, asked)
-    _show(found, kind, as_json=as_json)
+        place.settle()
+        found = answers(place.ledger, desk.number, asked)
+    _show(found, kind, place.decider, as_json=as_json)
 
 
 class _Desk:
-    """Who decides, and what they see."""
+    """Who decides, where, and what they see."""
 
-    def __init__(
-        self, home: Home, state: State, log: HomeLog, ledger: Ledger, kind: str, who: str, why: str
-    ) -> None:
-        self.home = home
-        self.state = state
-        self.log = log
-        self.ledger = ledger
+    def __init__(self, place: Place, kind: str, who: str, why: str) -> None:
+        self.place = place
+        self.state = place.state
         self.kind: DecisionKind = next(known for known in KINDS if known == kind)
         self.who = who
         self.why = why
         self.number = secrets.token_hex(8)
-        # Ends of the logs that what is asked was checked against.
-        self.ends: dict[str, int] = {}
-
-    def see_all_of(self, tenant: str) -> None:
-        """Wait until all of a tenant's log is applied, and ask nothing if it goes on after that."""
-        waited = 0.0
-        while True:
-            end = self.ends[tenant] = self.log.tenants().get(tenant, 0)
-            if self.state.mark(tenant) >= end:
-                return
-            if waited >= ANSWER_SECONDS_MAX:
-                raise AskingError(f"{tenant} still has entries to match: ask again later")
-            if self.home.holder() is None:
-                with suppress(HomeLockedError):
-                    _settle(self.home)
-            time.sleep(WAIT_SECONDS)
-            waited += WAIT_SECONDS
 
     def entry(self, asked: Asked, **more: object) -> DecisionEntry:
         return entry_of(self.kind, asked, number=self.number, who=self.who, why=self.why, **more)
 
 
 @contextmanager
-def _sitting(home: Path, kind: str, who: str, why: str) -> Iterator[_Desk]:
+def _sitting(
+    home: Path | None, config: Path | None, kind: str, who: str, why: str
+) -> Iterator[_Desk]:
     """A desk, open; what cannot be asked there ends the command."""
-    place = Home.open(home)
-    file = SqliteFile(place.state_file)
-    try:
-        ledger = Ledger.open(f"sqlite:///{place.ledger_file}", read_only=True)
+    with ExitStack() as stack:
+        place = _opened(home, config, stack)
         try:
-            log = HomeLog(SqliteItemLog(file, lambda: iso(utc_now())))
-            yield _Desk(place, SqliteState(file), log, ledger, kind, who, why)
+            yield _Desk(place, kind, who, why)
         except (AskingError, FilterError, ValueError) as error:
             fail(str(error), EXIT_USAGE)
         except LogEndError:
             fail("more has come for the items' tenant meanwhile: ask again", EXIT_UNREADABLE)
-        finally:
-            ledger.close()
-    finally:
-        file.close()
+
+
+def _opened(home: Path | None, config: Path | None, stack: ExitStack) -> Place:
+    if (home is None) == (config is None):
+        fail("give --home DIR, or --config FILE.toml of the workers", EXIT_USAGE)
+    if home is not None:
+        return stack.enter_context(open_home_place(Home.open(home)))
+    # Imported late: most who decide have no Kafka.
+    from reassoc.stream.decide_stream import open_stream_place
+    from reassoc.stream.worker_commands import loaded_config
+
+    return stack.enter_context(open_stream_place(loaded_config(config)))
 
 
 def _entries(
@@ -231,22 +211,30 @@ def _entries(
 
 
 def _moves(desk: _Desk, asked: dict[str, Asked], target: str) -> list[tuple[str, Entry]]:
+    place = desk.place
+    if not isinstance(place, HomePlace):
+        # Two partitions are no one log: what is before the move in the one cannot be known when it
+        # is put on the other.
+        raise AskingError(
+            "move is not for a warehouse on many machines: put the payee into the directory, then "
+            "the quarantine lets its items go by itself"
+        )
     if not target:
         raise AskingError("move needs --to TENANT")
-    directory = read_settings(desk.home).directory
+    directory = read_settings(place.home).directory
     named = directory.tenants if directory is not None else ()
-    tenants = {*desk.log.tenants(), *named} - {QUARANTINE}
+    tenants = {*place.logged_tenants, *named} - {QUARANTINE}
     if target not in tenants:
         known = ", ".join(sorted(tenants))
         raise AskingError(f"--to must be a tenant that the directory or the log has: {known}")
-    history = History(desk.ledger)
+    history = History(place.ledger)
 
     def known_to(tenant: str, rows: Columns) -> Mask:
         return history.known(tenant, rows["id_digest"], rows["id_offset"], POSITION_MAX)
 
     # An entry that waits might release or match what is moved: then both tenants would have it.
     for tenant in asked:
-        desk.see_all_of(tenant)
+        place.see_all_of(tenant)
     return [
         entry
         for tenant, of_tenant in asked.items()
@@ -257,9 +245,11 @@ def _moves(desk: _Desk, asked: dict[str, Asked], target: str) -> list[tuple[str,
 def _alias(desk: _Desk, payers: Sequence[str], tenant: str) -> list[tuple[str, Entry]]:
     if len(payers) != 2:
         raise AskingError("alias needs --payer twice: the identifiers that mean one payer")
-    tenants = [tenant] if tenant else desk.state.tenants()
+    tenants = [name for name in desk.place.tenants if name == (tenant or name)]
+    if not tenants:
+        raise AskingError("--tenant is none that items came for" if tenant else "no items came yet")
     entry = desk.entry(Asked(), payers=tuple(payers))
-    return [(name, entry) for name in tenants if name in desk.state.tenants()]
+    return [(name, entry) for name in tenants]
 
 
 def _unmatch(desk: _Desk, match: str, tenant: str) -> list[tuple[str, Entry]]:
@@ -269,19 +259,18 @@ def _unmatch(desk: _Desk, match: str, tenant: str) -> list[tuple[str, Entry]]:
         number = 0
     if not number:
         raise AskingError("unmatch needs --match with the 16 hexadecimal digits of a match id")
-    holding = tenants_of_match(desk.state, number)
-    if tenant:
-        holding = [name for name in holding if name == tenant]
+    tenants = [name for name in desk.place.tenants if name == (tenant or name)]
+    holding = _holding(desk, number, tenants)
     if not holding:
         raise AskingError("no match has this id now: `reassoc matches` lists those that stand")
     entry = desk.entry(Asked(), match_id=number)
     return [(name, entry) for name in holding]
 
 
-def tenants_of_match(state: State, match_id: int) -> list[str]:
-    """Tenants whose state has pairs of a match."""
+def _holding(desk: _Desk, match_id: int, tenants: Sequence[str]) -> list[str]:
+    """Those of some tenants whose state has pairs of a match."""
     keys = match_keys_of(np.array([match_id], np.uint64))
-    return [name for name in state.tenants() if len(state.probe(name, keys).records)]
+    return [name for name in tenants if len(desk.state.probe(name, keys).records)]
 
 
 def _asked(
@@ -295,18 +284,20 @@ def _asked(
         bad = [text for text, name in zip(items, parsed, strict=True) if name is None]
         if bad:
             raise AskingError(f"{len(bad)} of the ids are none: write 0123456789abcdef-120")
-        return find_asked(desk.state, [name for name in parsed if name is not None])
+        return find_asked(
+            desk.state, [name for name in parsed if name is not None], desk.place.tenants
+        )
     if desk.kind not in FILTERED or filters.is_empty:
         raise AskingError(f"{desk.kind} needs --item (several times, if it is about several)")
-    clock = desk.log.clock
+    clock = desk.place.clock
     found = filtered_items(
-        desk.ledger,
+        desk.place.ledger,
         filters,
         FILTERED[desk.kind],
         day=clock.day if clock is not None else int(utc_now().timestamp()) // 86_400,
         calendar=federal_reserve_calendar(),
     )
-    asked = find_asked(desk.state, found) if found else {}
+    asked = find_asked(desk.state, found, desk.place.tenants) if found else {}
     _confirm(asked, confirmed)
     return asked
 
@@ -329,17 +320,7 @@ def _confirm(asked: dict[str, Asked], confirmed: tuple[int | None, int | None]) 
         raise AskingError("not confirmed")
 
 
-def _settle(place: Home) -> None:
-    """Nobody serves: decide it here. Without a clock entry, so that nothing else is due by it."""
-    with open_home(place, "reassoc decide") as opened:
-        engine = opened.engine
-        while engine.match(64) or engine.publish():
-            pass
-        if place.releases_held() is None:
-            opened.releaser.run_once()
-
-
-def _show(found: Sequence[Answer], kind: str, *, as_json: bool) -> None:
+def _show(found: Sequence[Answer], kind: str, decider: str, *, as_json: bool) -> None:
     if as_json:
         sys.stdout.buffer.write(msgspec.json.encode(found) + b"\n")
     else:
@@ -355,6 +336,6 @@ def _show(found: Sequence[Answer], kind: str, *, as_json: bool) -> None:
             )
         Console().print(table)
     if any(answer.is_done is None for answer in found):
-        say(f"{kind} stands on the log and is decided when `reassoc serve` runs")
+        say(f"{kind} stands on the log and is decided when {decider}")
     if not all(answer.is_done for answer in found):
         raise typer.Exit(EXIT_UNREADABLE)

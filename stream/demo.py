@@ -238,7 +238,7 @@ def _decide(scene: Scene, opened: OpenHome) -> str:
     found = np.flatnonzero(rows["status"] == scene.decide)
     row = int(found[np.argmax(rows["paid_cents"][found])])
     name = int(rows["id_digest"][row]), int(rows["id_offset"][row])
-    for tenant, asked in find_asked(opened.state, [name]).items():
+    for tenant, asked in find_asked(opened.state, [name], opened.state.tenants()).items():
         number = secrets.token_hex(8)
         entry = entry_of("release", asked, number=number, who=DECIDER, why=scene.why)
         opened.log.append([(tenant, entry)])
