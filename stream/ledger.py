@@ -69,7 +69,7 @@ from reassoc.stream.ledger_store import (
     wanted_rows,
 )
 
-REVISION = "0002"
+REVISION = "0003"
 """The schema that this version writes: the newest of `migrations/versions`."""
 
 

@@ -7,8 +7,9 @@ Three kinds of tables:
 - **release book**: `release_file`, `release_item`, `release_event` are chained as well, in the
   chain named RELEASE_CHAIN; `control_number` is the one row per sender and receiver that changes.
 - **unchained**: `item_detail`, `decision_text` and `source_file` hold names, accounts and texts and
-  may be erased; `part`, `part_file` and `tenant_seen` lie here because all workers share this
-  database (`part_book.py`); all others are derived from the rest and can be made again.
+  may be erased; `part`, `part_file`, `part_file_open` and `tenant_seen` lie here because all
+  workers share this database (`part_book.py`); all others are derived from the rest and can be made
+  again.
 
 A row of a chained table has one number that says where it stands: `batch << PLACE_BITS | place`,
 place counting from 0 in each table of each batch. So a batch's rows are one range of the primary
@@ -317,6 +318,16 @@ part_file = Table(
     Column("complete", SMALL, nullable=False),
 )
 """What was said of a file that came in messages. complete: its last part was sent."""
+
+part_file_open = Table(
+    "part_file_open",
+    metadata,
+    number_column("name"),
+    Column("came_ms", BIG, nullable=False),
+    Index("part_file_open_came", "came_ms", "name"),
+)
+"""Rows of `part_file` of which nobody has seen yet that all parts are there. came_ms: when that was
+said of the file, milliseconds since 1970."""
 
 tenant_seen = Table(
     "tenant_seen",

@@ -115,6 +115,9 @@ class Metrics:
         self._alerts = self._counter("alerts", "What somebody must look at", "code", codes)
         self._outbox = self._gauge("outbox_entries", "Entries that wait for the ledger")
         self._undelivered = self._gauge("undelivered_files", "Released files that wait for a sink")
+        self._incomplete = self._gauge(
+            "incomplete_files", "Files of which parts did not come, or were put aside"
+        )
         self._held = self._gauge("held", "1 while no step is made until the state is rebuilt")
 
     def _counter(
@@ -180,6 +183,10 @@ class Metrics:
     def undelivered(self, files: int) -> None:
         """Released files that no sink has taken yet; told by the worker that delivers."""
         self._undelivered.set(files)
+
+    def incomplete(self, files: int) -> None:
+        """Files of which parts did not come; told by the worker of the first partition."""
+        self._incomplete.set(files)
 
     def held(self, held: bool) -> None:
         """Whether the match state was lost and no step is made until it is rebuilt."""

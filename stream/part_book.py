@@ -8,7 +8,8 @@ part of the ledger; its writers do not wait for the ledger's.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import time
+from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -46,6 +47,9 @@ FILE_PARTS_MAX = 1 << 22
 """Parts of files whose places are asked for together."""
 VAULT_CHARS_MAX = 64
 TENANTS_SEEN_MAX = 1_000_000
+OPEN_FILES_MAX = 10_000
+OPEN_PARTS_MAX = 1 << 20
+"""Files that may not be whole, and parts that they should have, which one look is about."""
 DIGEST_BYTES = 32
 _NAME_BYTES = 8
 
@@ -105,6 +109,23 @@ class PartCounts(NamedTuple):
     part_count: int
     logged_count: int
     byte_count: int
+
+
+class OpenFile(msgspec.Struct, frozen=True):
+    """A file that may not be whole. came_ms : when it was said what is to come, milliseconds since
+    1970    came : what has"""
+
+    note: FileNote
+    came_ms: int
+    came: PartCounts
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the items of all its parts are logged."""
+        return (
+            self.came.logged_count >= self.note.part_count
+            and self.came.byte_count >= self.note.byte_count
+        )
 
 
 def file_name_of(digest: bytes) -> int:
@@ -216,10 +237,13 @@ class PartBook:
         for row in rows:
             row["complete"] = int(row["complete"])
         rows.sort(key=lambda row: (row["key"], row["complete"]))
+        now = int(time.time() * 1000)
+        came = [{"key": row["key"], "came_ms": now} for row in rows]
 
         def write() -> None:
             with self._ledger.adding() as connection:
                 connection.execute(_REMEMBER_FILE, rows)
+                connection.execute(_OPEN_FILE, came)
 
         retried(write)
         names = [file_name_of(file.digest) for file in files]
@@ -237,12 +261,9 @@ class PartBook:
         with self._ledger.reading() as connection:
             for wanted in wanted_rows(np.array(sorted(set(names)), np.int64)):
                 named = wanted.join(table, table.c.name == wanted.c.column1)
-                statement = select(table).select_from(named)
-                for row in fetch(connection, statement, once=True):
-                    name, digest, byte_count, file_name, kind, part_count, complete = row
-                    found[name] = FileNote(
-                        bytes(digest), byte_count, file_name, kind, part_count, bool(complete)
-                    )
+                statement = select(table.c.name, *_NOTES).select_from(named)
+                for name, *row in fetch(connection, statement, once=True):
+                    found[name] = _note(row)
         return found
 
     def counts(self, digests: Sequence[bytes]) -> dict[bytes, PartCounts]:
@@ -258,6 +279,45 @@ class PartBook:
                 for name, *values in fetch(connection, each, once=True):
                     found[by_name[name]] = PartCounts(*map(int, values))
         return found
+
+    def open_files(self, before_ms: int) -> tuple[list[OpenFile], bool]:
+        """Files of which it was said before a moment (milliseconds since 1970) what is to come, and
+        not yet by `close_files` that it has; and whether there are more. Those that came first, at
+        most OPEN_FILES_MAX with OPEN_PARTS_MAX parts (one file may have more)."""
+        table, notes = schema.part_file_open, schema.part_file
+        statement = (
+            select(table.c.came_ms, *_NOTES)
+            .join_from(table, notes, table.c.name == notes.c.name)
+            .where(table.c.came_ms < before_ms)
+            .order_by(table.c.came_ms, table.c.name)
+            .limit(OPEN_FILES_MAX + 1)
+        )
+        with self._ledger.reading() as connection:
+            rows = fetch(connection, statement)
+        found: list[tuple[int, FileNote]] = []
+        parts = 0
+        for came_ms, *row in rows[:OPEN_FILES_MAX]:
+            note = _note(row)
+            parts += note.part_count
+            if found and parts > OPEN_PARTS_MAX:
+                break
+            found.append((came_ms, note))
+        counts = self.counts([note.digest for _, note in found])
+        nothing = PartCounts(0, 0, 0)
+        files = [OpenFile(note, ms, counts.get(note.digest, nothing)) for ms, note in found]
+        return files, len(files) < len(rows)
+
+    def close_files(self, digests: Sequence[bytes]) -> None:
+        """Nobody needs to look at some files any more."""
+        rows = [{"key": name} for name in sorted({file_name_of(digest) for digest in digests})]
+        if not rows:
+            return
+
+        def write() -> None:
+            with self._ledger.adding() as connection:
+                connection.execute(_CLOSE_FILE, rows)
+
+        retried(write)
 
     # ---- tenants ----
 
@@ -300,6 +360,8 @@ def is_same_file(part: Part, standing: Part) -> bool:
 _COLUMNS = ("digest", "start", "stop", "vault", "content", "content_offset", "route", "logged")
 """Of `part`, in the order of Part's fields."""
 _PLACES = [text("''") if name == "route" else schema.part.c[name] for name in _COLUMNS]
+_NOTES = [column for column in schema.part_file.c if column.name != "name"]
+"""Of `part_file`, in the order of FileNote's fields."""
 _SQLITE_READ = [schema.part.c[name] for name in _COLUMNS]
 _POSTGRES_READ = f"""
     SELECT {", ".join(f"p.{name}" for name in _COLUMNS)}
@@ -319,6 +381,10 @@ _REMEMBER_FILE = text(
     " ON CONFLICT (name) DO UPDATE SET complete = 1"
     " WHERE excluded.complete = 1 AND excluded.digest = part_file.digest"
 )
+_OPEN_FILE = text(
+    "INSERT INTO part_file_open VALUES (:key, :came_ms) ON CONFLICT (name) DO NOTHING"
+)
+_CLOSE_FILE = text("DELETE FROM part_file_open WHERE name = :key")
 _SEE_TENANT = text(
     "INSERT INTO tenant_seen VALUES (:tenant, :partition) ON CONFLICT (tenant) DO NOTHING"
 )
@@ -329,6 +395,11 @@ def _part(row: Sequence[Any]) -> Part:
     return Part(
         bytes(digest), start, stop, vault, bytes(content), offset, bytes(route or b""), bool(logged)
     )
+
+
+def _note(row: Sequence[Any]) -> FileNote:
+    digest, byte_count, name, kind, part_count, complete = row
+    return FileNote(bytes(digest), byte_count, name, kind, part_count, bool(complete))
 
 
 def _check(part: Part) -> None:
@@ -380,8 +451,8 @@ def _insert_parts(connection: Connection, parts: Sequence[Part]) -> int:
     columns = list(
         zip(
             *(
-                (file_name_of(p.digest), p.start, p.digest, p.stop, p.vault, p.content, p.offset, p.route,
-                 int(p.logged))
+                (file_name_of(p.digest), p.start, p.digest, p.stop, p.vault, p.content, p.offset,
+                 p.route, int(p.logged))
                 for p in parts
             ),
             strict=True,

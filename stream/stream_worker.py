@@ -32,6 +32,7 @@ from reassoc.stream.clock import iso
 from reassoc.stream.event_writer import EventWriter
 from reassoc.stream.findings import line_pieces
 from reassoc.stream.health import serve as serve_health
+from reassoc.stream.incomplete import count_incomplete, now_ms
 from reassoc.stream.intake_runner import GroupLimits, IntakeRunner
 from reassoc.stream.item_log import Entry
 from reassoc.stream.leader import LEADER_PARTITION, Leader
@@ -392,8 +393,9 @@ class StreamWorker:
         self._metrics.outbox_depth(sum(depths))
         leads = [each for each in partitions if each.number == LEADER_PARTITION]
         clock = leads[0].for_all.clock if leads else None
-        # Of all tenants, so one worker tells it.
+        # Of all tenants, so one worker tells it; what is missing of files as well.
         self._gauges.open_items = _open_counts(parts.ledger, clock.day) if clock else {}
+        self._metrics.incomplete(count_incomplete(parts.parts, now_ms()) if leads else 0)
         self._gauges.lags = self._lags()
 
     def _lags(self) -> dict[tuple[TopicKind, int], int]:

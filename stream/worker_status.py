@@ -14,6 +14,7 @@ from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from reassoc.stream.calendar import federal_reserve_calendar
 from reassoc.stream.clock import utc_now
@@ -21,6 +22,7 @@ from reassoc.stream.config import Config, Kafka
 from reassoc.stream.desk_filters import FilterOptions
 from reassoc.stream.desk_json import clock_json, open_json
 from reassoc.stream.desk_view import show_released, show_totals
+from reassoc.stream.incomplete import Incomplete, incomplete_files, now_ms
 from reassoc.stream.item_log import ClockEntry
 from reassoc.stream.ledger import Ledger
 from reassoc.stream.ledger_views import OpenList, open_items
@@ -53,12 +55,14 @@ class WorkerStatus(msgspec.Struct, frozen=True):
 
     lost : tenants and partitions that the match state does not know any more
     outbox_entries : that wait for the ledger
+    incomplete : files of which parts did not come
     """
 
     tenants: int
     lost: int
     topics: list[TopicStatus]
     outbox_entries: int
+    incomplete: Incomplete
     clock: ClockEntry | None
     released: ReleaseCounts
     open: OpenList
@@ -86,11 +90,13 @@ def _status(
     everything = open_items(
         ledger, FilterOptions().filter(), day=day, calendar=federal_reserve_calendar(), limit=0
     )
+    book = PartBook(ledger)
     return WorkerStatus(
         len(tenants),
-        sum(map(len, missing_tenants(state, PartBook(ledger)).values())),
+        sum(map(len, missing_tenants(state, book).values())),
         asyncio.run(_topics(config.kafka, state)),
         sum(state.outbox_length(tenant) for tenant in tenants),
+        incomplete_files(book, now_ms()),
         clock,
         ReleaseBook(ledger).counts(),
         everything,
@@ -159,5 +165,25 @@ def _show(console: Console, status: WorkerStatus) -> None:
         table.add_row(topic.name, f"{topic.messages:,}", f"{topic.lag:,}", f"{topic.rate:,.0f}")
     console.print(table)
     console.print(f"{status.tenants} tenants, {status.outbox_entries} entries wait for the ledger")
+    _show_incomplete(console, status.incomplete)
     show_released(console, status.released)
     show_totals(console, status.open.totals)
+
+
+def _show_incomplete(console: Console, incomplete: Incomplete) -> None:
+    """What is missing of files, where something is."""
+    if not incomplete.file_count:
+        return
+    more = " or more" if incomplete.has_more else ""
+    console.print(
+        f"\n{incomplete.file_count:,}{more} files are not whole: parts did not come, or were put "
+        "aside. Feed them again (`reassoc feed --again`): what was taken counts once."
+    )
+    table = Table(show_edge=False, pad_edge=False, box=None)
+    table.add_column("file")
+    for name in ("parts", "of", "bytes", "of"):
+        table.add_column(name, justify="right")
+    for file in incomplete.worst:
+        numbers = (file.parts, file.part_count, file.bytes, file.byte_count)
+        table.add_row(Text(file.name), *(f"{number:,}" for number in numbers))
+    console.print(table)

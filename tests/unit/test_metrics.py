@@ -44,6 +44,7 @@ def test_what_is_counted_comes_out_under_its_labels() -> None:
     metrics.alert(AlertCode.RETURN_AFTER_RELEASE)
     metrics.outbox_depth(9)
     metrics.undelivered(1)
+    metrics.incomplete(3)
     metrics.held(True)
     assert value(metrics, "reassoc_messages_total", topic="raw.x12") == 3
     assert value(metrics, "reassoc_message_bytes_total", topic="raw.x12") == 1000
@@ -56,6 +57,7 @@ def test_what_is_counted_comes_out_under_its_labels() -> None:
     assert value(metrics, "reassoc_alerts_total", code="return_after_release") == 1
     assert value(metrics, "reassoc_outbox_entries") == 9
     assert value(metrics, "reassoc_undelivered_files") == 1
+    assert value(metrics, "reassoc_incomplete_files") == 3
     assert value(metrics, "reassoc_held") == 1
     assert value(metrics, "reassoc_open_items", side="payment", age="4") == 4
     assert value(metrics, "reassoc_open_items", side="payment", age="61+") == 0

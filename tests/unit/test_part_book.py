@@ -67,6 +67,15 @@ def part(file: int, number: int, vault: str = "w0", **more: object) -> Part:
     return msgspec.structs.replace(made, **more)
 
 
+FAR_MS = 1 << 50
+"""Later than any test."""
+
+
+def note(file: int, parts: int) -> FileNote:
+    """What is said of a file of parts as `part` makes them."""
+    return FileNote(digest_of(file), parts * 100, f"file {file}", "X12", parts, complete=True)
+
+
 def test_what_was_remembered_is_known_with_every_byte(book: PartBook) -> None:
     # More than one statement takes, in any order, one twice, an empty and a binary route.
     count = part_book.STATEMENT_PARTS_MAX + 10
@@ -175,7 +184,7 @@ def test_large_routes_go_in_statements_of_their_own(
 
 def test_a_ledger_of_the_first_schema_is_raised(ledger: Ledger, url: str) -> None:
     with ledger.writing() as connection:
-        for table in (schema.part, schema.part_file, schema.tenant_seen):
+        for table in (schema.part, schema.part_file, schema.part_file_open, schema.tenant_seen):
             table.drop(connection)
         connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
     with pytest.raises(LedgerError, match="older schema"):
@@ -184,6 +193,47 @@ def test_a_ledger_of_the_first_schema_is_raised(ledger: Ledger, url: str) -> Non
     one = part(1, 1)
     assert PartBook(raised).remember([one]) == {one.key: one}
     raised.close()
+
+
+def test_files_of_the_second_schema_are_looked_at(ledger: Ledger, url: str) -> None:
+    PartBook(ledger).remember_files([note(1, 2)])
+    with ledger.writing() as connection:
+        schema.part_file_open.drop(connection)
+        connection.execute(text("UPDATE alembic_version SET version_num = '0002'"))
+    raised = Ledger.open(url)
+    files, _ = PartBook(raised).open_files(FAR_MS)
+    assert [file.note for file in files] == [note(1, 2)]
+    assert not PartBook(raised).open_files(0)[0]
+    raised.close()
+
+
+def test_a_file_is_looked_at_until_its_last_part_is_logged(book: PartBook) -> None:
+    book.remember_files([note(1, 2), note(2, 1)])
+    parts = [part(1, 0), part(1, 1), part(2, 0)]
+    book.remember(parts)
+    book.set_logged([each.key for each in (parts[0], parts[2])])
+    seen = {file.note.digest: file for file in book.open_files(FAR_MS)[0]}
+    assert seen[digest_of(1)].came == PartCounts(2, 1, 200)
+    assert [seen[digest_of(number)].is_whole for number in (1, 2)] == [False, True]
+    book.close_files([digest_of(2), digest_of(3)])
+    assert [file.note for file in book.open_files(FAR_MS)[0]] == [note(1, 2)]
+    book.set_logged([parts[1].key])
+    assert [file.is_whole for file in book.open_files(FAR_MS)[0]] == [True]
+
+
+def test_one_look_is_about_a_bounded_number_of_files_and_parts(
+    book: PartBook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(4):
+        book.remember_files([note(number, 50)])
+    assert (len(book.open_files(FAR_MS)[0]), book.open_files(FAR_MS)[1]) == (4, False)
+    monkeypatch.setattr(part_book, "OPEN_PARTS_MAX", 120)
+    assert (len(book.open_files(FAR_MS)[0]), book.open_files(FAR_MS)[1]) == (2, True)
+    monkeypatch.setattr(part_book, "OPEN_PARTS_MAX", 10)
+    assert (len(book.open_files(FAR_MS)[0]), book.open_files(FAR_MS)[1]) == (1, True)
+    monkeypatch.setattr(part_book, "OPEN_PARTS_MAX", 1000)
+    monkeypatch.setattr(part_book, "OPEN_FILES_MAX", 3)
+    assert (len(book.open_files(FAR_MS)[0]), book.open_files(FAR_MS)[1]) == (3, True)
 
 
 def test_workers_that_write_the_same_at_once_agree(book: PartBook, url: str) -> None:
