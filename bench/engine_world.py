@@ -31,7 +31,7 @@ from reassoc.stream.calendar import federal_reserve_calendar
 from reassoc.stream.clock import parse_as_of
 from reassoc.stream.engine import Engine, Parts
 from reassoc.stream.home_log import HomeLog
-from reassoc.stream.item_log import ItemsEntry, SettingsEntry, SourceNote
+from reassoc.stream.item_log import Entry, ItemsEntry, Logged, SettingsEntry, SourceNote
 from reassoc.stream.item_log_sqlite import SqliteItemLog
 from reassoc.stream.items import (
     PAYMENT,
@@ -45,7 +45,7 @@ from reassoc.stream.items import (
 )
 from reassoc.stream.records import Schema
 from reassoc.stream.sqlite_file import SqliteFile
-from reassoc.stream.state import Records, Step
+from reassoc.stream.state import Records, State, Step
 from reassoc.stream.state_sqlite import SqliteState
 from reassoc.stream.verdicts import ALL_VALID
 
@@ -55,6 +55,9 @@ DAY = 20_542
 OPENED, CLOSED = "2026-03-30T09:00", "2026-03-30T19:00"
 BULK_ROWS = 50_000
 FILE_ROWS = 6_000
+PAYMENT_DIGESTS = 1 << 61
+"""What the digests of an entry's files of payments are above those of its 835s: of one file, two
+items could have one id."""
 NOW = "2026-03-30T14:00:00Z"
 Columns = dict[str, Any]
 
@@ -68,11 +71,41 @@ class Nothing:
     def intend(self, orders: Sequence[object], **_: object) -> list[object]:
         return []
 
+    def last_sequence(self, tenant: str) -> int:
+        return 0
+
     def known(self, tenant: str, digests: Any, offsets: Any, below_position: int) -> Any:
         return np.zeros(len(offsets), np.bool_)
 
     def known_business(self, tenant: str, keys: Any, below_position: int) -> Any:
         return np.zeros(len(keys), np.bool_)
+
+
+class EntryLog:
+    """The log of one tenant in memory. It forgets what was applied."""
+
+    def __init__(self) -> None:
+        self._entries: list[Logged] = []
+        self._end = 0
+
+    def append(self, entries: Sequence[tuple[str, Entry]]) -> None:
+        for _, entry in entries:
+            self._end += 1
+            self._entries.append(Logged(self._end, NOW, entry))
+
+    def read(self, tenant: str, after: int, limit: int) -> list[Logged]:
+        self._entries = [logged for logged in self._entries if logged.position > after]
+        return self._entries[:limit]
+
+
+def no_directory(digest: bytes) -> Any:
+    raise KeyError(digest)
+
+
+def settings_entry() -> SettingsEntry:
+    """The defaults, and the holidays of the Federal Reserve."""
+    holidays = federal_reserve_calendar().holidays.astype("<i4").tobytes()
+    return SettingsEntry("", "", b"", holidays)
 
 
 class Engines:
@@ -90,7 +123,7 @@ class Engines:
                 ledger=nothing,
                 book=nothing,
                 history=nothing,
-                load_directory=lambda digest: (_ for _ in ()).throw(KeyError(digest)),
+                load_directory=no_directory,
                 now=lambda: NOW,
             )
         )
@@ -173,11 +206,11 @@ def payments(numbers: np.ndarray, digest: int, *, schema: Schema = PAYMENT) -> C
 def entry(left: np.ndarray, right: np.ndarray, digest: int) -> ItemsEntry:
     """An entry of the log with the 835s and the payments of some numbers."""
     packed: list[bytes] = []
-    for schema, make, numbers in (
-        (REMITTANCE_ITEM, remittances, left),
-        (PAYMENT_ITEM, payments, right),
+    for schema, make, numbers, file in (
+        (REMITTANCE_ITEM, remittances, left, digest),
+        (PAYMENT_ITEM, payments, right, digest + PAYMENT_DIGESTS),
     ):
-        block = schema.pack(make(numbers, digest, schema=schema))
+        block = schema.pack(make(numbers, file, schema=schema))
         packed += [block.data, block.stops.astype("<i8").tobytes()]
     note = SourceNote(digest.to_bytes(8, "little") * 4, "bench", "X12", 1)
     return ItemsEntry((note,), packed[0], packed[1], packed[2], packed[3], ())
@@ -201,7 +234,7 @@ def _records(kind: RecordKind, schema: Schema, rows: Columns) -> Records:
     )
 
 
-def _fill(state: SqliteState, count: int) -> None:
+def fill(state: State, count: int) -> None:
     """So many open items: 835s of even numbers, payments of odd ones."""
     claim = state.claim(TENANT)
     for first in range(0, count, BULK_ROWS):
@@ -225,13 +258,11 @@ def world_path(count: int, kept: Path) -> Path:
         kept.mkdir(parents=True, exist_ok=True)
         making = kept / f"engine-{count}-{os.getpid()}.making"
         engines = Engines(making)
-        engines.log.settle(
-            SettingsEntry("", "", b"", federal_reserve_calendar().holidays.astype("<i4").tobytes())
-        )
+        engines.log.settle(settings_entry())
         engines.engine.tick(parse_as_of(OPENED))
         engines.log.append([(TENANT, entry(np.zeros(0, np.int64), np.zeros(0, np.int64), 1))])
         engines.settle()
-        _fill(engines.state, count)
+        fill(engines.state, count)
         engines.file.close()
         making.replace(path)
     return path
