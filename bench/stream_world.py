@@ -30,8 +30,8 @@ HERE = Path(__file__).parent
 KEPT = HERE.parent / "build" / "bench"
 CLOCK = "2026-03-16T09:00"
 PARTITIONS = 6
-QUIET_SECONDS = 5.0
-"""Nothing new for so long: everything is applied."""
+_LOOK_SECONDS = 0.1
+"""Between two looks: the worker answers with the processor that is measured."""
 WAIT_SECONDS_MAX = 1800.0
 FETCH_BYTES, PARTITION_BYTES = 32 << 20, 4 << 20
 
@@ -121,7 +121,7 @@ class StreamWorld:
         end = time.monotonic() + WAIT_SECONDS_MAX
         while (now := self.metric("reassoc_items_total")) < items:
             assert time.monotonic() < end, f"{now} of {items} items after {WAIT_SECONDS_MAX} s"
-            time.sleep(0.02)
+            time.sleep(_LOOK_SECONDS)
         at = time.monotonic()
         assert now == items
         return at

@@ -3,17 +3,18 @@
 What waits together is taken together: one content in the vault, one statement of the part book, one
 record of the item log for each tenant. A batch is done when its items are durable on the log.
 
-A group that is not full waits while another one is under way, or matching is behind: what comes in
-meanwhile joins it. A step costs about the same for one item and for a hundred, so entries must grow
-with the load; and they must do it here, because what stands in one entry is matched together
-whoever reads the log.
+A group that is not full waits while another one is under way, or what was logged before is not
+matched yet: what comes in meanwhile joins it. A step costs about the same for one item and for a
+hundred, so entries must grow with the load; and they must do it here, because what stands in one
+entry is matched together whoever reads the log.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
@@ -26,17 +27,26 @@ from reassoc.stream.stream_intake import StreamIntake, Took
 
 GROUPS_MAX = 3
 """Groups that are under way: one is read while the one before is made durable and logged."""
+AHEAD_GROUPS_MAX = 1
+"""Groups that are logged and not matched yet while another one that has room may begin."""
+FIRST_SHARE = 8
+"""Of the bytes of a group that one takes which begins while nothing else is under way: matching
+need not wait for all of them."""
 HOLD_SECONDS_MAX = 1.0
-"""How long a group that has room may wait for the one before it, and for matching."""
-_LOOK_SECONDS = 0.002
-"""Between two looks at whether it must."""
+"""How long a group that has room waits for those before it."""
+_LOOK_SECONDS = 0.004
+"""Between two looks at how far those are."""
 QUEUE_BATCHES_MAX = 64
 
 T = TypeVar("T")
 
-Append = Callable[[Sequence[tuple[str, Entry]], int], Awaitable[None]]
-"""Writes entries to the item log, durably. The number: when the first of their messages arrived,
-milliseconds since 1970."""
+Positions = Mapping[str, int]
+"""Of tenants' entries on the item log."""
+Append = Callable[[Sequence[tuple[str, Entry]], int], Awaitable[Positions]]
+"""Writes entries to the item log, durably, and tells the last position of each tenant. The number:
+when the first of their messages arrived, milliseconds since 1970."""
+IsApplied = Callable[[Positions], Awaitable[bool]]
+"""Tells whether tenants' logs are applied up to some positions. Must not raise."""
 Tell = Callable[[Sequence[tuple[bytes, bytes]]], Awaitable[None]]
 """Tells findings: digests of files, and lines of findings.csv. Again where a group is taken again.
 """
@@ -77,9 +87,8 @@ class IntakeRunner:
         executor: Executor,
         watch: IntakeWatch,
         limits: GroupLimits,
-        is_behind: Callable[[], bool] = lambda: False,
+        is_applied: IsApplied,
     ) -> None:
-        """is_behind : whether what was logged before still waits to be matched"""
         self._intake = intake
         self._append = append
         self._bury = bury
@@ -87,7 +96,8 @@ class IntakeRunner:
         self._executor = executor
         self._watch = watch
         self._limits = limits
-        self._is_behind = is_behind
+        self._is_applied = is_applied
+        self._ahead: deque[Positions] = deque(maxlen=GROUPS_MAX + AHEAD_GROUPS_MAX)
         self._queue: asyncio.Queue[Batch] = asyncio.Queue(QUEUE_BATCHES_MAX)
         self._free = asyncio.Semaphore(GROUPS_MAX)
         self._groups: set[asyncio.Task[None]] = set()
@@ -135,8 +145,9 @@ class IntakeRunner:
         group = [await self._queue.get()]
         began = time.monotonic()
         messages, size = len(group[0]), group[0].size_bytes
-        while messages < self._limits.messages_max and size < self._limits.bytes_max:
-            wait = self._wait_for_more(time.monotonic() - began)
+        bytes_max = self._limits.bytes_max // (1 if self._groups else FIRST_SHARE)
+        while messages < self._limits.messages_max and size < bytes_max:
+            wait = await self._wait_for_more(time.monotonic() - began)
             if self._queue.empty() and wait <= 0:
                 break
             try:
@@ -148,10 +159,18 @@ class IntakeRunner:
             messages, size = messages + len(batch), size + batch.size_bytes
         return group
 
-    def _wait_for_more(self, waited: float) -> float:
+    async def _wait_for_more(self, waited: float) -> float:
         """How long a group that is not full waits on, which has waited so long."""
-        held = waited < HOLD_SECONDS_MAX and (bool(self._groups) or self._is_behind())
-        return max(self._limits.linger_seconds - waited, _LOOK_SECONDS if held else 0.0)
+        is_held = waited < HOLD_SECONDS_MAX and (self._groups or await self._is_ahead())
+        return max(self._limits.linger_seconds - waited, _LOOK_SECONDS if is_held else 0.0)
+
+    async def _is_ahead(self) -> bool:
+        """Whether more groups are logged and not matched than may be."""
+        while len(self._ahead) > AHEAD_GROUPS_MAX:
+            if not await self._is_applied(self._ahead[0]):
+                return True
+            self._ahead.popleft()
+        return False
 
     async def _take(self, group: list[Batch]) -> None:
         began = time.monotonic()
@@ -174,7 +193,8 @@ class IntakeRunner:
             await self._patiently(lambda: self._tell(took.findings))
         if took.entries:
             arrived_ms = min(record.timestamp for _, _, record in records)
-            await self._patiently(lambda: self._append(took.entries, arrived_ms))
+            positions = await self._patiently(lambda: self._append(took.entries, arrived_ms))
+            self._ahead.append(positions)
         if took.keys:  # also of parts that have no items
             await self._patiently(lambda: self._in_thread(lambda: self._intake.set_logged(took)))
         for batch in batches:

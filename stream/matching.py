@@ -53,10 +53,11 @@ class Matching:
         """Those of our partitions, by number."""
         return [self._runners[number] for number in sorted(self._runners)]
 
-    @property
-    def has_backlog(self) -> bool:
-        """Whether batches wait for a partition that is busy."""
-        return any(runner.has_backlog for runner in self._runners.values())
+    def applied(self, number: int) -> int | None:
+        """Up to which position a partition is applied, None where it is not open here."""
+        runner = self._runners.get(number)
+        partition = runner.partition if runner is not None else None
+        return partition.progress.position if partition is not None else None
 
     async def own(self, numbers: Collection[int]) -> None:
         """These partitions are ours now, and no others. In the order of calls."""

@@ -72,6 +72,8 @@ INCARNATION_SECONDS = 1.0
 """Between two looks at whether the match state is still the one it was."""
 CALL_SECONDS_MAX = 60.0
 """How long a thread waits for what the loop writes to Kafka."""
+MARKS_READ_MAX = 8
+"""Tenants of other workers' partitions of which one look asks how far they are."""
 
 
 COUNT_SECONDS = 15.0
@@ -178,7 +180,7 @@ class StreamWorker:
             readers,
             self._watch,
             limits,
-            is_behind=lambda: self._matching.has_backlog,
+            self._is_applied,
         )
 
     async def _run_app(self, app: faust.App) -> None:
@@ -284,6 +286,26 @@ class StreamWorker:
             rules=lambda: TenantRecord(settings=for_all.settings).rules(),
             tell=self._tell_events,
         )
+
+    async def _is_applied(self, positions: Mapping[str, int]) -> bool:
+        """Whether tenants' logs are applied so far. Of partitions of other workers a few are asked
+        for: their worker takes them in turn."""
+        away = dict[str, int]()
+        for tenant, position in positions.items():
+            applied = self._matching.applied(partition_of(tenant, self._partition_count))
+            if applied is None and len(away) < MARKS_READ_MAX:
+                away[tenant] = position
+            elif applied is not None and applied < position:
+                return False
+        return not away or await asyncio.to_thread(self._are_reached, away)
+
+    def _are_reached(self, positions: Mapping[str, int]) -> bool:
+        try:
+            return all(
+                self._parts.state.mark(tenant) >= position for tenant, position in positions.items()
+            )
+        except (ReassocError, OSError):
+            return False  # it is asked again
 
     # ---- from threads ----
 

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, ProducerFenced
+from aiokafka.structs import RecordMetadata
 
 from reassoc.core.errors import LimitError, ReassocError
 from reassoc.stream.config import Kafka
@@ -35,6 +36,10 @@ ARRIVED = "arrived"
 """A header of what intake logs: milliseconds since 1970, int64 big-endian."""
 _ARRIVED = struct.Struct(">q")
 BATCH_BYTES = 1 << 20
+APPEND_SECONDS_MAX = 60.0
+"""How long Kafka may take for what is appended together, before it is appended again."""
+
+Headers = Sequence[tuple[str, bytes]]
 
 
 class TopicLogError(ReassocError, OSError):
@@ -69,28 +74,38 @@ class TopicLog:
         """Send what waits, and let go."""
         await self._producer.stop()
 
-    async def append(self, entries: Sequence[tuple[str, Entry]], arrived_ms: int = 0) -> None:
-        """Write (tenant, entry) pairs; they are durable when this returns. Raises TopicLogError,
-        LimitError for an entry that no record can hold.
+    async def append(
+        self, entries: Sequence[tuple[str, Entry]], arrived_ms: int = 0
+    ) -> dict[str, int]:
+        """Write (tenant, entry) pairs; they are durable when this returns. The position of each
+        tenant's last one. Raises TopicLogError, LimitError for an entry that no record can hold.
 
         arrived_ms : when the first message came that they are made of, for who measures
         """
         records = _records(entries, self._bytes_max)
-        headers = [(ARRIVED, _ARRIVED.pack(arrived_ms))]
         try:
-            sent = [
-                await self._producer.send(
-                    self._topic,
-                    body,
-                    key=key,
-                    partition=partition_of(tenant, self._count),
-                    headers=headers,
-                )
-                for tenant, key, body in records
-            ]
-            await asyncio.gather(*sent)
-        except KafkaError as error:
+            async with asyncio.timeout(APPEND_SECONDS_MAX):
+                written = await self._write(records, [(ARRIVED, _ARRIVED.pack(arrived_ms))])
+        except (KafkaError, TimeoutError) as error:
             raise _failed(self._topic, error) from error
+        tenants = (tenant for tenant, _, _ in records)
+        return {tenant: at.offset + 1 for tenant, at in zip(tenants, written, strict=True)}
+
+    async def _write(
+        self, records: Sequence[tuple[str, bytes, bytes]], headers: Headers
+    ) -> list[RecordMetadata]:
+        """Where records are, once they are durable."""
+        sent = [
+            await self._producer.send(
+                self._topic,
+                body,
+                key=key,
+                partition=partition_of(tenant, self._count),
+                headers=headers,
+            )
+            for tenant, key, body in records
+        ]
+        return await asyncio.gather(*sent)
 
 
 class LeaderLog:
@@ -186,5 +201,5 @@ async def _started(producer: AIOKafkaProducer) -> None:
         raise TopicLogError(f"Kafka cannot be reached: {type(error).__name__}") from error
 
 
-def _failed(topic: str, error: KafkaError) -> TopicLogError:
+def _failed(topic: str, error: Exception) -> TopicLogError:
     return TopicLogError(f"topic {topic} was not written: {type(error).__name__}")
