@@ -11,20 +11,27 @@ import asyncio
 import re
 import shutil
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.structs import TopicPartition
+from sqlalchemy import text
 
+from reassoc.core.errors import ReassocError
 from reassoc.loadtest.feed import FeedOptions, generate_feed
 from reassoc.loadtest.servers.stack import Stack
+from reassoc.stream.calendar import federal_reserve_calendar
 from reassoc.stream.chunks import plan
 from reassoc.stream.kinds import Kind
-from reassoc.stream.message import HEADER, TOPICS, encode_head, key_of
+from reassoc.stream.ledger import Ledger
+from reassoc.stream.ledger_views import OpenFilter, open_items
+from reassoc.stream.message import HEADER, TOPICS, RawMessage, encode_head, key_of
+from reassoc.stream.read_message import read_parts
+from reassoc.stream.routing import Router
 
 HERE = Path(__file__).parent
 KEPT = HERE.parent / "build" / "bench"
@@ -32,7 +39,11 @@ CLOCK = "2026-03-16T09:00"
 PARTITIONS = 6
 _LOOK_SECONDS = 0.1
 """Between two looks: the worker answers with the processor that is measured."""
-WAIT_SECONDS_MAX = 1800.0
+_LEDGER_LOOK_SECONDS = 0.25
+_COUNT = text("SELECT count(*) FROM item")
+DAY = 20_528
+"""2026-03-16, as CLOCK says."""
+WAIT_SECONDS_MAX = 600.0
 FETCH_BYTES, PARTITION_BYTES = 32 << 20, 4 << 20
 
 
@@ -72,10 +83,17 @@ def messages_of(feed: Path, part_bytes: int) -> list[Message]:
     return found
 
 
+def items_of(messages: Sequence[Message]) -> int:
+    """835s and payments in messages."""
+    raw = [RawMessage(each.value, each.headers, "") for each in messages]
+    parts = read_parts(raw, router=Router(None), scratch=KEPT)
+    return sum(len(part.remittances) + len(part.payments) for part in parts)
+
+
 class StreamWorld:
     """Servers that run, and workers that are started as they are wanted."""
 
-    def __init__(self, folder: Path, feed: Path) -> None:
+    def __init__(self, folder: Path, feed: Path, variables: Mapping[str, str]) -> None:
         settings = folder / "settings"
         (settings / "layouts").mkdir(parents=True)
         shutil.copy(feed / "directory.toml", settings)
@@ -88,7 +106,7 @@ class StreamWorld:
             settings=settings,
             items_partitions=PARTITIONS,
             raw_partitions=PARTITIONS,
-            variables={"REASSOC_CLOCK_FILE": str(clock)},
+            variables={"REASSOC_CLOCK_FILE": str(clock), **variables},
         )
 
     @property
@@ -103,11 +121,15 @@ class StreamWorld:
         worker.stop()
         self.stack.workers.clear()
 
-    def start(self, workers: int) -> None:
-        """Start workers, and wait until they work."""
+    def start(self, workers: int) -> float:
+        """Start workers, and wait until they work; when the first of them did."""
         for _ in range(workers):
             self.stack.add_worker()
+        while not any(worker.is_ready() for worker in self.stack.workers):
+            time.sleep(_LOOK_SECONDS)
+        began = time.monotonic()
         self.stack.wait_ready()
+        return began
 
     def metric(self, name: str, labels: str = "") -> float:
         """A metric, summed over workers and labels that match an expression."""
@@ -125,6 +147,32 @@ class StreamWorld:
         at = time.monotonic()
         assert now == items
         return at
+
+    def wait_in_ledger(self, items: int) -> float:
+        """Wait until the ledger has so many items; when that was. It may be away meanwhile."""
+        end = time.monotonic() + WAIT_SECONDS_MAX
+        now = -1
+        while now != items:
+            assert time.monotonic() < end, f"{now} of {items} items after {WAIT_SECONDS_MAX} s"
+            time.sleep(_LEDGER_LOOK_SECONDS)
+            with (
+                suppress(ReassocError, OSError),
+                closing(self._ledger()) as ledger,
+                ledger.reading() as connection,
+            ):
+                now = int(connection.execute(_COUNT).scalar_one())
+        return time.monotonic()
+
+    def open_count(self) -> int:
+        """Items that wait, by the ledger."""
+        with closing(self._ledger()) as ledger:
+            found = open_items(
+                ledger, OpenFilter(), day=DAY, calendar=federal_reserve_calendar(), limit=0
+            )
+        return sum(total.count for total in found.totals)
+
+    def _ledger(self) -> Ledger:
+        return Ledger.open(self.stack.postgres.url, read_only=True)
 
     def processor_seconds(self) -> dict[str, float]:
         """Of the workers and the servers so far."""
@@ -157,11 +205,13 @@ def _seconds(pid: int, *, children: bool = False) -> float:
 
 
 @contextmanager
-def running(folder: Path, feed: Path) -> Iterator[StreamWorld]:
+def running(
+    folder: Path, feed: Path, variables: Mapping[str, str] | None = None
+) -> Iterator[StreamWorld]:
     """A world with its servers up and its topics made; everything ends with it."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    world = StreamWorld(folder, feed)
+    world = StreamWorld(folder, feed, variables or {})
     try:
         world.stack.start_servers()
         world.make_topics()

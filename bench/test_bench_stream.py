@@ -8,8 +8,11 @@ run. The state is asked for its pairs before a figure is believed.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import random
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -18,7 +21,7 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer
-from stream_world import Message, StreamWorld, feed_of, messages_of, read_bare, running, send
+from stream_world import HERE, Message, StreamWorld, feed_of, messages_of, read_bare, running, send
 
 from reassoc.stream.message import PART_BYTES_MAX
 
@@ -27,8 +30,9 @@ WORKERS = int(os.environ.get("REASSOC_BENCH_STREAM_WORKERS", "1"))
 LATENCY_SECONDS = int(os.environ.get("REASSOC_BENCH_LATENCY_SECONDS", "300"))
 LATENCY_RATE = 250
 """Payments, and as many 835s, a second: ten times the national mean."""
-WARM_SECONDS = 10
-SMALL_BYTES = 1024
+SMALL_PAYMENTS = int(os.environ.get("REASSOC_BENCH_SMALL_PAYMENTS", "40000"))
+STOCK_MESSAGES = 20_000
+STOCK_SECONDS_MAX = 120.0
 
 
 def _once(benchmark: Any, timed: float) -> None:
@@ -38,10 +42,10 @@ def _once(benchmark: Any, timed: float) -> None:
 
 
 def _drained(world: StreamWorld, items: int, workers: int) -> tuple[float, dict[str, float]]:
-    """Start workers on what lies there: seconds from when they work to the last step, and of the
-    processors meanwhile."""
-    world.start(workers)
-    before, began = world.processor_seconds(), time.monotonic()
+    """Start workers on what lies there: seconds from when the first of them works to the last step,
+    and of the processors from when all of them do."""
+    began = world.start(workers)
+    before = world.processor_seconds()
     at = world.wait_applied(items)
     after = world.processor_seconds()
     return at - began, {name: round(after[name] - before[name], 2) for name in after}
@@ -69,6 +73,48 @@ def test_bench_throughput(benchmark: Any, tmp_path: Path, claims: int) -> None:
         bare_to_stream=round(seconds / bare.seconds, 2),
         processor_s=spent,
     )
+
+
+def test_bench_small_messages(benchmark: Any, tmp_path: Path) -> None:
+    """A message for each transaction, taken in and matched to the last pair, beside a stock Faust
+    agent that reads the same messages and does nothing."""
+    feed = feed_of(SMALL_PAYMENTS, 1)
+    messages = messages_of(feed, 1)
+    with running(tmp_path / "stack", feed) as world:
+        send(world.bootstrap, messages)
+        bare = min((read_bare(world.bootstrap) for _ in range(3)), key=lambda each: each.seconds)
+        stock = _stock(world.bootstrap)
+        seconds, spent = _drained(world, 2 * SMALL_PAYMENTS, WORKERS)
+        assert world.metric("reassoc_matched_pairs_total") == SMALL_PAYMENTS
+    _once(benchmark, seconds)
+    rate = len(messages) / seconds
+    benchmark.extra_info.update(
+        messages=len(messages),
+        message_bytes=round(bare.byte_count / bare.messages),
+        workers=WORKERS,
+        messages_per_s=round(rate),
+        stock_messages_per_s=round(stock),
+        bare_messages_per_s=round(bare.messages / bare.seconds),
+        stream_to_stock=round(rate / stock, 2),
+        processor_s=spent,
+    )
+
+
+def _stock(bootstrap: str) -> float:
+    """Messages a second of a stock agent."""
+    topics = ",".join(f"reassoc.{topic}" for topic in ("raw.x12", "raw.ach"))
+    command = [sys.executable, str(HERE / "stock_agent.py"), bootstrap, topics, str(STOCK_MESSAGES)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as agent:
+        killing = threading.Timer(STOCK_SECONDS_MAX, agent.kill)
+        killing.start()
+        try:
+            assert agent.stdout is not None
+            told = next((line for line in agent.stdout if line.startswith("{")), "")
+        finally:
+            killing.cancel()
+            agent.kill()
+    assert told, "the stock agent did not end in time"
+    return STOCK_MESSAGES / float(json.loads(told)["seconds"])
 
 
 def test_bench_latency(benchmark: Any, tmp_path: Path) -> None:

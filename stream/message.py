@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TypeVar
 
 import msgspec
@@ -198,15 +199,23 @@ def runs_of(checks: Checks) -> tuple[tuple[int, ...], bytes]:
     return tuple(np.diff(last, prepend=-1).tolist()), outer[last].tobytes()
 
 
-def checks_of(head: PartHead, count: int) -> Checks:
-    """uint8[count]: what `runs_of` took. Raises HeadError where the part has other items."""
-    counts = np.array(head.run_counts, np.int64)
-    if int(counts.sum()) != count:
-        raise HeadError(
-            f"its header speaks of {int(counts.sum())} items, and there are {count} in its bytes: "
-            "the two do not belong together"
-        )
-    return np.repeat(np.frombuffer(head.run_bits, np.uint8), counts)
+def checks_of(heads: Sequence[PartHead]) -> Checks:
+    """uint8[n]: what `runs_of` took, of the items of some parts one behind the other."""
+    runs = chain.from_iterable(head.run_counts for head in heads)
+    bits = np.frombuffer(b"".join(head.run_bits for head in heads), np.uint8)
+    return np.repeat(bits, np.fromiter(runs, np.int64, len(bits)))
+
+
+def other_items(head: PartHead, count: int) -> str:
+    """What is wrong with a part that has other items than its head speaks of; nothing where it has
+    not."""
+    told = sum(head.run_counts)
+    if told == count:
+        return ""
+    return (
+        f"its header speaks of {told} items, and there are {count} in its bytes: the two do not "
+        "belong together"
+    )
 
 
 _FED_KINDS = frozenset(kind.name for kind in TOPICS)

@@ -44,7 +44,15 @@ from reassoc.stream.intake import (
 from reassoc.stream.item_rows import payment_rows, remittance_rows, with_verdicts
 from reassoc.stream.items import PAYMENT_ITEM, REMITTANCE_ITEM
 from reassoc.stream.kinds import Kind
-from reassoc.stream.message import KEY_BYTES, HeadError, Manifest, PartHead, RawMessage, checks_of
+from reassoc.stream.message import (
+    KEY_BYTES,
+    HeadError,
+    Manifest,
+    PartHead,
+    RawMessage,
+    checks_of,
+    other_items,
+)
 from reassoc.stream.message_inputs import Input, inputs_of
 from reassoc.stream.profiles import ProfileError, encode_profile, profile_key
 from reassoc.stream.records import Block
@@ -352,16 +360,17 @@ class _Batch:
         self._is_cut = np.array([not head.is_whole for head in self._heads])
         self._reasons: dict[int, str] = {}
 
-    def _settle(self, checks: Checks, bounds: Sequence[int]) -> None:
+    def _settle(self, checks: Checks, bounds: Ints64) -> None:
         """Put what parts cannot tell into the checks of their items, from their heads."""
+        lengths = np.diff(bounds)
+        is_told = self._is_cut.copy()
         for number in np.flatnonzero(self._is_cut).tolist():
-            first, last = bounds[number], bounds[number + 1]
-            try:
-                outer = checks_of(self._heads[number], last - first)
-            except HeadError as error:
-                self._reasons[number] = str(error)
-                continue
-            checks[first:last] = checks[first:last] & np.uint8(OWN_VALID) | outer
+            reason = other_items(self._heads[number], int(lengths[number]))
+            if reason:
+                self._reasons[number], is_told[number] = reason, False
+        rows = np.repeat(is_told, lengths)
+        outer = checks_of([self._heads[number] for number in np.flatnonzero(is_told).tolist()])
+        checks[rows] = checks[rows] & np.uint8(OWN_VALID) | outer
 
     def _bounds_of(self, inputs: npt.NDArray[Any]) -> Ints64:
         """int64[k + 1]: rows of each input, of rows that lie in these, ascending."""
@@ -409,7 +418,7 @@ class _X12Batch(_Batch):
         """The items of each."""
         tables = self._tables
         checks = closed_checks(tables.transactions.valid, *enclosing(tables))
-        self._settle(checks, self._bounds.tolist())
+        self._settle(checks, self._bounds)
         columns, rows = self._rows(checks, profiles.rows_of(tables))
         window = WindowRemittances(tables, columns, rows, np.full(len(rows), -1, np.int64))
         block, final = remittance_rows(
@@ -562,7 +571,7 @@ class _AchBatch(_Batch):
         """The entries, in the terms of the files."""
         ach = self._ach
         checks = closed_checks(ach.entries.valid, *batches_of(ach))
-        self._settle(checks, self._bounds.tolist())
+        self._settle(checks, self._bounds)
         columns = PaymentColumns.from_tables(ach)
         columns = replace(columns, id_offset=columns.id_offset + self._shift[self._of])
         return WindowPayments(
