@@ -13,9 +13,9 @@ import asyncio
 import gc
 import sys
 from collections import Counter
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -72,6 +72,8 @@ INCARNATION_SECONDS = 1.0
 """Between two looks at whether the match state is still the one it was."""
 CALL_SECONDS_MAX = 60.0
 """How long a thread waits for what the loop writes to Kafka."""
+SEND_SECONDS_MAX = 50.0
+"""How long Kafka may take for what is sent together, before it is sent again."""
 MARKS_READ_MAX = 8
 """Tenants of other workers' partitions of which one look asks how far they are."""
 
@@ -323,12 +325,19 @@ class StreamWorker:
         asyncio.run_coroutine_threadsafe(call, self._loop).result(CALL_SECONDS_MAX)
 
     async def _send(self, messages: Sequence[tuple[str, bytes, bytes]]) -> None:
-        try:
+        async with self._producing():
             sent = [
                 await self._producer.send(topic, value, key=key) for topic, key, value in messages
             ]
             await asyncio.gather(*sent)
-        except KafkaError as error:
+
+    @asynccontextmanager
+    async def _producing(self) -> AsyncIterator[None]:
+        """Bounds what Kafka may take for messages. Raises TopicLogError."""
+        try:
+            async with asyncio.timeout(SEND_SECONDS_MAX):
+                yield
+        except (KafkaError, TimeoutError) as error:
             raise TopicLogError(f"Kafka does not take messages: {type(error).__name__}") from error
 
     async def _send_events(self, messages: Sequence[tuple[str, bytes, bytes]]) -> None:
@@ -350,17 +359,15 @@ class StreamWorker:
     async def _bury(self, dead: Sequence[tuple[Record, str, str]]) -> None:
         """Put messages aside as they came, with the place they came from and the reason."""
         topic = f"{self._config.kafka.prefix}.{DEAD_TOPIC}"
-        try:
-            for record, origin, reason in dead:
-                about = [("reason", reason.encode()), ("topic", origin.encode())]
-                about.append(("offset", str(record.offset).encode()))
-                headers = [*record.headers, *about]
+        for record, origin, reason in dead:
+            about = [("reason", reason.encode()), ("topic", origin.encode())]
+            about.append(("offset", str(record.offset).encode()))
+            headers = [*record.headers, *about]
+            async with self._producing():
                 await self._producer.send_and_wait(
                     topic, record.value, key=record.key, headers=headers
                 )
-                self._metrics.messages(TopicKind.DEAD, 1, len(record.value or b""))
-        except KafkaError as error:
-            raise TopicLogError(f"Kafka does not take messages: {type(error).__name__}") from error
+            self._metrics.messages(TopicKind.DEAD, 1, len(record.value or b""))
 
     # ---- beside ----
 
