@@ -69,7 +69,8 @@ class StreamPlace:
     def _check_partitions(self, tenants: Sequence[str], count: int) -> None:
         """A record in another partition than a tenant's would stop that one."""
         seen = PartBook(self.ledger).tenants_seen()
-        wrong = sum(seen.get(tenant) != partition_of(tenant, count) for tenant in tenants)
+        partitions = {tenant: place.partition for tenant, place in seen.items()}
+        wrong = sum(partitions.get(name) != partition_of(name, count) for name in tenants)
         if wrong:
             raise AskingError(
                 f"the item log at {self._kafka.bootstrap} has not the partitions that {wrong} of "

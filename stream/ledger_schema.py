@@ -334,5 +334,7 @@ tenant_seen = Table(
     metadata,
     Column("tenant", String, primary_key=True),
     Column("partition", Integer, nullable=False),
+    Column("first_position", BIG, nullable=False, server_default="0"),
 )
-"""Tenants that a worker has claimed at some time, and the partition of the item log they lie in."""
+"""Tenants that a worker has claimed at some time, the partition of the item log they lie in, and
+the position of their first record in it, 0 where nobody said."""

@@ -29,6 +29,7 @@ from reassoc.stream.ledger_store import (
     retried,
     wanted_rows,
 )
+from reassoc.stream.partition_log import Seen
 from reassoc.stream.postgres_arrays import (
     big_array,
     bytes_array,
@@ -321,33 +322,39 @@ class PartBook:
 
     # ---- tenants ----
 
-    def see_tenant(self, tenant: str, partition: int) -> bool:
+    def see_tenant(self, tenant: str, partition: int, first_position: int = 0) -> bool:
         """Write down, durably, that a tenant is about to be claimed for the first time; whether it
-        is. Raises LedgerError where its log was in another partition."""
+        is. Raises LedgerError where its log was in another partition.
+
+        first_position : of its first record
+        """
+        row = {"tenant": tenant, "partition": partition, "first_position": first_position}
 
         def write() -> None:
             with self._ledger.adding() as connection:
-                connection.execute(_SEE_TENANT, {"tenant": tenant, "partition": partition})
+                connection.execute(_SEE_TENANT, row)
 
         before = self.tenants_seen()
         if tenant not in before:
             if len(before) >= TENANTS_SEEN_MAX:
                 raise LimitError(f"more tenants than TENANTS_SEEN_MAX ({TENANTS_SEEN_MAX})")
             retried(write)
-        seen = before.get(tenant, -1) if tenant in before else self.tenants_seen()[tenant]
-        if seen != partition:
+        seen = before[tenant] if tenant in before else self.tenants_seen()[tenant]
+        if seen.partition != partition:
             raise LedgerError(
-                f"a tenant whose log is in partition {seen} was found in partition {partition}: "
-                "the topic of the item log must keep its number of partitions for ever"
+                f"a tenant whose log is in partition {seen.partition} was found in partition "
+                f"{partition}: the topic of the item log must keep its number of partitions"
             )
         return tenant not in before
 
-    def tenants_seen(self) -> dict[str, int]:
-        """Every tenant that was ever claimed, and the partition that its log is in."""
+    def tenants_seen(self) -> dict[str, Seen]:
+        """Every tenant that was ever claimed, and where its log begins."""
         table = schema.tenant_seen
         with self._ledger.reading() as connection:
-            rows = fetch(connection, select(table.c.tenant, table.c.partition))
-        return {str(tenant): int(partition) for tenant, partition in rows}
+            rows = fetch(
+                connection, select(table.c.tenant, table.c.partition, table.c.first_position)
+            )
+        return {str(tenant): Seen(int(place), int(first)) for tenant, place, first in rows}
 
 
 def is_same_file(part: Part, standing: Part) -> bool:
@@ -386,7 +393,8 @@ _OPEN_FILE = text(
 )
 _CLOSE_FILE = text("DELETE FROM part_file_open WHERE name = :key")
 _SEE_TENANT = text(
-    "INSERT INTO tenant_seen VALUES (:tenant, :partition) ON CONFLICT (tenant) DO NOTHING"
+    "INSERT INTO tenant_seen (tenant, partition, first_position)"
+    " VALUES (:tenant, :partition, :first_position) ON CONFLICT (tenant) DO NOTHING"
 )
 
 

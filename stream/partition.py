@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -25,7 +25,14 @@ from reassoc.stream.home_log import HOME_TENANT
 from reassoc.stream.item_log import FenceEntry, Logged, decode_entry, encode_entry
 from reassoc.stream.items import RecordKind
 from reassoc.stream.matcher import History, LogError, Made, Matcher, step_each
-from reassoc.stream.partition_log import Append, ForAll, LogRecord, PartitionLog, RecordError
+from reassoc.stream.partition_log import (
+    Append,
+    ForAll,
+    LogRecord,
+    PartitionLog,
+    RecordError,
+    Seen,
+)
 from reassoc.stream.publisher import Publisher
 from reassoc.stream.records import Block
 from reassoc.stream.routing import QUARANTINE
@@ -42,11 +49,11 @@ _PROGRESS_ID = bytes(ID_BYTES)
 class Registry(Protocol):
     """Which tenants there ever were, durably: without it a lost state looks like a new tenant."""
 
-    def tenants_seen(self) -> dict[str, int]:
-        """Every tenant that a worker claimed once, and its partition."""
+    def tenants_seen(self) -> dict[str, Seen]:
+        """Every tenant that a worker claimed once."""
         ...
 
-    def see_tenant(self, tenant: str, partition: int) -> object:
+    def see_tenant(self, tenant: str, partition: int, first_position: int = 0) -> object:
         """Remember a tenant, durably, before its first step."""
         ...
 
@@ -113,16 +120,24 @@ class Partition:
         self._parts = parts
         self._name = partition_name(number)
         seen = parts.registry.tenants_seen()
-        self._seen = {tenant for tenant, place in seen.items() if place == number}
-        self._check_is_there()
+        self._seen = {tenant for tenant, place in seen.items() if place.partition == number}
+        lost = self._seen - set(parts.state.tenants())
+        if self._name in lost:
+            raise self._lost_state(lost)
         self._claim = parts.state.claim(self._name, may_begin=self._name not in self._seen)
-        self._see(self._name)
+        self._see(self._name, 0)
         self._log = PartitionLog(parts.append)
         self._matchers: dict[str, Matcher] = {}
         self._arrivals: dict[str, dict[int, int]] = {}
         self._stopped: dict[str, Progress] = {}
         self._publishing = threading.Lock()
         self.for_all, self.progress = read_partition(parts.state, number)
+        # What came behind the progress is read once more: a state that went back a second or two
+        # has only not met it yet.
+        new = {name for name in lost if seen[name].first_position > self.progress.position}
+        if lost - new:
+            raise self._lost_state(lost - new)
+        self._seen -= new
         self._taken = 0
         self.unpublished_bytes = 0
         self.fence_position = 0
@@ -200,7 +215,7 @@ class Partition:
             return None
 
     def _put_own(self, record: LogRecord, logged: Logged) -> None:
-        matcher = self._matcher(record.tenant)
+        matcher = self._matcher(record.tenant, record.position)
         if matcher.mark == 0 and not self._log.read(record.tenant, 0, 1):
             for held in self.for_all.holding(record.position):
                 self._put(record.tenant, held)
@@ -273,7 +288,7 @@ class Partition:
 
     # ---- tenants ----
 
-    def _matcher(self, tenant: str) -> Matcher:
+    def _matcher(self, tenant: str, first_position: int = 0) -> Matcher:
         matcher = self._matchers.get(tenant)
         if matcher is None:
             parts = self._parts
@@ -285,24 +300,21 @@ class Partition:
                 load_directory=parts.load_directory,
                 may_begin=tenant not in self._seen,
             )
-            self._see(tenant)
+            self._see(tenant, first_position)
         return matcher
 
-    def _see(self, tenant: str) -> None:
+    def _see(self, tenant: str, first_position: int) -> None:
         """Remember a tenant that was claimed and has nothing yet. In this order: one that is seen
         and not there was lost."""
         if tenant not in self._seen:
-            self._parts.registry.see_tenant(tenant, self.number)
+            self._parts.registry.see_tenant(tenant, self.number, first_position)
             self._seen.add(tenant)
 
-    def _check_is_there(self) -> None:
-        """Raise LostStateError where the state has lost a tenant."""
-        lost = self._seen - set(self._parts.state.tenants())
-        if lost:
-            raise LostStateError(
-                f"partition {self.number}: the match state does not know {len(lost)} of "
-                f"{len(self._seen)} tenants that it knew: it was lost; run `reassoc rebuild`"
-            )
+    def _lost_state(self, lost: Collection[str]) -> LostStateError:
+        return LostStateError(
+            f"partition {self.number}: the match state does not know {len(lost)} of "
+            f"{len(self._seen)} tenants that it knew: it was lost; run `reassoc rebuild`"
+        )
 
     # ---- what the partition itself remembers ----
 

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import msgspec
 from blake3 import blake3
@@ -70,6 +70,16 @@ class LogRecord:
         if is_for_all != (self.tenant == HOME_TENANT):
             raise RecordError("time, settings and fences are for all tenants, and nothing else is")
         return Logged(self.position, moment(self.at_ms), entry)
+
+
+class Seen(NamedTuple):
+    """A tenant that a worker claimed once.
+
+    partition : that its log is in    first_position : of its first record, 0 where nobody said
+    """
+
+    partition: int
+    first_position: int = 0
 
 
 def moment(at_ms: int) -> str:

@@ -21,9 +21,9 @@ def missing_tenants(state: State, registry: Registry) -> Missing:
     """What the state knew and does not know."""
     there = set(state.tenants())
     missing: dict[int, list[str]] = {}
-    for tenant, partition in sorted(registry.tenants_seen().items()):
+    for tenant, seen in sorted(registry.tenants_seen().items()):
         if tenant not in there:
-            missing.setdefault(partition, []).append(tenant)
+            missing.setdefault(seen.partition, []).append(tenant)
     return missing
 
 

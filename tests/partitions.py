@@ -20,7 +20,7 @@ from reassoc.stream.item_log import (
 )
 from reassoc.stream.matcher import Made
 from reassoc.stream.partition import PREFIX, Partition, PartitionParts
-from reassoc.stream.partition_log import ForAll, LogRecord, partition_of
+from reassoc.stream.partition_log import ForAll, LogRecord, Seen, partition_of
 from reassoc.stream.publisher import Publisher
 from reassoc.stream.tenant_record import TenantRecord
 
@@ -86,13 +86,13 @@ def _segments(world: World, tenant: str, told: Sequence[Entry]) -> list[list[tup
 
 class Registry:
     def __init__(self) -> None:
-        self.seen: dict[str, int] = {}
+        self.seen: dict[str, Seen] = {}
 
-    def tenants_seen(self) -> dict[str, int]:
+    def tenants_seen(self) -> dict[str, Seen]:
         return dict(self.seen)
 
-    def see_tenant(self, tenant: str, partition: int) -> None:
-        self.seen[tenant] = partition
+    def see_tenant(self, tenant: str, partition: int, first_position: int = 0) -> None:
+        self.seen.setdefault(tenant, Seen(partition, first_position))
 
 
 class Reading:

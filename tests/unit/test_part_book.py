@@ -25,6 +25,7 @@ from reassoc.stream.part_book import (
     file_name_of,
     is_same_file,
 )
+from reassoc.stream.partition_log import Seen
 
 pytest_plugins = ("postgres_servers",)
 
@@ -154,12 +155,12 @@ def test_what_was_said_of_a_file_first_stands_and_it_becomes_complete(book: Part
 
 
 def test_a_tenant_is_new_once_and_stays_in_its_partition(book: PartBook) -> None:
-    assert book.see_tenant("north", 3)
-    assert not book.see_tenant("north", 3)
+    assert book.see_tenant("north", 3, 17)
+    assert not book.see_tenant("north", 3, 18)
     assert book.see_tenant("süd", 0)
     with pytest.raises(LedgerError, match="partition 3"):
         book.see_tenant("north", 4)
-    assert book.tenants_seen() == {"north": 3, "süd": 0}
+    assert book.tenants_seen() == {"north": Seen(3, 17), "süd": Seen(0)}
 
 
 def test_parts_that_cannot_be_are_refused(book: PartBook, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -197,13 +198,16 @@ def test_a_ledger_of_the_first_schema_is_raised(ledger: Ledger, url: str) -> Non
 
 def test_files_of_the_second_schema_are_looked_at(ledger: Ledger, url: str) -> None:
     PartBook(ledger).remember_files([note(1, 2)])
+    PartBook(ledger).see_tenant("north", 3, 17)
     with ledger.writing() as connection:
         schema.part_file_open.drop(connection)
+        connection.execute(text("ALTER TABLE tenant_seen DROP COLUMN first_position"))
         connection.execute(text("UPDATE alembic_version SET version_num = '0002'"))
     raised = Ledger.open(url)
     files, _ = PartBook(raised).open_files(FAR_MS)
     assert [file.note for file in files] == [note(1, 2)]
     assert not PartBook(raised).open_files(0)[0]
+    assert PartBook(raised).tenants_seen() == {"north": Seen(3)}
     raised.close()
 
 

@@ -1,4 +1,4 @@
-"""Files of which not all parts may have come.
+"""Files of which not all parts may have come, and where the logs of tenants begin.
 
 Written out, not taken from `ledger_schema.py`: what a revision makes never changes again.
 """
@@ -19,7 +19,7 @@ _BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def upgrade() -> None:
-    """Make a table. Of files that are there nobody has looked yet: as if they came now."""
+    """Make a table and a column. At files that are there nobody has looked: as if they came now."""
     op.create_table(
         "part_file_open",
         sa.Column("name", _BIG, nullable=False),
@@ -29,3 +29,6 @@ def upgrade() -> None:
     op.create_index("part_file_open_came", "part_file_open", ["came_ms", "name"])
     now = int(time.time() * 1000)
     op.execute(f"INSERT INTO part_file_open SELECT name, {now} FROM part_file")
+    op.add_column(
+        "tenant_seen", sa.Column("first_position", _BIG, nullable=False, server_default="0")
+    )
