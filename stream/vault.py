@@ -183,6 +183,11 @@ class Vault:
         """Bytes of a content. Raises NoContentError."""
         return self._content(digest)[1].byte_count
 
+    @property
+    def content_count(self) -> int:
+        """How many contents it has, erased ones included; CONTENTS_MAX is the limit."""
+        return len(self._catalogue)
+
     def contents(self) -> Iterator[VaultContent]:
         """Every content, erased ones included, in the order in which they came."""
         self._check_open()

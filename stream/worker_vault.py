@@ -29,6 +29,9 @@ from reassoc.stream.vault_read import ContentReader
 
 VAULTS_MAX = 256
 """Vaults that workers choose for themselves: as many workers may run at once on one URL."""
+OWN_CONTENTS_MAX = 1_000_000
+"""Contents of a vault beyond which a worker that starts begins another one: each takes 260 bytes of
+its memory."""
 VAULTS_OPEN_MAX = 64
 """Vaults of others that are kept open: each has about 260 bytes a content in memory."""
 FILES_CACHED_MAX = 100_000
@@ -81,8 +84,9 @@ class WorkerVaults:
     def open(
         cls, url: str | Path, name: str | None, keys: KeyRing, *, now: Now, new_id: NewId
     ) -> WorkerVaults:
-        """Open the vault of a name, or begin it; without a name the first of w0, w1, w2... that no
-        process writes, which only a folder can tell.
+        """Open the vault of a name, or begin it, or of NAME-2, NAME-3... where those before are
+        full; without a name the first of w0, w1, w2... that no process writes, which only a folder
+        can tell, and that is not full (OWN_CONTENTS_MAX).
 
         Raises BusyError where another process writes it, or all of VAULTS_MAX; VaultError where a
         name is needed, or has other characters than letters, digits, - and _.
@@ -95,15 +99,19 @@ class WorkerVaults:
             )
         if name is not None and not _NAME.fullmatch(name):
             raise VaultError("a vault's name has 1 to 64 letters, digits, - and _")
-        for chosen in [name] if name is not None else [f"w{n}" for n in range(VAULTS_MAX)]:
+        for chosen in _choices(name):
             try:
                 own = Vault.open(vault_url(root, chosen), keys, now=now, new_id=new_id)
             except BusyError:
                 if name is not None:
                     raise
                 continue
-            return cls(root, chosen, own, keys, now=now, new_id=new_id)
-        raise BusyError(f"{root}: all of VAULTS_MAX ({VAULTS_MAX}) vaults are being written")
+            if own.content_count < OWN_CONTENTS_MAX:
+                return cls(root, chosen, own, keys, now=now, new_id=new_id)
+            own.close()
+        raise BusyError(
+            f"{root}: all of VAULTS_MAX ({VAULTS_MAX}) vaults are full or being written"
+        )
 
     def close(self) -> None:
         """Seal and close the own vault. Twice does nothing."""
@@ -154,6 +162,15 @@ class WorkerVaults:
             while len(self._others) > VAULTS_OPEN_MAX:
                 self._others.popitem(last=False)
             return found
+
+
+def _choices(name: str | None) -> Iterator[str]:
+    """Names of vaults in the order in which a worker asks for them."""
+    if name is None:
+        yield from (f"w{number}" for number in range(VAULTS_MAX))
+    else:
+        yield name
+        yield from (f"{name}-{number}" for number in range(2, VAULTS_MAX + 1))
 
 
 def vault_url(root: str, name: str) -> str:

@@ -116,6 +116,23 @@ def test_each_worker_has_a_vault_of_its_own_and_reads_those_of_others(
         workers[0].read("w2", later.digest)
 
 
+@pytest.mark.parametrize("name", [None, "north"])
+def test_a_worker_begins_another_vault_when_its_own_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str | None
+) -> None:
+    monkeypatch.setattr(worker_vault, "OWN_CONTENTS_MAX", 2)
+    url = str(tmp_path / "vaults")
+    names, kept = list[str](), list[bytes]()
+    for number in range(5):
+        worker = open_vaults(url, name)
+        names.append(worker.name)
+        kept.append(worker.own.put([b"content %d" % number]).digest)
+        assert worker.read(names[0], kept[0]) == b"content 0"
+        worker.close()
+    first = ["w0", "w1", "w2"] if name is None else ["north", "north-2", "north-3"]
+    assert names == [first[number // 2] for number in range(5)]
+
+
 def test_a_worker_that_dies_leaves_its_vault_to_the_next(tmp_path: Path) -> None:
     url = str(tmp_path / "vaults")
     with subprocess.Popen(
