@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -18,6 +18,10 @@ from reassoc.core.errors import ReassocError
 from reassoc.stream.readers import PayloadReader, RangeReader, fewer_remittances, payloads
 from reassoc.stream.release import SourceReader, copy_transactions
 from reassoc.stream.release_draft import BODY_ROW, FileBody, Rows
+from reassoc.stream.vault_errors import NoContentError
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 GATHER_BYTES_MAX = 128 << 20
 """Bytes of transactions that are held in memory for files that go together; while those are
@@ -96,15 +100,42 @@ class Carried:
         found: dict[int, bytes] = {}
         size, room = 0, self._room
         with closing(vault.open_stream(digest)) as stream:
-            for number, data in payloads(stream):
+            until_gap = _UntilGap(stream)
+            for number, data in payloads(until_gap):
                 size += len(data)
                 if number in wanted or size <= room:
                     found[number] = data
+        if until_gap.error is not None:
+            if not found.keys() >= wanted:
+                raise until_gap.error
+            return found
         with self._lock:
             if size <= self._room:
                 self._room -= size
                 self._kept[digest] = found
         return found
+
+
+class _UntilGap(io.RawIOBase):
+    """A content up to where a part of it did not come, and may never come.
+
+    error : what was said there
+    """
+
+    def __init__(self, stream: io.RawIOBase) -> None:
+        super().__init__()
+        self._stream = stream
+        self.error: NoContentError | None = None
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int | None:
+        try:
+            return self._stream.readinto(buffer)
+        except NoContentError as error:
+            self.error = error
+            return 0
 
 
 def gather(

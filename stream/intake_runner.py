@@ -97,7 +97,7 @@ class IntakeRunner:
         self._watch = watch
         self._limits = limits
         self._is_applied = is_applied
-        self._ahead: deque[Positions] = deque(maxlen=GROUPS_MAX + AHEAD_GROUPS_MAX)
+        self._ahead: deque[tuple[float, Positions]] = deque(maxlen=GROUPS_MAX + AHEAD_GROUPS_MAX)
         self._queue: asyncio.Queue[Batch] = asyncio.Queue(QUEUE_BATCHES_MAX)
         self._free = asyncio.Semaphore(GROUPS_MAX)
         self._groups: set[asyncio.Task[None]] = set()
@@ -125,11 +125,13 @@ class IntakeRunner:
         """What is waited for, unless a group has failed by then."""
         assert self._failed is not None
         task = asyncio.create_task(waited)
-        await asyncio.wait([task, self._failed], return_when=asyncio.FIRST_COMPLETED)
-        if self._failed.done():
+        try:
+            await asyncio.wait([task, self._failed], return_when=asyncio.FIRST_COMPLETED)
+            if self._failed.done():
+                self._failed.result()
+            return task.result()
+        finally:
             task.cancel()
-            self._failed.result()
-        return task.result()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._groups.discard(task)
@@ -161,14 +163,23 @@ class IntakeRunner:
 
     async def _wait_for_more(self, waited: float) -> float:
         """How long a group that is not full waits on, which has waited so long."""
-        is_held = waited < HOLD_SECONDS_MAX and (self._groups or await self._is_ahead())
+        left = HOLD_SECONDS_MAX - waited
+        is_held = left > 0 and (bool(self._groups) or await self._is_ahead(left))
         return max(self._limits.linger_seconds - waited, _LOOK_SECONDS if is_held else 0.0)
 
-    async def _is_ahead(self) -> bool:
-        """Whether more groups are logged and not matched than may be."""
+    async def _is_ahead(self, seconds: float) -> bool:
+        """Whether more groups are logged and not matched than may be, as far as that is known in
+        time. One that was logged long ago counts no more: a tenant that has stopped holds nobody
+        up."""
         while len(self._ahead) > AHEAD_GROUPS_MAX:
-            if not await self._is_applied(self._ahead[0]):
-                return True
+            logged_at, positions = self._ahead[0]
+            if time.monotonic() < logged_at + HOLD_SECONDS_MAX:
+                try:
+                    async with asyncio.timeout(seconds):
+                        if not await self._is_applied(positions):
+                            return True
+                except TimeoutError:
+                    return False
             self._ahead.popleft()
         return False
 
@@ -194,7 +205,7 @@ class IntakeRunner:
         if took.entries:
             arrived_ms = min(record.timestamp for _, _, record in records)
             positions = await self._patiently(lambda: self._append(took.entries, arrived_ms))
-            self._ahead.append(positions)
+            self._ahead.append((time.monotonic(), positions))
         if took.keys:  # also of parts that have no items
             await self._patiently(lambda: self._in_thread(lambda: self._intake.set_logged(took)))
         for batch in batches:

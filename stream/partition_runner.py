@@ -115,7 +115,10 @@ class PartitionRunner:
         self.is_lost = False
 
     async def put(self, batch: Batch) -> None:
-        """Take the next batch; waits where the queue is full."""
+        """Take the next batch; waits where the queue is full. One that does not open for a while
+        must not keep void ones of older assignments: others wait behind it."""
+        if self._queue.full():
+            self._drop_void()
         await self._queue.put(batch)
 
     def forget(self) -> None:
@@ -148,7 +151,8 @@ class PartitionRunner:
                 await _together(
                     self._apply_on(partition), self._publish_on(partition), self._lead(partition)
                 )
-            except (FencedError, MarkError, UnclaimedError, NotLeaderError) as error:
+            except (FencedError, MarkError, UnclaimedError, NotLeaderError, OSError) as error:
+                # An OSError is of what leads: whether its entries are there says the next fence.
                 self._watch.reopened(self.number, error)
             finally:
                 self.partition = None
@@ -178,6 +182,12 @@ class PartitionRunner:
         offset = await self._persist(lambda: self._reader.begin_of(self.number, progress))
         self._begin = partition, offset
         await self._persist(lambda: self._reader.seek(self.number, offset))
+
+    def _drop_void(self) -> None:
+        waiting = [self._queue.get_nowait() for _ in range(self._queue.qsize())]
+        for batch in waiting:
+            if not batch.is_void:
+                self._queue.put_nowait(batch)
 
     def _empty_queue(self) -> None:
         """Let go of what the queue holds: it is read again once the partition is open."""

@@ -175,7 +175,8 @@ def read_parts(
     layouts: Sequence[LockboxLayout] = (),
     scratch: Path,
 ) -> list[PartItems]:
-    """Read messages; results in their order, at least one for each.
+    """Read messages; results in their order, at least one for each, and members of an archive in
+    any.
 
     A part whose head has a reference is given with the bytes that it refers to as its value.
     layouts : of lockbox lists    scratch : a folder for findings beyond 4 MiB of one list or report

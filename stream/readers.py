@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import mmap
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ from reassoc.stream.vault_errors import NoContentError
 
 SPAN_BYTES_MAX = 8 << 20
 """Bytes that a range reader reads at a time; a longer transaction is read whole."""
+LINE_END_BYTES = 2
 SPAN_GAP_BYTES_MAX = 256 << 10
 """Bytes between two transactions that are read along rather than in two calls."""
 
@@ -149,11 +150,15 @@ class RangeReader(SourceReader):
 
     def _read_each(self, first: int, last: int, start: int, stop: int) -> bytes:
         """A span of which parts between the transactions did not come, and may never come: those
-        are left empty."""
+        are left empty. What stands between neighbours is read with them where it is there."""
         data = bytearray(stop - start)
-        rows = slice(first, last)
-        for at, end in zip(self._starts[rows].tolist(), self._stops[rows].tolist(), strict=True):
+        for row in range(first, last):
+            at, end = int(self._starts[row]), int(self._stops[row])
             data[at - start : end - start] = self._read(at, end)
+            behind = int(self._starts[row + 1]) if row + 1 < last else end
+            if end < behind <= end + LINE_END_BYTES:
+                with suppress(NoContentError):
+                    data[end - start : behind - start] = self._read(end, behind)
         return bytes(data)
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import sys
+import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +22,7 @@ from typing import Any
 
 import faust
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from reassoc.core.errors import ReassocError
 from reassoc.stream import logs
@@ -51,7 +52,13 @@ from reassoc.stream.serve_running import GC_OBJECTS, SWITCH_SECONDS
 from reassoc.stream.stream_intake import StreamIntake
 from reassoc.stream.strict_consumer import consumer_of
 from reassoc.stream.tenant_record import TenantRecord
-from reassoc.stream.topic_log import RECORD_MARGIN_BYTES, LeaderLog, TopicLog, TopicLogError
+from reassoc.stream.topic_log import (
+    RECORD_MARGIN_BYTES,
+    LeaderLog,
+    TopicLog,
+    TopicLogError,
+    end_producer,
+)
 from reassoc.stream.topic_reader import TopicReader
 from reassoc.stream.topics import (
     DEAD_TOPIC,
@@ -111,6 +118,7 @@ class StreamWorker:
         self._assigning: set[asyncio.Task[None]] = set()
         self._incarnation = ""
         self._is_assigned = False
+        self._looking = threading.Lock()
 
     def stop(self) -> None:
         """End when what is in flight is done."""
@@ -155,7 +163,7 @@ class StreamWorker:
             max_request_size=kafka.message_bytes_max,
         )
         await self._producer.start()
-        stack.push_async_callback(self._producer.stop)
+        stack.push_async_callback(end_producer, self._producer)
         self._events = EventWriter(self._parts.state, kafka.prefix, self._send_all)
         self._reader = TopicReader(kafka)
         self._matching = Matching(
@@ -302,12 +310,16 @@ class StreamWorker:
         return not away or await asyncio.to_thread(self._are_reached, away)
 
     def _are_reached(self, positions: Mapping[str, int]) -> bool:
+        if not self._looking.acquire(blocking=False):
+            return False  # a look is still under way: a state that hangs takes one thread
         try:
             return all(
                 self._parts.state.mark(tenant) >= position for tenant, position in positions.items()
             )
         except (ReassocError, OSError):
             return False  # it is asked again
+        finally:
+            self._looking.release()
 
     # ---- from threads ----
 
@@ -364,9 +376,14 @@ class StreamWorker:
             about.append(("offset", str(record.offset).encode()))
             headers = [*record.headers, *about]
             async with self._producing():
-                await self._producer.send_and_wait(
-                    topic, record.value, key=record.key, headers=headers
-                )
+                try:
+                    await self._producer.send_and_wait(
+                        topic, record.value, key=record.key, headers=headers
+                    )
+                except MessageSizeTooLargeError:
+                    # With what is said about it there is no room: it lies where it came from.
+                    headers.append(("left-out", str(len(record.value or b"")).encode()))
+                    await self._producer.send_and_wait(topic, key=record.key, headers=headers)
             self._metrics.messages(TopicKind.DEAD, 1, len(record.value or b""))
 
     # ---- beside ----

@@ -38,6 +38,8 @@ _ARRIVED = struct.Struct(">q")
 BATCH_BYTES = 1 << 20
 APPEND_SECONDS_MAX = 60.0
 """How long Kafka may take for what is appended together, before it is appended again."""
+STOP_SECONDS_MAX = 4.0
+"""How long a producer that ends may take to send what waits."""
 
 Headers = Sequence[tuple[str, bytes]]
 
@@ -72,7 +74,7 @@ class TopicLog:
 
     async def stop(self) -> None:
         """Send what waits, and let go."""
-        await self._producer.stop()
+        await end_producer(self._producer)
 
     async def append(
         self, entries: Sequence[tuple[str, Entry]], arrived_ms: int = 0
@@ -111,7 +113,8 @@ class TopicLog:
 class LeaderLog:
     """Adds entries whole or not at all, for the owner of a partition.
 
-    After NotLeaderError it is of no use any more.
+    After NotLeaderError and TopicLogError it is of no use any more: whether the entries are there
+    is seen behind the fence of another one.
     """
 
     def __init__(self, kafka: Kafka, partition_count: int, partition: int) -> None:
@@ -137,7 +140,7 @@ class LeaderLog:
 
     async def stop(self) -> None:
         """Let go."""
-        await self._producer.stop()
+        await end_producer(self._producer)
 
     async def append(self, entries: Sequence[tuple[str, Entry]]) -> None:
         """Write (tenant, entry) pairs, all or none."""
@@ -156,7 +159,12 @@ class LeaderLog:
     async def _write(self, records: Iterable[tuple[int, bytes, bytes]]) -> list[int]:
         """Write records in one transaction; their offsets."""
         try:
-            async with self._lock, self._producer.transaction():
+            async with (
+                self._lock,
+                asyncio.timeout(TRANSACTION_SECONDS + STOP_SECONDS_MAX),
+                self._producer.transaction(),
+                asyncio.timeout(TRANSACTION_SECONDS),  # then it is undone, in a bounded time too
+            ):
                 sent = [
                     await self._producer.send(self._topic, body, key=key, partition=partition)
                     for partition, key, body in records
@@ -166,7 +174,7 @@ class LeaderLog:
             raise NotLeaderError(
                 "another worker has taken the partition over: this one stops writing for it"
             ) from error
-        except KafkaError as error:
+        except (KafkaError, TimeoutError) as error:
             raise _failed(self._topic, error) from error
 
 
@@ -199,6 +207,16 @@ async def _started(producer: AIOKafkaProducer) -> None:
         await producer.start()
     except KafkaError as error:
         raise TopicLogError(f"Kafka cannot be reached: {type(error).__name__}") from error
+
+
+async def end_producer(producer: AIOKafkaProducer) -> None:
+    """Let a producer send what waits, and end it: by force where Kafka does not answer in time."""
+    try:
+        async with asyncio.timeout(STOP_SECONDS_MAX):
+            await producer.stop()
+    except (KafkaError, TimeoutError):
+        await producer._sender.close()
+        await producer.client.close()
 
 
 def _failed(topic: str, error: Exception) -> TopicLogError:

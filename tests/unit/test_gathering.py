@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from release_world import PlainVault, Stream
 from small_feed import Entry, ach_file, interchange, remittance
@@ -9,6 +11,7 @@ from small_feed import Entry, ach_file, interchange, remittance
 from reassoc.core.ach import read_ach
 from reassoc.stream.gathering import Carried
 from reassoc.stream.sources import SourceError
+from reassoc.stream.vault_errors import NoContentError
 
 
 class CountedVault(PlainVault):
@@ -21,6 +24,29 @@ class CountedVault(PlainVault):
     def open_stream(self, digest: bytes) -> Stream:
         self.streams += 1
         return Stream(self._get(digest))
+
+
+class GappedVault(PlainVault):
+    """Contents of which the rest did not come, from a byte on."""
+
+    def __init__(self, gap: int) -> None:
+        super().__init__()
+        self.gap = gap
+
+    def open_stream(self, digest: bytes) -> Stream:
+        return Gapped(self._get(digest), self.gap)
+
+
+class Gapped(Stream):
+    def __init__(self, data: bytes, gap: int) -> None:
+        super().__init__(data[:gap])
+        self._is_whole = gap > len(data)
+
+    def readinto(self, buffer: Any) -> int:
+        count = super().readinto(buffer)
+        if not count and not self._is_whole:
+            raise NoContentError("a part did not come")
+        return count
 
 
 def file_of(count: int, first: int = 0) -> tuple[bytes, list[bytes]]:
@@ -62,6 +88,19 @@ def test_what_has_no_room_is_scanned_again() -> None:
     carried.read(vault, digest, [1])
     carried.read(vault, other, [1])
     assert vault.streams == 1, "one of the two had room"
+
+
+def test_a_part_that_never_comes_keeps_back_nothing_before_it() -> None:
+    data, sets = file_of(5)
+    gap = data.index(b"T3")
+    vault = GappedVault(gap)
+    digest = vault.put(data)
+    carried = Carried()
+    assert carried.read(vault, digest, [0, 2]) == [sets[0], sets[2]]
+    with pytest.raises(NoContentError):
+        carried.read(vault, digest, [0, 4])
+    vault.gap = len(data) + 1
+    assert carried.read(vault, digest, [0, 4]) == [sets[0], sets[4]], "it came later"
 
 
 def test_a_number_that_is_not_there_is_told() -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from reassoc.stream.matching import Matching
 from reassoc.stream.partition import Progress
+from reassoc.stream.partition_runner import PartitionRunner
 
 SECONDS_MAX = 10.0
 
@@ -169,5 +170,21 @@ def test_a_partition_is_opened_anew_in_the_middle_of_work() -> None:
             world.matching.forget()
             held.set()
             await until(lambda: world.partitions[3] is not first)
+
+    asyncio.run(run())
+
+
+def test_what_is_void_keeps_nobody_waiting_at_a_partition_that_does_not_open() -> None:
+    async def run() -> None:
+        nothing: Any = None
+        runner = PartitionRunner(
+            0, nothing, nothing, nothing, nothing, nothing, queue_max=2
+        )  # fmt: skip
+        batches: list[Any] = [SimpleNamespace(is_void=False) for _ in range(3)]
+        async with asyncio.timeout(SECONDS_MAX):
+            await runner.put(batches[0])
+            await runner.put(batches[1])
+            batches[0].is_void = True
+            await runner.put(batches[2])
 
     asyncio.run(run())
