@@ -41,6 +41,7 @@ _LOOK_SECONDS = 0.1
 """Between two looks: the worker answers with the processor that is measured."""
 _LEDGER_LOOK_SECONDS = 0.25
 _COUNT = text("SELECT count(*) FROM item")
+_DATABASE_BYTES = text("SELECT pg_database_size(current_database())")
 DAY = 20_528
 """2026-03-16, as CLOCK says."""
 WAIT_SECONDS_MAX = 600.0
@@ -184,6 +185,20 @@ class StreamWorld:
             found[f"worker_{number}"] = _seconds(worker.pid)
         return found
 
+    def stored_bytes(self) -> dict[str, int]:
+        """What the stores take: vaults, the item log, the database, the match state."""
+        items = self.stack.folder / "kafka"
+        found = {
+            "vault": _folder_bytes(self.stack.folder / "vault"),
+            "item_log": sum(map(_folder_bytes, items.rglob("reassoc.items-*"))),
+        }
+        with closing(self._ledger()) as ledger, ledger.reading() as connection:
+            found["database"] = int(connection.execute(_DATABASE_BYTES).scalar_one())
+        if self.stack.redis is not None:
+            told = self.stack.redis.ask("INFO", "memory")
+            found["redis"] = int(told.split("used_memory:")[1].split()[0])
+        return found
+
     def resident_bytes(self) -> dict[str, int]:
         """Of the workers and the match state."""
         found = {
@@ -193,6 +208,10 @@ class StreamWorld:
         if self.stack.redis is not None:
             found["redis"] = psutil.Process(self.stack.redis.pid).memory_info().rss
         return found
+
+
+def _folder_bytes(folder: Path) -> int:
+    return sum(path.stat().st_blocks * 512 for path in folder.rglob("*") if path.is_file())
 
 
 def _seconds(pid: int, *, children: bool = False) -> float:

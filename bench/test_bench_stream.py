@@ -62,7 +62,10 @@ def test_bench_throughput(benchmark: Any, tmp_path: Path, claims: int) -> None:
         bare = min((read_bare(world.bootstrap) for _ in range(3)), key=lambda each: each.seconds)
         assert bare.byte_count == sum(len(each.value) for each in messages)
         seconds, spent = _drained(world, 2 * payments, WORKERS)
+        applied_at = time.monotonic()
         assert world.metric("reassoc_matched_pairs_total") == payments
+        behind = world.wait_in_ledger(2 * payments) - applied_at
+        stored, resident = world.stored_bytes(), world.resident_bytes()
     _once(benchmark, seconds)
     benchmark.extra_info.update(
         megabytes=round(bare.byte_count / 1e6, 1),
@@ -71,6 +74,9 @@ def test_bench_throughput(benchmark: Any, tmp_path: Path, claims: int) -> None:
         mb_per_s=round(bare.byte_count / seconds / 1e6, 1),
         bare_mb_per_s=round(bare.byte_count / bare.seconds / 1e6, 1),
         bare_to_stream=round(seconds / bare.seconds, 2),
+        ledger_after_s=round(behind, 1),
+        stored_mb={name: round(size / 1e6, 1) for name, size in stored.items()},
+        resident_mb={name: round(size / 1e6) for name, size in resident.items()},
         processor_s=spent,
     )
 

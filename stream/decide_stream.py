@@ -20,7 +20,7 @@ from reassoc.stream.partition import PREFIX
 from reassoc.stream.partition_log import partition_of
 from reassoc.stream.state import State
 from reassoc.stream.topic_log import TopicLog, TopicLogError
-from reassoc.stream.topics import ensure_topics
+from reassoc.stream.topics import items_partitions
 from reassoc.stream.worker_desk import open_worker_desk
 
 LOG_SECONDS_MAX = 30.0
@@ -57,7 +57,7 @@ class StreamPlace:
 
     async def _append(self, entries: Sequence[tuple[str, Entry]]) -> None:
         async with asyncio.timeout(LOG_SECONDS_MAX):
-            count = await ensure_topics(self._kafka)
+            count = await items_partitions(self._kafka)
             self._check_partitions([tenant for tenant, _ in entries], count)
             log = TopicLog(self._kafka, count)
             try:

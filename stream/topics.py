@@ -11,7 +11,8 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,30 +117,38 @@ async def ensure_topics(kafka: Kafka) -> int:
 
     Raises TopicError where a topic cannot be made, or the item log is not kept for ever.
     """
-    admin = AIOKafkaAdminClient(
-        **client_settings(kafka), request_timeout_ms=int(REQUEST_SECONDS_MAX * 1000)
-    )
-    try:
-        await admin.start()
+    async with _admin(kafka) as admin:
         there = set(await admin.list_topics())
         missing = [topic for topic in topics_of(kafka) if topic.name not in there]
         if missing:
             await _create(admin, missing, kafka.replication)
         return await _partitions(admin, f"{kafka.prefix}.{ITEMS_TOPIC}")
-    except KafkaError as error:
-        raise TopicError(
-            f"Kafka at {kafka.bootstrap} cannot be asked for its topics: {type(error).__name__}"
-        ) from error
-    finally:
-        await admin.close()
+
+
+async def items_partitions(kafka: Kafka) -> int:
+    """The partitions of the item log, for who must not make one. Raises TopicError."""
+    name = f"{kafka.prefix}.{ITEMS_TOPIC}"
+    async with _admin(kafka) as admin:
+        if name not in await admin.list_topics():
+            raise TopicError(f"Kafka at {kafka.bootstrap} has no topic {name}: no worker ever ran")
+        return await _partitions(admin, name)
 
 
 async def cluster_id(kafka: Kafka) -> str:
     """What the cluster is called for ever. Raises TopicError."""
-    admin = AIOKafkaAdminClient(**client_settings(kafka))
+    async with _admin(kafka) as admin:
+        return str((await admin.describe_cluster())["cluster_id"])
+
+
+@asynccontextmanager
+async def _admin(kafka: Kafka) -> AsyncIterator[AIOKafkaAdminClient]:
+    """Who is asked about topics. Raises TopicError."""
+    admin = AIOKafkaAdminClient(
+        **client_settings(kafka), request_timeout_ms=int(REQUEST_SECONDS_MAX * 1000)
+    )
     try:
         await admin.start()
-        return str((await admin.describe_cluster())["cluster_id"])
+        yield admin
     except KafkaError as error:
         raise TopicError(
             f"Kafka at {kafka.bootstrap} cannot be asked: {type(error).__name__}"

@@ -58,7 +58,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StreamPla
     monkeypatch.setattr(Topic, "answers", True)
     monkeypatch.setattr(Topic, "entries", ())
     monkeypatch.setattr(decide_stream, "TopicLog", Topic)
-    monkeypatch.setattr(decide_stream, "ensure_topics", count)
+    monkeypatch.setattr(decide_stream, "items_partitions", count)
     file = SqliteFile(tmp_path / "state.db")
     ledger = Ledger.open(f"sqlite:///{tmp_path / 'ledger.db'}")
     PartBook(ledger).see_tenant("north", partition_of("north", PARTITIONS))
