@@ -204,8 +204,10 @@ class StrictConsumer(Consumer):
         try:
             while not (self.should_stop or fetcher.should_stop):
                 for message in await self._next_messages():
-                    if cast(Batch, message.value).is_void or not self.flow_active:
+                    if not self.flow_active:
                         break  # all of them are void, or will be at once
+                    if cast(Batch, message.value).is_void:
+                        continue  # its partition was sought; those of others are not
                     await self.wait_first(self.callback(message), self.suspend_flow.wait())
         except self.consumer_stopped_errors:
             if not self.app.should_stop:

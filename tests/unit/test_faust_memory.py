@@ -131,3 +131,31 @@ def test_a_seek_back_makes_what_is_in_flight_void_and_lowers_the_commit(tmp_path
             await until(lambda: log.committed.get(ITEMS) == 6)
 
     asyncio.run(body())
+
+
+def test_a_seek_of_one_partition_takes_nothing_from_others(tmp_path: Path) -> None:
+    """It comes when batches of both are fetched, and not handed on yet."""
+    log = memory_log("others")
+    for n in range(8):
+        log.append("items", n % 2, b"%d" % n)
+
+    async def body() -> None:
+        app = memory_app("others", StrictOptions(finish_seconds_max=0.05), folder=tmp_path)
+        got = batches_of(app)
+        consumer = cast(Consumer, consumer_of(app))
+        fetch, sought = consumer._next_messages, asyncio.Event()
+
+        async def fetch_and_seek() -> list[Any]:
+            messages = sorted(await fetch(), key=lambda message: message.partition)
+            if len(messages) == 2 and not sought.is_set():
+                sought.set()
+                await consumer.seek(ITEMS, 2)
+            return messages
+
+        consumer._next_messages = fetch_and_seek  # type: ignore[method-assign]
+        async with running(app):
+            await until(lambda: len(got) == 2)
+            assert sought.is_set()
+        assert {(batch.partition, batch.first) for batch in got} == {(0, 2), (1, 0)}
+
+    asyncio.run(body())
