@@ -24,11 +24,9 @@ from sqlalchemy import text
 from reassoc.core.errors import ReassocError
 from reassoc.loadtest.feed import FeedOptions, generate_feed
 from reassoc.loadtest.servers.stack import Stack
-from reassoc.stream.calendar import federal_reserve_calendar
 from reassoc.stream.chunks import plan
 from reassoc.stream.kinds import Kind
 from reassoc.stream.ledger import Ledger
-from reassoc.stream.ledger_views import OpenFilter, open_items
 from reassoc.stream.message import HEADER, TOPICS, RawMessage, encode_head, key_of
 from reassoc.stream.read_message import read_parts
 from reassoc.stream.routing import Router
@@ -42,8 +40,7 @@ _LOOK_SECONDS = 0.1
 _LEDGER_LOOK_SECONDS = 0.25
 _COUNT = text("SELECT count(*) FROM item")
 _DATABASE_BYTES = text("SELECT pg_database_size(current_database())")
-DAY = 20_528
-"""2026-03-16, as CLOCK says."""
+_PAIRS = text("SELECT count(*) FROM pair_event")
 WAIT_SECONDS_MAX = 600.0
 FETCH_BYTES, PARTITION_BYTES = 32 << 20, 4 << 20
 
@@ -164,13 +161,10 @@ class StreamWorld:
                 now = int(connection.execute(_COUNT).scalar_one())
         return time.monotonic()
 
-    def open_count(self) -> int:
-        """Items that wait, by the ledger."""
-        with closing(self._ledger()) as ledger:
-            found = open_items(
-                ledger, OpenFilter(), day=DAY, calendar=federal_reserve_calendar(), limit=0
-            )
-        return sum(total.count for total in found.totals)
+    def pair_count(self) -> int:
+        """Pairs that were made, by the ledger."""
+        with closing(self._ledger()) as ledger, ledger.reading() as connection:
+            return int(connection.execute(_PAIRS).scalar_one())
 
     def _ledger(self) -> Ledger:
         return Ledger.open(self.stack.postgres.url, read_only=True)
