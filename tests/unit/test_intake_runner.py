@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -72,7 +72,7 @@ class World:
     async def put(self, *sizes: int) -> list[FakeBatch]:
         batches = [FakeBatch(size) for size in sizes]
         for batch in batches:
-            await self.runner.put(batch)  # type: ignore[arg-type]
+            await self.runner.put(cast(Any, batch))
         return batches
 
 
