@@ -27,8 +27,6 @@ from reassoc.stream.stream_intake import StreamIntake, Took
 
 GROUPS_MAX = 3
 """Groups that are under way: one is read while the one before is made durable and logged."""
-AHEAD_GROUPS_MAX = 1
-"""Groups that are logged and not matched yet while another one that has room may begin."""
 FIRST_SHARE = 8
 """Of the bytes of a group that one takes which begins while nothing else is under way: matching
 need not wait for all of them."""
@@ -97,7 +95,7 @@ class IntakeRunner:
         self._watch = watch
         self._limits = limits
         self._is_applied = is_applied
-        self._ahead: deque[tuple[float, Positions]] = deque(maxlen=GROUPS_MAX + AHEAD_GROUPS_MAX)
+        self._ahead: deque[tuple[float, Positions]] = deque(maxlen=GROUPS_MAX + 1)
         self._queue: asyncio.Queue[Batch] = asyncio.Queue(QUEUE_BATCHES_MAX)
         self._free = asyncio.Semaphore(GROUPS_MAX)
         self._groups: set[asyncio.Task[None]] = set()
@@ -168,10 +166,9 @@ class IntakeRunner:
         return max(self._limits.linger_seconds - waited, _LOOK_SECONDS if is_held else 0.0)
 
     async def _is_ahead(self, seconds: float) -> bool:
-        """Whether more groups are logged and not matched than may be, as far as that is known in
-        time. One that was logged long ago counts no more: a tenant that has stopped holds nobody
-        up."""
-        while len(self._ahead) > AHEAD_GROUPS_MAX:
+        """Whether groups are logged and not matched yet, as far as that is known in time. One that
+        was logged long ago counts no more: a tenant that has stopped holds nobody up."""
+        while self._ahead:
             logged_at, positions = self._ahead[0]
             if time.monotonic() < logged_at + HOLD_SECONDS_MAX:
                 try:

@@ -6,7 +6,7 @@ refuses a step that was made from another mark. It reads no clock: all times com
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -509,13 +509,15 @@ class Matcher:
 
 
 def step_each(
-    matchers: Iterable[Matcher],
+    matchers: Collection[Matcher],
     make: Callable[[Matcher], Made | None],
     apply: Callable[[Matcher, Made], None],
 ) -> tuple[int, list[Matcher]]:
     """A step of each matcher; how many there were, and the matchers that had none. While one step
     is applied, the next one is made. Raises what `make` and `apply` raise, once nothing is under
     way."""
+    if len(matchers) == 1:
+        return _step_alone(next(iter(matchers)), make, apply)
     done, idle = 0, []
     with ThreadPoolExecutor(1, thread_name_prefix="applying") as applier:
         before: Future[None] | None = None
@@ -531,6 +533,19 @@ def step_each(
         if before is not None:
             before.result()
     return done, idle
+
+
+def _step_alone(
+    matcher: Matcher,
+    make: Callable[[Matcher], Made | None],
+    apply: Callable[[Matcher, Made], None],
+) -> tuple[int, list[Matcher]]:
+    """As `step_each`, where there is nothing to make meanwhile."""
+    made = make(matcher)
+    if made is None:
+        return 0, [matcher]
+    apply(matcher, made)
+    return 1, []
 
 
 def _is_close(entry: object) -> bool:

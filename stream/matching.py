@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Coroutine
-from concurrent.futures import Executor
 from typing import Any
 
 from reassoc.stream.log_batch import Batch
 from reassoc.stream.partition import Partition
-from reassoc.stream.partition_runner import PartitionRunner, Reader, RunnerWatch
+from reassoc.stream.partition_runner import PartitionRunner, Reader, RunnerWatch, Threads
 
 QUEUE_BATCHES_MAX = 16
 """Batches of one partition that wait; the consumer holds back before that."""
@@ -34,13 +33,13 @@ class Matching:
         self,
         open_partition: OpenPartition,
         reader: Reader,
-        executor: Executor,
+        threads: Threads,
         watch: RunnerWatch,
         lead: Lead,
     ) -> None:
         self._open_partition = open_partition
         self._reader = reader
-        self._executor = executor
+        self._threads = threads
         self._watch = watch
         self._lead = lead
         self._runners: dict[int, PartitionRunner] = {}
@@ -78,7 +77,7 @@ class Matching:
                 number,
                 self._opener(number),
                 self._reader,
-                self._executor,
+                self._threads,
                 self._watch,
                 self._lead,
                 queue_max=QUEUE_BATCHES_MAX,

@@ -11,6 +11,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Executor
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
@@ -83,6 +84,14 @@ class RunnerWatch(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Threads:
+    """Where calls of partitions run: no step waits for a thread that the ledger has."""
+
+    steps: Executor
+    publishing: Executor
+
+
 class PartitionRunner:
     """Runs one partition until it is cancelled. All of it belongs to one event loop.
 
@@ -95,7 +104,7 @@ class PartitionRunner:
         number: int,
         open_partition: Callable[[], Awaitable[Partition]],
         reader: Reader,
-        executor: Executor,
+        threads: Threads,
         watch: RunnerWatch,
         lead: Callable[[Partition], Coroutine[Any, Any, None]],
         *,
@@ -104,7 +113,7 @@ class PartitionRunner:
         self.number = number
         self._open_partition = open_partition
         self._reader = reader
-        self._executor = executor
+        self._threads = threads
         self._watch = watch
         self._lead = lead
         self._queue: asyncio.Queue[Batch] = asyncio.Queue(queue_max)
@@ -202,12 +211,12 @@ class PartitionRunner:
             records = [record for batch in batches for record in records_of(batch)]
             if records:
                 self._watch.read(len(records), sum(len(record.body) for record in records))
-                await self._patiently(partial(partition.take, records))
+                await self._patiently(partial(partition.take, records), self._threads.steps)
                 for batch in batches:
                     batch.done()
                 self._published.set()
             if self._queue.empty():
-                await self._patiently(partition.let_out)
+                await self._patiently(partition.let_out, self._threads.steps)
 
     async def _next(self) -> list[Batch]:
         """Batches that wait, at least one of them, or none after a while."""
@@ -230,7 +239,7 @@ class PartitionRunner:
         while True:
             began = time.monotonic()
             self._published.clear()
-            count = await self._patiently(partition.publish)
+            count = await self._patiently(partition.publish, self._threads.publishing)
             if count:
                 self._watch.published(self.number, count, time.monotonic() - began)
             else:
@@ -251,10 +260,10 @@ class PartitionRunner:
 
     # ---- faults ----
 
-    async def _patiently(self, call: Callable[[], T]) -> T:
+    async def _patiently(self, call: Callable[[], T], executor: Executor) -> T:
         """Call in a thread until the stores answer. What no time mends is raised."""
         loop = asyncio.get_running_loop()
-        return await self._persist(lambda: loop.run_in_executor(self._executor, call))
+        return await self._persist(lambda: loop.run_in_executor(executor, call))
 
     async def _persist(self, call: Callable[[], Awaitable[T]]) -> T:
         return await patiently(

@@ -46,9 +46,10 @@ from reassoc.stream.matching import Matching
 from reassoc.stream.metrics import Metrics, TopicKind
 from reassoc.stream.partition import Partition, PartitionParts
 from reassoc.stream.partition_log import ForAll, partition_of
+from reassoc.stream.partition_runner import Threads
 from reassoc.stream.publisher import Published, Publisher
 from reassoc.stream.routing import QUARANTINE
-from reassoc.stream.serve_running import GC_OBJECTS, SWITCH_SECONDS
+from reassoc.stream.serve_running import GC_OBJECTS
 from reassoc.stream.stream_intake import StreamIntake
 from reassoc.stream.strict_consumer import consumer_of
 from reassoc.stream.tenant_record import TenantRecord
@@ -71,8 +72,12 @@ from reassoc.stream.worker_parts import WorkerParts
 from reassoc.stream.worker_watch import WorkerWatch
 
 MATCH_THREADS = 4
-"""Partitions whose steps, and outboxes, go on at a time: most of it waits for Redis and the
-database."""
+"""Partitions whose steps go on at a time: much of it waits for Redis."""
+PUBLISH_THREADS = 2
+"""Partitions whose outboxes go to the ledger at a time."""
+SWITCH_SECONDS = 1e-3
+"""How long a thread may hold Python's lock while another wants it. Longer, and the loop that talks
+to Kafka waits; shorter, and threads that compute take turns more often than they get on."""
 DELIVER_SECONDS = 1.0
 """Between two looks at what is to be delivered."""
 INCARNATION_SECONDS = 1.0
@@ -150,8 +155,10 @@ class StreamWorker:
         config, kafka = self._config, self._config.kafka
         self._partition_count = await ensure_topics(kafka)
         self._threads = ThreadPoolExecutor(MATCH_THREADS, thread_name_prefix="matching")
+        publishers = ThreadPoolExecutor(PUBLISH_THREADS, thread_name_prefix="publishing")
         readers = ThreadPoolExecutor(config.worker.intake_threads + 1, thread_name_prefix="intake")
         stack.callback(self._threads.shutdown)
+        stack.callback(publishers.shutdown)
         stack.callback(readers.shutdown)
         self._topic_log = TopicLog(kafka, self._partition_count)
         await self._topic_log.start()
@@ -167,7 +174,11 @@ class StreamWorker:
         self._events = EventWriter(self._parts.state, kafka.prefix, self._send_all)
         self._reader = TopicReader(kafka)
         self._matching = Matching(
-            self._open_partition, self._reader, self._threads, self._watch, self._lead
+            self._open_partition,
+            self._reader,
+            Threads(self._threads, publishers),
+            self._watch,
+            self._lead,
         )
         stack.push_async_callback(self._end_matching)
         intake = StreamIntake(

@@ -14,7 +14,7 @@ from typing import Any
 
 from reassoc.stream.matching import Matching
 from reassoc.stream.partition import Progress
-from reassoc.stream.partition_runner import PartitionRunner
+from reassoc.stream.partition_runner import PartitionRunner, Threads
 
 SECONDS_MAX = 10.0
 
@@ -52,7 +52,8 @@ class World:
         self.leading = 0
         self.led_most = 0
         watch: Any = _Silent()
-        self.matching = Matching(self._open, self, executor, watch, self._lead)
+        threads = Threads(executor, executor)
+        self.matching = Matching(self._open, self, threads, watch, self._lead)
 
     async def _open(self, number: int) -> Any:
         self.partitions[number] = FakePartition(number)
