@@ -18,6 +18,7 @@ from reassoc.core.columns import DATE_NONE, TextColumn
 from reassoc.core.pool import text_parts
 from reassoc.core.statuses import MatchStatus, PaymentStatus, Reason, RemittanceStatus
 from reassoc.stream.deciding import DORMANT, Decided
+from reassoc.stream.event_facts import event_facts
 from reassoc.stream.items import (
     PAIR,
     PAYMENT,
@@ -150,7 +151,7 @@ def make_step(live: Live, decided: Decided, making: Making, profiles: Profiles) 
         bodies,
         np.unique(np.concatenate(removes), axis=0) if any(map(len, removes)) else no_ids(),
         [
-            encode_body(OutboxBody(batch, order if last else None))
+            encode_body(OutboxBody(batch, order if last else None, event_facts(live, batch)))
             for batch, last in zip(batches, [False] * (len(batches) - 1) + [True], strict=True)
         ],
     )

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from reassoc.stream.events import encode_event, events_of, facts_of
+from reassoc.stream.events import encode_event, events_of
 from reassoc.stream.publisher import Published
-from reassoc.stream.state import State
 
 SendAll = Callable[[Sequence[tuple[str, bytes, bytes]]], None]
 """Sends (topic, key, value) durably, in their order. Raises OSError where that fails."""
@@ -15,8 +14,7 @@ SendAll = Callable[[Sequence[tuple[str, bytes, bytes]]], None]
 class EventWriter:
     """Tells events, at least once each and in the order of their tenant."""
 
-    def __init__(self, state: State, prefix: str, send_all: SendAll) -> None:
-        self._state = state
+    def __init__(self, prefix: str, send_all: SendAll) -> None:
         self._prefix = prefix
         self._send_all = send_all
 
@@ -24,8 +22,7 @@ class EventWriter:
         """Tell the events of entries that the ledger has and that are not acknowledged yet."""
         messages = []
         for _, sequence, body in entries:
-            facts = facts_of(self._state, body)
-            for suffix, key, event in events_of(sequence, body, facts):
+            for suffix, key, event in events_of(sequence, body):
                 messages.append((f"{self._prefix}.{suffix}", key, encode_event(event)))
         if messages:
             self._send_all(messages)

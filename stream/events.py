@@ -15,8 +15,7 @@ their schemas. A field may be added; whatever else changes gets another `version
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from datetime import date, timedelta
 from enum import StrEnum
 from functools import lru_cache
@@ -28,14 +27,9 @@ import numpy.typing as npt
 
 from reassoc.core.columns import DATE_NONE
 from reassoc.core.statuses import Funding, PaymentStatus, Reason, RemittanceStatus
+from reassoc.stream.event_facts import settles
 from reassoc.stream.items import (
-    PAYMENT,
-    REMITTANCE,
-    ItemMark,
-    RecordKind,
     ReleaseKind,
-    id_bytes,
-    id_parts,
     item_name,
 )
 from reassoc.stream.ledger_rows import (
@@ -45,11 +39,9 @@ from reassoc.stream.ledger_rows import (
     STATUS_ROW,
     AlertCode,
     ItemSide,
-    LedgerBatch,
     OutboxBody,
     rows_of,
 )
-from reassoc.stream.state import Ids, State
 
 _EPOCH = date(1970, 1, 1)
 
@@ -105,7 +97,7 @@ class RemittanceReceived(_Event, frozen=True, kw_only=True, tag="remittance-rece
 
 
 class PaymentSettled(_Event, frozen=True, kw_only=True, tag="payment-settled"):
-    """A payment's money is there. cents : None where the match state has forgotten the payment
+    """A payment's money is there. cents : None in what an older version wrote
 
     funding : settled (its settlement day has come) or posted (the bank's report shows it)
     """
@@ -163,63 +155,15 @@ encode_event = msgspec.json.Encoder().encode
 decode_event = msgspec.json.Decoder(Event).decode
 """An event out of JSON. Raises msgspec.ValidationError for another version or type."""
 
-ItemId = tuple[int, int]
-"""Digest and offset."""
 
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What an outbox entry does not say of its items.
-
-    denied : remittances with a denied claim    cents : of payments
-    """
-
-    denied: frozenset[ItemId] = frozenset()
-    cents: Mapping[ItemId, int] = field(default_factory=dict)
-
-
-def facts_of(state: State, body: OutboxBody) -> Facts:
-    """What the match state knows of the items that `events_of` asks for: to be called before the
-    entry is acknowledged, until which they are there. One call of the state."""
-    batch = body.ledger
-    items, statuses = rows_of(batch.items, ITEM_ROW), rows_of(batch.statuses, STATUS_ROW)
-    wanted = np.concatenate(
-        [_ids(items[items["side"] == ItemSide.REMITTANCE]), _ids(statuses[_settles(statuses)])]
-    )
-    if not len(wanted):
-        return Facts()
-    records = state.fetch(batch.tenant, np.unique(wanted, axis=0))
-    remittances = records.of_kind(RecordKind.REMITTANCE)
-    marks = REMITTANCE.unpack(remittances.bodies)["marks"]
-    payments = records.of_kind(RecordKind.PAYMENT)
-    cents = PAYMENT.unpack(payments.bodies)["amount_cents"].tolist()
-    return Facts(
-        frozenset(_item_ids(remittances.ids[(marks & np.uint8(ItemMark.DENIAL)) != 0])),
-        dict(zip(_item_ids(payments.ids), cents, strict=True)),
-    )
-
-
-def _ids(rows: npt.NDArray[Any]) -> Ids:
-    return id_bytes(rows["digest"], rows["offset"])
-
-
-def _item_ids(ids: Ids) -> Iterator[ItemId]:
-    digests, offsets = id_parts(ids)
-    return zip(digests.tolist(), offsets.tolist(), strict=True)
-
-
-def events_of(
-    sequence: int, body: OutboxBody, facts: Facts | None = None
-) -> list[tuple[str, bytes, Event]]:
+def events_of(sequence: int, body: OutboxBody) -> list[tuple[str, bytes, Event]]:
     """The events of one outbox entry, in a fixed order: topic suffix, key of the message, event.
 
     sequence : of the entry in its tenant's outbox
-    facts : by `facts_of`; without them nothing is said of denied claims, and a payment that came
-        earlier has no cents
 
     O(rows), a few microseconds for each event.
     """
-    made = _Making(sequence, body.ledger, facts or Facts())
+    made = _Making(sequence, body)
     key = body.ledger.tenant.encode()
     events: list[Event] = [*made.received(), *made.settled(), *made.denied(), *made.exceptions()]
     if body.release is not None:
@@ -230,10 +174,12 @@ def events_of(
 class _Making:
     """Makes the events of one entry."""
 
-    def __init__(self, sequence: int, batch: LedgerBatch, facts: Facts) -> None:
-        self._facts = facts
-        self._items = rows_of(batch.items, ITEM_ROW)
-        self._remittances = self._items[self._items["side"] == ItemSide.REMITTANCE]
+    def __init__(self, sequence: int, body: OutboxBody) -> None:
+        batch = body.ledger
+        self._denied = np.frombuffer(body.facts.denied, "<u4")
+        self._cents = np.frombuffer(body.facts.cents, "<i8")
+        items = rows_of(batch.items, ITEM_ROW)
+        self._remittances = items[items["side"] == ItemSide.REMITTANCE]
         self._statuses = rows_of(batch.statuses, STATUS_ROW)
         self._alerts = rows_of(batch.alerts, ALERT_ROW)
         self._prefix = f"{batch.tenant}/{sequence}"
@@ -244,7 +190,7 @@ class _Making:
             "as_of": batch.as_of,
         }
 
-    def _head(self, kind: str, place: int, item: ItemId) -> dict[str, Any]:
+    def _head(self, kind: str, place: int, item: tuple[int, int]) -> dict[str, Any]:
         return {
             **self._common,
             "id": f"{self._prefix}/{kind}/{place}",
@@ -263,24 +209,19 @@ class _Making:
             )
 
     def denied(self) -> Iterator[ClaimDenied]:
-        rows = self._remittances
+        rows = self._remittances[self._denied]
         columns = (rows[name].tolist() for name in ("digest", "offset", "claims"))
-        for place, (digest, offset, claims) in enumerate(zip(*columns, strict=True)):
-            if (digest, offset) in self._facts.denied:
-                head = self._head("claim-denied", place, (digest, offset))
-                yield ClaimDenied(**head, claims=claims)
+        for place, digest, offset, claims in zip(self._denied.tolist(), *columns, strict=True):
+            yield ClaimDenied(**self._head("claim-denied", place, (digest, offset)), claims=claims)
 
     def settled(self) -> Iterator[PaymentSettled]:
-        new = self._items[self._items["side"] == ItemSide.PAYMENT]
-        columns = (new[name].tolist() for name in ("digest", "offset", "cents"))
-        cents = {(digest, offset): paid for digest, offset, paid in zip(*columns, strict=True)}
-        rows = self._statuses[_settles(self._statuses)]
+        rows = self._statuses[settles(self._statuses)]
         columns = (rows[name].tolist() for name in ("digest", "offset", "funding_after"))
-        for place, (digest, offset, funding) in enumerate(zip(*columns, strict=True)):
-            item = (digest, offset)
+        cents = self._cents.tolist() or [None] * len(rows)
+        for place, (digest, offset, funding, paid) in enumerate(zip(*columns, cents, strict=True)):
             yield PaymentSettled(
-                **self._head("payment-settled", place, item),
-                cents=cents.get(item, self._facts.cents.get(item)),
+                **self._head("payment-settled", place, (digest, offset)),
+                cents=paid,
                 funding="posted" if funding == Funding.POSTED else "settled",
             )
 
@@ -343,15 +284,6 @@ _STATUS_CODES: dict[int, dict[int, ExceptionCode]] = {
         PaymentStatus.REVERSED: ExceptionCode.REVERSED,
     },
 }
-
-
-def _settles(statuses: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-    """Rows of payments whose money came."""
-    after = statuses["funding_after"]
-    came = (after == Funding.SETTLED) | (after == Funding.POSTED)
-    changed = after != statuses["funding_before"]
-    found: npt.NDArray[np.bool_] = (statuses["side"] == ItemSide.PAYMENT) & came & changed
-    return found
 
 
 _REASON_NAMES = tuple((int(flag), str(flag.name).lower()) for flag in Reason)

@@ -192,11 +192,24 @@ ORDER_ROW = np.dtype(
 and `start` is its ordinal there."""
 
 
+class EventFacts(msgspec.Struct, frozen=True, array_like=True):
+    """What events say beside the rows of the ledger.
+
+    denied : uint32[k], places among the remittances of `items` of those with a denied claim
+    cents : int64[m], of the payments of the rows of `statuses` whose money came, in their order
+    """
+
+    denied: bytes = b""
+    cents: bytes = b""
+
+
 class OutboxBody(msgspec.Struct, frozen=True, array_like=True):
-    """One outbox entry: what the ledger must hold, and what must be released after that."""
+    """One outbox entry: what the ledger must hold, what must be released after that, and what is
+    told of it."""
 
     ledger: LedgerBatch
     release: ReleaseOrder | None = None
+    facts: EventFacts = EventFacts()
 
 
 encode_body = msgspec.msgpack.Encoder().encode

@@ -171,7 +171,7 @@ class StreamWorker:
         )
         await self._producer.start()
         stack.push_async_callback(end_producer, self._producer)
-        self._events = EventWriter(self._parts.state, kafka.prefix, self._send_all)
+        self._events = EventWriter(kafka.prefix, self._send_all)
         self._reader = TopicReader(kafka)
         self._matching = Matching(
             self._open_partition,
