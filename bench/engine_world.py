@@ -74,6 +74,9 @@ class Nothing:
     def last_sequence(self, tenant: str) -> int:
         return 0
 
+    def read_on(self) -> None:
+        pass
+
     def known(self, tenant: str, digests: Any, offsets: Any, below_position: int) -> Any:
         return np.zeros(len(offsets), np.bool_)
 

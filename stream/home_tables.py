@@ -74,7 +74,7 @@ def read_items(state: State, tenants: Sequence[str]) -> HomeItems:
             count = len(rows[next(iter(rows))])
             owner[kind].append(np.full(count, number, np.int32))
     none = np.zeros(0, np.int32)
-    tables = [schemas[kind].concat([schemas[kind].empty(), *parts[kind]]) for kind in parts]
+    tables = [schemas[kind].concat_columns([schemas[kind].empty(), *parts[kind]]) for kind in parts]
     owners = [np.concatenate([none, *owner[kind]]) for kind in parts]
     return HomeItems(tenants, tables[0], tables[1], tables[2], *owners)
 

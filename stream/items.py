@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import IntEnum, IntFlag
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from reassoc.core.columns import TextColumn
 from reassoc.core.pool import PaymentColumns, RemittanceColumns
 from reassoc.stream.records import Schema
 
@@ -203,12 +204,19 @@ def remittance_pool(
     rows: Mapping[str, Any], payment_row: npt.NDArray[np.int32]
 ) -> RemittanceColumns:
     """The matcher's columns of rows of REMITTANCE or REMITTANCE_ITEM."""
-    names = RemittanceColumns.types()
-    return RemittanceColumns(
-        **{name: rows[name] for name in names if name != "payment_row"}, payment_row=payment_row
-    )
+    names = [name for name in RemittanceColumns.types() if name != "payment_row"]
+    return RemittanceColumns(**_columns_of(rows, names), payment_row=payment_row)
 
 
 def payment_pool(rows: Mapping[str, Any]) -> PaymentColumns:
     """The matcher's columns of rows of PAYMENT or PAYMENT_ITEM."""
-    return PaymentColumns(**{name: rows[name] for name in PaymentColumns.types()})
+    return PaymentColumns(**_columns_of(rows, PaymentColumns.types()))
+
+
+def _columns_of(rows: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """Columns as the matcher's kernels take them: each one behind the other."""
+    columns = ((name, rows[name]) for name in names)
+    return {
+        name: column if isinstance(column, TextColumn) else np.ascontiguousarray(column)
+        for name, column in columns
+    }

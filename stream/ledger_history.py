@@ -2,7 +2,7 @@
 
 Nearly every item that comes is new. A filter in memory answers for those without a look into the
 database; it may say yes wrongly, never no. What it says yes to is looked up. It is made by reading
-the items once, and reads on from there when batches were added, whoever has added them.
+the items once, and goes on from there when `read_on` is called.
 """
 
 from __future__ import annotations
@@ -75,19 +75,14 @@ class History:
 
         digests, offsets : uint64[n], int64[n]
 
-        Raises OSError where the database fails. O(n) where nothing is known, about 10 us an item
-        otherwise.
+        As of the last `read_on`. Raises OSError where the database fails. O(n) in memory where
+        nothing is known, about 10 us an item otherwise.
         """
         place = schema.item_place
-        answer = np.zeros(len(digests), np.bool_)
-        with self._lock, self._ledger.reading() as connection:
-            self._read_on(connection)
-            rows = np.flatnonzero(self._filter.may_have(item_keys(digests, offsets)))
-            ids = (_signed(digests[rows]), offsets[rows])
-            columns = (place.c.digest, place.c.offset)
-            found = _below(connection, place, columns, ids, tenant, below_position)
-        answer[rows] = found
-        return answer
+        columns = (place.c.digest, place.c.offset)
+        rows = self._may_have(item_keys(digests, offsets))
+        ids = (_signed(digests[rows]), np.ascontiguousarray(offsets[rows]))
+        return self._below(len(digests), rows, place, columns, ids, tenant, below_position)
 
     def known_business(self, tenant: str, keys: Keys, below_position: int) -> Mask:
         """bool[n]: whether the tenant's ledger has an item of that business key below a position;
@@ -96,14 +91,36 @@ class History:
         keys : uint64[n]. As `known`.
         """
         table = schema.item_business
-        answer = np.zeros(len(keys), np.bool_)
+        rows = self._may_have(keys ^ _BUSINESS_SALT)
+        rows = rows[keys[rows] != 0]
+        columns, values = (table.c.business_key,), (_signed(keys[rows]),)
+        return self._below(len(keys), rows, table, columns, values, tenant, below_position)
+
+    def read_on(self) -> None:
+        """Take in the items of batches that were added since. Raises OSError where the database
+        fails. O(items that are new), one look where there are none."""
         with self._lock, self._ledger.reading() as connection:
             self._read_on(connection)
-            may_be = self._filter.may_have(keys ^ _BUSINESS_SALT) & (keys != 0)
-            rows = np.flatnonzero(may_be)
-            columns, values = (table.c.business_key,), (_signed(keys[rows]),)
-            found = _below(connection, table, columns, values, tenant, below_position)
-        answer[rows] = found
+
+    def _may_have(self, keys: Keys) -> npt.NDArray[np.int64]:
+        with self._lock:
+            return np.flatnonzero(self._filter.may_have(keys))
+
+    def _below(
+        self,
+        count: int,
+        rows: npt.NDArray[np.int64],
+        table: Table,
+        columns: tuple[ColumnElement[int], ...],
+        keys: tuple[npt.NDArray[np.int64], ...],
+        tenant: str,
+        below_position: int,
+    ) -> Mask:
+        """bool[count]: those of some rows that the ledger has."""
+        answer = np.zeros(count, np.bool_)
+        if len(rows):
+            with self._ledger.reading() as connection:
+                answer[rows] = _below(connection, table, columns, keys, tenant, below_position)
         return answer
 
     def _read_on(self, connection: Connection) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +27,7 @@ from reassoc.stream.state import Ids, Keys, Records
 
 Rows = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
-Columns = dict[str, Any]
+Columns = MutableMapping[str, Any]
 
 OUT_OF_MATCHING = ItemFlag.KNOWN_BEFORE | ItemFlag.CLOSED | ItemFlag.MOVED
 """Items with one of these flags take no part in matching."""

@@ -91,6 +91,10 @@ class LogError(ReassocError):
 class History(Protocol):
     """Items that left the state, by the ledger: only what was logged below a position counts."""
 
+    def read_on(self) -> None:
+        """Take in what the ledger has by now."""
+        ...
+
     def last_sequence(self, tenant: str) -> int:
         """The outbox sequence up to which the ledger has what the tenant's steps were."""
         ...
@@ -164,6 +168,7 @@ class Matcher:
         self._waiting: list[Logged] = []
         self._at = ""
         self._let_out_by: bytes | None = None
+        self._has_read_history = False
         found = state.fetch(tenant, np.frombuffer(TENANT_ID, np.uint8).reshape(1, 16))
         record = decode_tenant(found.bodies.row(0)) if len(found) else TenantRecord()
         self._know(record)
@@ -218,7 +223,8 @@ class Matcher:
         """Apply what was made last, durably. The next step can be made when that is done."""
         self._state.apply(self._claim, made.step)
         self._mark = made.step.mark_after
-        self._waiting.pop(0)
+        if _is_close(self._waiting.pop(0).entry):
+            self._has_read_history = False
         self._know(made.record)
 
     def _is_in_ledger(self) -> bool:
@@ -282,6 +288,7 @@ class Matcher:
     # ---- items ----
 
     def _take_items(self, entry: ItemsEntry, position: int) -> Step:
+        self._read_history()
         left, right = _fresh(entry, position, self.record.day)
         known = self._known(left, position), self._known(right, position)
         left, right = take(left, ~known[0]), take(right, ~known[1])
@@ -301,6 +308,13 @@ class Matcher:
             (profile_id(key), RecordKind.PROFILE, data) for key, data in profiles.items()
         ]
         return self._finish(live, making, self._setting(position), profiles)
+
+    def _read_history(self) -> None:
+        """Before the first items, and again when a close has forgotten some, for which it waited
+        until the ledger had them. What came since is in the state."""
+        if not self._has_read_history:
+            self._history.read_on()
+            self._has_read_history = True
 
     def _known(self, rows: Columns, position: int) -> Mask:
         """bool[n]: items that came before, by their ids."""
@@ -563,15 +577,10 @@ def _fresh(entry: ItemsEntry, position: int, day: int) -> tuple[Columns, Columns
         (REMITTANCE_ITEM, REMITTANCE, entry.remittances, entry.remittance_stops),
         (PAYMENT_ITEM, PAYMENT, entry.payments, entry.payment_stops),
     ):
-        rows = item_schema.unpack(Block(data, np.frombuffer(stops, "<i8").astype(np.int64)))
-        count = len(rows["id_digest"])
-        state = {
-            name: np.zeros(count, kind) for name, kind in schema.types.items() if name not in rows
-        }
-        state["position"][:], state["seen_day"][:] = position, day
-        state["closed_day"][:] = DATE_NONE
-        both = {**state, **rows}
-        sides.append({name: both[name] for name in schema.types})
+        block = Block(data, np.frombuffer(stops, "<i8").astype(np.int64))
+        rows = schema.widen(item_schema.unpack(block))
+        rows["position"], rows["seen_day"], rows["closed_day"] = position, day, DATE_NONE
+        sides.append(rows)
     return sides[0], sides[1]
 
 

@@ -6,7 +6,7 @@ texts. Packing and unpacking work on whole tables: nothing here touches a single
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,25 +117,91 @@ Columns = Mapping[str, Any]
 """Column name -> numpy array, or TextColumn for texts; all of one length."""
 
 
+class RowTable(MutableMapping[str, Any]):
+    """A table that lies row by row, as it is packed: all its columns are taken, put together and
+    compared at once. A column is a view of it: what is written there is in the table.
+
+    schema : its columns
+    fixed : schema.fixed[n]      the numbers of each row, and the lengths of its texts
+    refs : uint32[t, n, 2]       where the texts of each text column lie in `source`
+
+    Columns of texts cannot be replaced. PERF: some forty columns by themselves cost forty calls for
+    whatever is done with the table, which is most of a small step.
+    """
+
+    __slots__ = ("fixed", "refs", "schema", "source")
+
+    def __init__(
+        self,
+        schema: Schema,
+        fixed: npt.NDArray[Any],
+        refs: npt.NDArray[np.uint32],
+        source: bytes,
+    ) -> None:
+        self.schema = schema
+        self.fixed = fixed
+        self.refs = refs
+        self.source = source
+
+    @property
+    def row_count(self) -> int:
+        """How many rows there are; len() is the number of columns, as of any mapping."""
+        return len(self.fixed)
+
+    @property
+    def row_bytes(self) -> npt.NDArray[np.uint8]:
+        """uint8[n, w]: numbers and lengths of each row as they lie there; a view."""
+        width = self.schema.fixed.itemsize
+        return self.fixed.view(np.uint8).reshape(len(self.fixed), width)
+
+    def __getitem__(self, name: str) -> Any:
+        if name in self.schema.number_names:
+            return self.fixed[name]
+        return TextColumn(self.source, self.refs[self.schema.text_places[name]])
+
+    def __setitem__(self, name: str, values: Any) -> None:
+        if name not in self.schema.number_names:
+            raise KeyError(f"{name} is no column of numbers")
+        self.fixed[name] = values
+
+    def __delitem__(self, name: str) -> None:
+        raise TypeError("a table keeps its columns")
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.schema.types
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.schema.types)
+
+    def __len__(self) -> int:
+        return len(self.schema.types)
+
+    def __repr__(self) -> str:
+        # Never the values: they are people's data.
+        return f"<RowTable: {self.row_count} rows>"
+
+    def take(self, rows: Rows) -> RowTable:
+        """Some of the rows; no text is copied."""
+        return RowTable(self.schema, self.fixed[rows], self.refs[:, rows], self.source)
+
+
 class Schema:
     """Names and types of the columns of a table, in the order in which a row holds them.
 
     types : column name -> numpy dtype, or "text"    places : where each number lies in a row
+    texts : names of the texts                       text_places : their numbers
     """
 
     def __init__(self, types: Mapping[str, str]) -> None:
         self.types = dict(types)
         self.texts = [name for name, kind in types.items() if kind == "text"]
+        self.text_places = {name: place for place, name in enumerate(self.texts)}
         numbers = [(name, f"<{kind}") for name, kind in types.items() if kind != "text"]
         lengths = [(f"{name} length", "<u2") for name in self.texts]
         self.fixed = np.dtype([*numbers, *lengths])
         self.names = [name for name, _ in numbers]
+        self.number_names = frozenset(self.names)
         self._first = next(iter(types))
-        none = np.zeros((0, 2), np.uint32)
-        self._nothing = {
-            name: TextColumn(b"", none) if kind == "text" else np.zeros(0, kind)
-            for name, kind in types.items()
-        }
         self.places = {name: int(field[1]) for name, field in (self.fixed.fields or {}).items()}
 
     def pack(self, columns: Columns) -> Block:
@@ -145,29 +211,45 @@ class Schema:
         OverflowError for a text above TEXT_BYTES_MAX and above BLOCK_BYTES_MAX. O(bytes), two
         copies.
         """
+        if isinstance(columns, RowTable) and columns.schema is self:
+            texts = np.ascontiguousarray(columns.refs.transpose(1, 0, 2)).reshape(-1, 2)
+            data, refs = _keys.gather(np.frombuffer(columns.source, np.uint8), texts)
+            return self._joined(columns.fixed, [data], refs)
         count = self._check(columns)
         fixed = np.zeros(count, self.fixed)
         for name in self.names:
             fixed[name] = columns[name]
-        sources = [fixed.view(np.uint8).reshape(-1)]
-        refs = np.zeros((count, 1 + len(self.texts), 2), np.uint64)
-        refs[:, 0, 0] = np.arange(count, dtype=np.uint64) * np.uint64(self.fixed.itemsize)
-        refs[:, 0, 1] = self.fixed.itemsize
-        base = count * self.fixed.itemsize
-        for place, name in enumerate(self.texts, 1):
-            data, text_refs = _keys.gather(*text_parts(columns[name]))
-            if count and int(text_refs[:, 1].max()) > TEXT_BYTES_MAX:
+        all_refs = np.empty((count, len(self.texts), 2), np.uint32)
+        sources, base = [], 0
+        for place, name in enumerate(self.texts):
+            data, refs = _keys.gather(*text_parts(columns[name]))
+            if count and int(refs[:, 1].max()) > TEXT_BYTES_MAX:
                 raise OverflowError(f"a text of {name} is longer than TEXT_BYTES_MAX")
-            fixed[f"{name} length"] = text_refs[:, 1]
-            refs[:, place] = text_refs
-            refs[:, place, 0] += np.uint64(base)
-            sources.append(np.frombuffer(data, np.uint8))
+            fixed[f"{name} length"] = refs[:, 1]
+            _check_size(base + len(data))
+            all_refs[:, place] = refs
+            all_refs[:, place, 0] += np.uint32(base)
+            sources.append(data)
             base += len(data)
-        _check_size(base)
-        data, _ = _keys.gather(
-            np.concatenate(sources), np.ascontiguousarray(refs.reshape(-1, 2).astype(np.uint32))
-        )
-        return Block(data, np.cumsum(refs[:, :, 1].sum(axis=1), dtype=np.int64))
+        return self._joined(fixed, sources, all_refs.reshape(-1, 2))
+
+    def _joined(
+        self, fixed: npt.NDArray[Any], texts: Sequence[bytes], text_refs: npt.NDArray[np.uint32]
+    ) -> Block:
+        """Rows of their numbers and texts. text_refs : uint32[n * t, 2] in the texts, one behind
+        the other, row by row; two of them that follow each other in a row never share bytes."""
+        count, size = len(fixed), self.fixed.itemsize
+        if not count:
+            return Block(b"", np.zeros(0, np.int64))
+        _check_size(count * size + sum(map(len, texts)))
+        refs = np.empty((count, 1 + len(self.texts), 2), np.uint32)
+        refs[:, 0, 0] = np.arange(0, count * size, size)
+        refs[:, 0, 1] = size
+        refs[:, 1:] = text_refs.reshape(count, len(self.texts), 2)
+        refs[:, 1:, 0] += np.uint32(count * size)
+        source = np.frombuffer(b"".join([fixed.tobytes(), *texts]), np.uint8)
+        data, _ = _keys.gather(source, refs.reshape(-1, 2))
+        return Block(data, np.cumsum(refs[:, :, 1].sum(axis=1, dtype=np.int64)))
 
     def _check(self, columns: Columns) -> int:
         """The number of rows. numpy would take another type or a single value in silence."""
@@ -183,52 +265,87 @@ class Schema:
             raise ValueError("the columns are not of one length")
         return counts.pop()
 
-    def unpack(self, block: Block) -> dict[str, Any]:
+    def unpack(self, block: Block) -> RowTable:
         """The table of some rows; texts stay in the block's buffer.
 
         Raises ValueError where the rows are not of this schema. O(rows).
         """
-        if not len(block):
-            return dict(self._nothing)
+        count, size = len(block), self.fixed.itemsize
+        if not count:
+            return self.empty()
         _check_size(len(block.data))
-        starts, size = block.starts, self.fixed.itemsize
-        source = np.frombuffer(block.data, np.uint8)
-        refs = np.stack([starts, np.full(len(starts), size)], axis=1).astype(np.uint32)
-        if len(starts) and int((starts + size - block.stops).max()) > 0:
+        starts = block.starts
+        if int((starts + size - block.stops).max()) > 0:
             raise ValueError("a row is shorter than its schema")
-        data, _ = _keys.gather(source, refs)
-        fixed = np.frombuffer(data, self.fixed)
-        columns: dict[str, Any] = {}
-        at = starts + size
-        for name in self.texts:
-            lengths = fixed[f"{name} length"].astype(np.int64)
-            columns[name] = TextColumn(
-                block.data, np.stack([at, lengths], axis=1).astype(np.uint32)
-            )
-            at = at + lengths
-        if not np.array_equal(at, block.stops):
+        refs = np.empty((count, 2), np.uint32)
+        refs[:, 0], refs[:, 1] = starts, size
+        data, _ = _keys.gather(np.frombuffer(block.data, np.uint8), refs)
+        table = RowTable(self, np.frombuffer(data, self.fixed).copy(), _no_refs(0), block.data)
+        lengths = np.ascontiguousarray(table.row_bytes[:, size - 2 * len(self.texts) :])
+        lengths = lengths.view("<u2").T.astype(np.int64)
+        ends = starts + size + np.cumsum(lengths, axis=0)
+        if not np.array_equal(ends[-1] if len(self.texts) else starts + size, block.stops):
             raise ValueError("a row is not as long as its schema says")
-        for name in self.names:
-            columns[name] = fixed[name].copy()
-        return {name: columns[name] for name in self.types}
+        table.refs = np.empty((len(self.texts), count, 2), np.uint32)
+        table.refs[:, :, 0], table.refs[:, :, 1] = ends - lengths, lengths
+        return table
 
-    def empty(self) -> dict[str, Any]:
+    def empty(self) -> RowTable:
         """A table of no rows."""
-        return dict(self._nothing)
+        return RowTable(self, np.zeros(0, self.fixed), _no_refs(len(self.texts)), b"")
 
-    def concat(self, parts: Sequence[Columns]) -> dict[str, Any]:
-        """Tables one after the other, texts compacted where there are several. O(bytes)."""
-        parts = [part for part in parts if len(part[self._first])]
-        if len(parts) < 2:
-            return dict(parts[0] if parts else self._nothing)
+    def widen(self, table: RowTable) -> RowTable:
+        """The rows of a schema with whose columns this one ends; what they lack is 0. Raises
+        ValueError for another schema. No text is copied."""
+        narrow = table.schema
+        if self.texts != narrow.texts or self.names[-len(narrow.names) :] != narrow.names:
+            raise ValueError("the schema does not end with the columns of the table")
+        wide = RowTable(self, np.zeros(table.row_count, self.fixed), table.refs, table.source)
+        wide.row_bytes[:, self.fixed.itemsize - narrow.fixed.itemsize :] = table.row_bytes
+        return wide
+
+    def table(self, columns: Columns) -> RowTable:
+        """The same table row by row. Raises what `pack` raises."""
+        if isinstance(columns, RowTable) and columns.schema is self:
+            return columns
+        return self.unpack(self.pack(columns))
+
+    def concat(self, parts: Sequence[Columns]) -> RowTable:
+        """Tables one after the other. Raises OverflowError above BLOCK_BYTES_MAX of texts, those
+        included that no row uses any more. O(bytes)."""
+        tables = [self.table(part) for part in parts if len(part[self._first])]
+        if len(tables) < 2:
+            return tables[0] if tables else self.empty()
+        _check_size(sum(len(table.source) for table in tables))
+        refs, base = [], 0
+        for table in tables:
+            refs.append(table.refs.copy())
+            refs[-1][:, :, 0] += np.uint32(base)
+            base += len(table.source)
+        return RowTable(
+            self,
+            np.concatenate([table.row_bytes for table in tables]).reshape(-1).view(self.fixed),
+            np.concatenate(refs, axis=1),
+            b"".join([table.source for table in tables]),
+        )
+
+    def concat_columns(self, tables: Sequence[Columns]) -> dict[str, Any]:
+        """As `concat`, column by column and without texts that no row uses: for more rows than one
+        block holds."""
         return {
-            name: TextColumn.concat([part[name] for part in parts])
+            name: TextColumn.concat([table[name] for table in tables])
             if kind == "text"
-            else np.concatenate([part[name] for part in parts])
+            else np.concatenate([table[name] for table in tables])
             for name, kind in self.types.items()
         }
 
 
-def take(columns: Columns, rows: Rows) -> dict[str, Any]:
+def _no_refs(columns: int) -> npt.NDArray[np.uint32]:
+    return np.zeros((columns, 0, 2), np.uint32)
+
+
+def take(columns: Columns, rows: Rows) -> MutableMapping[str, Any]:
     """Some rows of a table (numbers, a mask or a slice); no text is copied."""
+    if isinstance(columns, RowTable):
+        return columns.take(rows)
     return {name: column[rows] for name, column in columns.items()}

@@ -334,6 +334,9 @@ class PlainHistory(Books):
                     self._business.setdefault((batch.tenant, key), int(row["position"]))
         return super().append_many(batches)
 
+    def read_on(self) -> None:
+        pass  # it is never behind
+
     def known(
         self, tenant: str, digests: Any, offsets: npt.NDArray[np.int64], below_position: int
     ) -> npt.NDArray[np.bool_]:

@@ -99,6 +99,9 @@ class Books:
     def last_sequence(self, tenant: str) -> int:
         return self.last.get(tenant, 0)
 
+    def read_on(self) -> None:
+        pass
+
     def known(
         self, tenant: str, digests: object, offsets: npt.NDArray[np.int64], below_position: int
     ) -> npt.NDArray[np.bool_]:

@@ -59,6 +59,7 @@ def told_by(writers: list[subprocess.Popen[bytes]]) -> list[dict[str, int]]:
 def check_ledger(ledger: Ledger, history: History) -> int:
     """The chains are whole, everything is there, and a reader of before sees it; batches that the
     release book has."""
+    history.read_on()
     change = schema.open_change
     counting = select(func.count()).select_from(change).group_by(change.c.tenant)
     with ledger.reading() as connection:

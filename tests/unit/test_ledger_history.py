@@ -81,10 +81,13 @@ def test_it_sees_what_others_append(ledger: Ledger) -> None:
     history = History(ledger)
     assert known(history, 10) == [False]
     put(ledger, 1, 10)
+    assert known(history, 10) == [False], "it has not read on"
+    history.read_on()
     assert known(history, 10, 20) == [True, False]
     with ledger.writing() as connection:
         ledger.append_release(connection, **ledgers.release_rows())
     put(ledger, 2, 20)
+    history.read_on()
     assert known(history, 10, 20) == [True, True]
 
 
@@ -98,6 +101,7 @@ def test_the_filter_grows_and_never_loses_a_key(
     sizes = set()
     for sequence in range(1, 30):
         put(ledger, sequence, *range(100 * sequence, 100 * sequence + 40))
+        history.read_on()
         everything = [100 * one + place for one in range(1, sequence + 1) for place in range(40)]
         assert all(known(history, *everything))
         assert not any(known(history, *(offset + 50 for offset in everything)))

@@ -82,8 +82,9 @@ def test_tables_are_taken_and_put_together(
     taken = take(columns, np.array(some, np.int64))
     expected = {name: [each[row] for row in some] for name, each in values.items()}
     assert values_of(schema, taken) == expected
-    whole = schema.concat([columns, schema.empty(), taken])
-    assert values_of(schema, whole) == {n: values[n] + expected[n] for n in values}
+    parts = [columns, schema.empty(), taken]
+    for whole in (schema.concat(parts), schema.concat_columns(parts)):
+        assert values_of(schema, whole) == {n: values[n] + expected[n] for n in values}
     assert values_of(schema, schema.concat([])) == {name: [] for name in values}
 
 
@@ -104,6 +105,40 @@ def test_blocks_are_lists_of_bytes(
     assert block.part(first, last).rows() == rows[first:last]
     joined = Block.concat([block, *map(Block.of, others)])
     assert joined.rows() == rows + [row for other in others for row in other]
+
+
+@given(tables(), st.data())
+def test_rows_that_lie_together_are_the_same_table(
+    table: tuple[Schema, dict[str, list[Any]]], data: st.DataObject
+) -> None:
+    """Taken, put together, changed in a column and packed, they give what columns give."""
+    schema, values = table
+    columns = columns_of(schema, values)
+    count = len(next(iter(values.values())))
+    rows = schema.table(columns)
+    some = data.draw(st.lists(st.integers(0, count - 1), max_size=5)) if count else []
+    both = schema.concat([rows.take(np.array(some, np.int64)), rows])
+    expected = {name: [each[row] for row in some] + each for name, each in values.items()}
+    for name in schema.names:
+        expected[name] = [*reversed(expected[name])]
+        both[name] = np.array(expected[name], schema.types[name])
+    assert values_of(schema, both) == expected
+    assert schema.pack(both).rows() == schema.pack(columns_of(schema, expected)).rows()
+    assert values_of(schema, rows) == values, "what was taken is a copy"
+
+
+def test_a_schema_is_widened_in_front() -> None:
+    wide = Schema({"position": "i8", "flags": "u2", **MIXED.types})
+    rows = wide.widen(MIXED.table(mixed(3)))
+    rows["position"], rows["flags"] = 7, [1, 2, 3]
+    assert values_of(wide, rows) == {
+        "position": [7] * 3, "flags": [1, 2, 3], **values_of(MIXED, MIXED.table(mixed(3)))
+    }  # fmt: skip
+    assert wide.unpack(wide.pack(rows))["cents"].tolist() == [0, 1, 2]
+    with pytest.raises(ValueError, match="does not end with"):
+        MIXED.widen(rows)
+    with pytest.raises(KeyError):
+        rows["name"] = TextColumn.from_values(["a"] * 3)
 
 
 def test_a_row_asked_for_twice_in_a_row_comes_twice() -> None:
