@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import Connection, Table, func, select
+from sqlalchemy import Connection, Table, select
 
 from reassoc.core.errors import LimitError
 from reassoc.stream import ledger_schema as schema
@@ -41,20 +41,17 @@ from reassoc.stream.ledger_open import (
 from reassoc.stream.ledger_rows import DETAIL_TEXTS, LedgerBatch, rows_of
 from reassoc.stream.ledger_schema import BATCH_NUMBER_MAX, BATCH_ROWS_MAX, RELEASE_CHAIN
 from reassoc.stream.ledger_store import (
+    Inserts,
     LedgerError,
     Numbers,
+    ask,
     fetch,
-    insert_keys,
-    insert_numbers,
-    insert_rows,
 )
 
 CAUSES = ("items", "decision", "clock", "settings")
 RELEASE_CAUSE = "release"
 TENANT_CHARS_MAX = 200
 _AS_OF = re.compile(r"[0-9TZ:.+ -]{0,40}")
-
-KEY_TABLES = (schema.item_place, schema.item_business, schema.item_trace, schema.mention)
 
 RandomBytes = Callable[[int], bytes]
 Rows = npt.NDArray[Any]
@@ -82,25 +79,27 @@ class CheckedBatch:
 
 
 class Appender:
-    """Batches on their way into one transaction: whole numbers are collected and inserted at once,
-    so that many small batches cost little more than a large one."""
+    """Batches on their way into one transaction: rows are collected and inserted at once, so that
+    many small batches cost little more than a large one."""
 
     def __init__(self, connection: Connection, random_bytes: RandomBytes) -> None:
         self._connection = connection
         self._random_bytes = random_bytes
         self._heads: dict[str, Head] = {}
         self._first_heads: dict[str, Head] = {}
-        self._waiting: dict[str, list[Numbers]] = {}
-        newest = fetch(connection, select(func.coalesce(func.max(schema.batch.c.number), 0)))
-        self._number = int(newest[0][0])
+        self._inserts = Inserts(connection)
+        self._number = -1
+        """Of the last batch of all, -1 where nobody has asked."""
         self.open_changes: dict[str, tuple[int, int]] = {}
         """tenant -> changes and batches that were added to `open_change`"""
 
     def head(self, tenant: str) -> Head:
         """The end of a tenant's chain."""
         if tenant not in self._heads:
-            self._heads[tenant] = read_head(self._connection, tenant)
-            self._first_heads[tenant] = self._heads[tenant]
+            newest, head = _read_newest(self._connection, tenant)
+            self._heads[tenant] = self._first_heads[tenant] = head
+            if self._number < 0:
+                self._number = newest
         return self._heads[tenant]
 
     def first_head(self, tenant: str) -> Head:
@@ -109,7 +108,7 @@ class Appender:
         return self._first_heads[tenant]
 
     def _next_number(self) -> int:
-        """The number of the next batch."""
+        """The number of the next batch; behind `head`."""
         if self._number == BATCH_NUMBER_MAX:
             raise LimitError("the ledger has BATCH_NUMBER_MAX batches: begin a new one")
         return self._number + 1
@@ -137,7 +136,7 @@ class Appender:
                 numbers = np.empty((len(rows), len(table.columns)), np.int64)
                 numbers[:, 0] = row_numbers(header.number, len(rows))
                 numbers[:, 1:] = as_numbers(rows)
-                self._wait(table, numbers)
+                self._inserts.numbers(table, numbers)
         self._insert_texts(checked)
         hashed_texts = self._insert_keys(header.number, checked)
         self._insert_open(sequence, checked, hashed_texts)
@@ -162,10 +161,11 @@ class Appender:
             ),
             (schema.release_event, [_values(row) for row in events]),
         ]
+        head = self.head(RELEASE_CHAIN)
         header = Header(
             self._next_number(),
             RELEASE_CHAIN,
-            self.head(RELEASE_CHAIN).sequence + 1,
+            head.sequence + 1,
             0,
             day,
             _as_of(as_of),
@@ -178,34 +178,25 @@ class Appender:
             hashes[table.name].update(len(values), hash_values(values))
             self._insert(table, header.number, values)
         self._insert_batch(header, hashes)
+        self.flush()
         return header.sequence
-
-    def _wait(self, table: Table, numbers: Numbers) -> None:
-        self._waiting.setdefault(table.name, []).append(numbers)
 
     def flush(self) -> None:
         """Insert what was collected."""
-        for table, _ in NUMBER_TABLES:
-            waiting = self._waiting.pop(table.name, [])
-            if waiting:
-                insert_numbers(self._connection, table, np.concatenate(waiting))
-        for table in KEY_TABLES:
-            waiting = self._waiting.pop(table.name, [])
-            if waiting:
-                insert_keys(self._connection, table, np.concatenate(waiting))
+        self._inserts.flush()
 
     def _insert(self, table: Table, batch: int, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Insert rows with texts of a batch."""
+        """Leave rows with texts of a batch."""
         numbers = row_numbers(batch, len(rows)).tolist()
         values = [(number, *row) for number, row in zip(numbers, rows, strict=True)]
-        insert_rows(self._connection, table, values)
+        self._inserts.rows(table, values)
 
     def _insert_batch(self, header: Header, hashes: dict[str, TableHash]) -> None:
-        """Insert the header and go on behind it."""
+        """Leave the header and go on behind it."""
         head = self.head(header.tenant)
         computed = batch_hash(head.hash, header, hashes)
         values = tuple(getattr(header, name) for name in Header.__slots__)
-        insert_rows(self._connection, schema.batch, [(*values, head.hash, computed)])
+        self._inserts.rows(schema.batch, [(*values, head.hash, computed)])
         self._number = header.number
         self._heads[header.tenant] = Head(header.sequence, computed)
 
@@ -227,31 +218,31 @@ class Appender:
             (int(np.frombuffer(digest[:8], "<i8")[0]), digest, name, kind, byte_count)
             for digest, name, kind, byte_count in batch.sources
         ]
-        insert_rows(self._connection, schema.source_file, files, again=True)
+        self._inserts.rows(schema.source_file, files, again=True)
         if not batch.details:
             return
         items = checked.tables[schema.item.name]
         texts = [_texts(details[name]) for name in DETAIL_TEXTS]
         ids = (items["digest"].view("<i8").tolist(), items["offset"].tolist())
         rows = sorted(zip(*ids, *texts, strict=True))  # neighbours go to the same page
-        insert_rows(self._connection, schema.item_detail, rows, again=True)
+        self._inserts.rows(schema.item_detail, rows, again=True)
         names = sorted(set(zip(texts[1], texts[2], strict=True)))
         payers = [(batch.tenant, payer_id, name) for payer_id, name in names]
-        insert_rows(self._connection, schema.payer, payers, again=True)
+        self._inserts.rows(schema.payer, payers, again=True)
 
     def _insert_keys(self, number: int, checked: CheckedBatch) -> dict[str, Keys]:
         """Leave what items and batches are found by; the hashes of the items' texts."""
         items = checked.tables[schema.item.name]
         numbers = row_numbers(number, len(items))
-        self._wait(schema.item_place, _side_by_side(items["digest"], items["offset"], numbers))
-        has_key = items["business_key"] != 0
-        self._wait(
-            schema.item_business,
-            _side_by_side(items["business_key"][has_key], numbers[has_key]),
-        )
+        places = _side_by_side(items["digest"], items["offset"], numbers)
+        self._inserts.numbers(schema.item_place, places)
         hashed = hash_details(checked.details)
-        has_trace = hashed["trace"] != 0
-        self._wait(schema.item_trace, _side_by_side(hashed["trace"][has_trace], numbers[has_trace]))
+        for table, keys in (
+            (schema.item_business, items["business_key"]),
+            (schema.item_trace, hashed["trace"]),
+        ):
+            has_key = keys != 0
+            self._inserts.numbers(table, _side_by_side(keys[has_key], numbers[has_key]))
         digests = [
             rows[name]
             for rows in checked.tables.values()
@@ -259,7 +250,8 @@ class Appender:
             if name.endswith("digest")
         ]
         mentioned = np.unique(np.concatenate(digests))
-        self._wait(schema.mention, _side_by_side(mentioned, np.full(len(mentioned), number)))
+        batches = np.full(len(mentioned), number)
+        self._inserts.numbers(schema.mention, _side_by_side(mentioned, batches))
         return hashed
 
     def _insert_open(self, sequence: int, checked: CheckedBatch, hashed: dict[str, Keys]) -> None:
@@ -270,7 +262,7 @@ class Appender:
         if len(changes.reopened):
             self.flush()  # They may have come a batch ago.
             opened = np.concatenate([opened, reopen(self._connection, changes.reopened)])
-        write_changes(self._connection, batch.tenant, sequence, opened, changes.changed)
+        write_changes(self._inserts, batch.tenant, sequence, opened, changes.changed)
         count = len(opened) + len(changes.changed)
         if count:
             before = self.open_changes.get(batch.tenant, (0, 0))
@@ -280,6 +272,7 @@ class Appender:
         """Refuse a batch that is not the one that its sequence was given to."""
         table, tenant = schema.batch, checked.batch.tenant
         chosen = (table.c.tenant == tenant) & (table.c.sequence == sequence)
+        self.flush()  # It may be one of these.
         rows = fetch(self._connection, select(table).where(chosen))
         refusal = LedgerError(
             f"batch {sequence} of a tenant is in the ledger with another content: the ledger was "
@@ -380,12 +373,20 @@ def _side_by_side(*columns: Rows) -> Numbers:
 
 
 def read_head(connection: Connection, tenant: str) -> Head:
-    batch = schema.batch
-    rows = fetch(
-        connection,
-        select(batch.c.sequence, batch.c.hash)
-        .where(batch.c.tenant == tenant)
-        .order_by(batch.c.sequence.desc())
-        .limit(1),
-    )
-    return Head(rows[0][0], bytes(rows[0][1])) if rows else Head(0, FIRST_HASH)
+    """The end of a tenant's chain."""
+    return _read_newest(connection, tenant)[1]
+
+
+def _read_newest(connection: Connection, tenant: str) -> tuple[int, Head]:
+    """The number of the last batch of all, 0 for none; the end of a tenant's chain."""
+    ((number, sequence, hashed),) = ask(connection, _NEWEST, [tenant])
+    return number, Head(sequence, bytes(hashed)) if sequence else Head(0, FIRST_HASH)
+
+
+_NEWEST = """
+    SELECT newest.number, last.sequence, last.hash
+    FROM (SELECT coalesce(max(number), 0) AS number FROM batch) AS newest
+    LEFT JOIN
+        (SELECT sequence, hash FROM batch WHERE tenant = ? ORDER BY sequence DESC LIMIT 1) AS last
+    ON 1 = 1
+"""

@@ -27,7 +27,7 @@ from reassoc.core.statuses import PaymentStatus, RemittanceStatus
 from reassoc.stream import ledger_schema as schema
 from reassoc.stream.items import ItemFlag
 from reassoc.stream.ledger_rows import DETAIL_TEXTS, ItemSide, decode_texts
-from reassoc.stream.ledger_store import LedgerError, fetch, insert_rows, wanted_rows
+from reassoc.stream.ledger_store import Inserts, LedgerError, fetch, insert_rows, wanted_rows
 
 OPEN_CHANGES_MAX = 1 << 16
 """Changes kept beside the columns; an eighth of the rows of the columns where that is more."""
@@ -243,12 +243,12 @@ def reopen(connection: Connection, statuses: Rows) -> Rows:
 
 
 def write_changes(
-    connection: Connection, tenant: str, sequence: int, opened: Rows, changed: Rows
+    inserts: Inserts, tenant: str, sequence: int, opened: Rows, changed: Rows
 ) -> None:
-    """Keep what a batch did."""
+    """Leave what a batch did."""
     if len(opened) or len(changed):
         row = (tenant, sequence, opened.tobytes(), changed.tobytes())
-        insert_rows(connection, schema.open_change, [row])
+        inserts.rows(schema.open_change, [row])
 
 
 # ---- reading and folding ----

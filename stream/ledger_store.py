@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
-from functools import cache
+from functools import cache, lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -54,6 +54,9 @@ MAPPED_BYTES = 1 << 30
 """Bytes of a SQLite file that are read as memory: large values then cost one copy, not two."""
 STATEMENT_ARRAY_ROWS = 1 << 16
 """Rows of one INSERT on PostgreSQL."""
+COPY_ROWS = 512
+"""Rows of whole numbers from which on PostgreSQL takes them faster by COPY than with others in one
+statement."""
 LOOKUP_ROWS = 5000
 """Keys that one statement asks for."""
 CHECKPOINT_PAGES = 1 << 14
@@ -189,7 +192,7 @@ def _begin_sqlite(connection: Connection) -> None:
 
 def _begin_postgres(connection: Connection) -> None:
     if connection.get_execution_options().get(WRITES) == ALONE:
-        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITE_LOCK_KEY})")
+        driver_of(connection).execute(f"SELECT pg_advisory_xact_lock({WRITE_LOCK_KEY})")
 
 
 def checkpoint(engine: Engine) -> None:
@@ -204,18 +207,55 @@ def is_sqlite(connection: Connection) -> bool:
     return connection.dialect.name == "sqlite"
 
 
-def insert_numbers(connection: Connection, table: Table, values: Numbers) -> None:
-    """Insert rows of whole numbers.
+class Inserts:
+    """Rows on their way into tables of one transaction: `flush` brings all of them. On PostgreSQL
+    that is one statement, but for large tables: a call of the database costs more than many rows.
 
-    values : int64[n, k]    k columns in the order of the table
-
-    O(n k), a list of STATEMENT_ROWS rows at a time beside a copy of the array.
+    Rows are checked by the database at `flush`: what is asked of it before does not see them.
     """
-    if not len(values):
-        return
-    if not is_sqlite(connection):
-        _copy_postgres(connection, table, values)
-        return
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._numbers: dict[Table, list[Numbers]] = {}
+        self._rows: dict[tuple[Table, bool], list[Sequence[Any]]] = {}
+
+    def numbers(self, table: Table, values: Numbers) -> None:
+        """Rows of whole numbers.
+
+        values : int64[n, k]    k columns in the order of the table
+        """
+        if len(values):
+            self._numbers.setdefault(table, []).append(values)
+
+    def rows(self, table: Table, rows: Sequence[Sequence[Any]], *, again: bool = False) -> None:
+        """Rows with texts, all columns in the order of the table. `again`: rows whose primary key
+        is there already are left as they are."""
+        if rows:
+            self._rows.setdefault((table, again), []).extend(rows)
+
+    def flush(self) -> None:
+        """Insert what was collected. O(rows), a copy of the numbers beside them.
+
+        A table that is nothing but its key gets its rows in the order of the key: neighbours then
+        go to the same page.
+        """
+        numbers = {table: np.concatenate(parts) for table, parts in self._numbers.items()}
+        for table, values in numbers.items():
+            if len(table.primary_key) == len(table.columns):
+                numbers[table] = values[np.lexsort(values.T[::-1])]
+        rows = self._rows
+        self._numbers, self._rows = {}, {}
+        if is_sqlite(self._connection):
+            for table, values in numbers.items():
+                _insert_sqlite(self._connection, table, values)
+            for (table, again), some in rows.items():
+                insert_rows(self._connection, table, some, again=again)
+        else:
+            _insert_together(self._connection, numbers, rows)
+
+
+def _insert_sqlite(connection: Connection, table: Table, values: Numbers) -> None:
+    """Insert rows of whole numbers, a list of STATEMENT_ROWS rows at a time."""
     cursor = driver_of(connection).cursor()
     count, width = values.shape
     whole = count - count % STATEMENT_ROWS
@@ -227,25 +267,40 @@ def insert_numbers(connection: Connection, table: Table, values: Numbers) -> Non
     cursor.close()
 
 
-def insert_keys(connection: Connection, table: Table, values: Numbers) -> None:
-    """Insert rows of a table that is its key, in the order of the key: neighbours then go to the
-    same page. values : as `insert_numbers` takes them."""
-    insert_numbers(connection, table, values[np.lexsort(values.T[::-1])])
-
-
 def insert_rows(
     connection: Connection, table: Table, rows: Sequence[Sequence[Any]], *, again: bool = False
 ) -> None:
-    """Insert rows with texts, all columns in the order of the table. `again`: rows whose primary
-    key is there already are left as they are."""
+    """Insert rows with texts now; see `Inserts.rows`."""
     if not rows:
         return
     if not is_sqlite(connection):
-        _insert_postgres(connection, table, rows, again)
+        _insert_together(connection, {}, {(table, again): rows})
         return
     cursor = driver_of(connection).cursor()
     cursor.executemany(_sqlite_insert(table, 1, "OR IGNORE" if again else ""), rows)
     cursor.close()
+
+
+def replace_rows(connection: Connection, table: Table, rows: Sequence[Sequence[Any]]) -> None:
+    """Write rows with texts in the place of those with the same primary key, if there are any."""
+    if not rows:
+        return
+    if is_sqlite(connection):
+        cursor = driver_of(connection).cursor()
+        cursor.executemany(_sqlite_insert(table, 1, "OR REPLACE"), rows)
+        cursor.close()
+        return
+    keys = [f'"{each.name}"' for each in table.primary_key]
+    more = [f'"{each.name}"' for each in table.columns if not each.primary_key]
+    changes = ", ".join(f"{name} = excluded.{name}" for name in more)
+    ending = f" ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {changes}"
+    with cursor_of(driver_of(connection)) as cursor:
+        columns = zip(*rows, strict=True)
+        arrays = [
+            _array_of(each.type, values)
+            for each, values in zip(table.columns, columns, strict=True)
+        ]
+        cursor.execute(_insert_of_rows(table, False) + ending, arrays, prepare=True)
 
 
 def fetch(
@@ -266,14 +321,35 @@ def fetch(
     return rows
 
 
-def wanted_rows(*columns: npt.NDArray[np.int64]) -> Iterator[CTE]:
-    """Keys as tables to join with, LOOKUP_ROWS at a time: `column1`, `column2`... of a table named
-    `wanted`. The values stand in the text, ten times as fast as bound ones: `fetch` with `once`."""
+def ask(
+    connection: Connection, statement: str, values: Sequence[Any] = ()
+) -> list[tuple[Any, ...]]:
+    """All rows of a statement in SQL that both databases understand, `?` for each value.
+
+    For what every publishing asks: SQLAlchemy takes longer over a statement than the database.
+    """
+    if not is_sqlite(connection):
+        statement = statement.replace("?", "%s")
+    cursor = driver_of(connection).cursor()
+    cursor.execute(statement, values)
+    rows = cast("list[tuple[Any, ...]]", cursor.fetchall())
+    cursor.close()
+    return rows
+
+
+def values_text(*columns: npt.NDArray[np.int64]) -> Iterator[str]:
+    """Keys as tables in SQL, LOOKUP_ROWS at a time: `column1`, `column2`... of VALUES. They stand
+    in the text, ten times as fast as bound ones."""
     rows = list(zip(*(column.tolist() for column in columns), strict=True))
-    names = [column(f"column{place}", BigInteger()) for place in range(1, len(columns) + 1)]
     for piece in pieces(len(rows), LOOKUP_ROWS):
-        values = ", ".join(f"({', '.join(map(str, row))})" for row in rows[piece])
-        yield text(f"VALUES {values}").columns(*names).cte("wanted")
+        yield "VALUES " + ", ".join(f"({', '.join(map(str, row))})" for row in rows[piece])
+
+
+def wanted_rows(*columns: npt.NDArray[np.int64]) -> Iterator[CTE]:
+    """`values_text` as tables to join with, named `wanted`: `fetch` with `once`."""
+    names = [column(f"column{place}", BigInteger()) for place in range(1, len(columns) + 1)]
+    for values in values_text(*columns):
+        yield text(values).columns(*names).cte("wanted")
 
 
 def whole_numbers(rows: Sequence[tuple[Any, ...]], width: int) -> Numbers | None:
@@ -304,21 +380,62 @@ def _sqlite_insert(table: Table, rows: int, choice: str = "") -> str:
     return f'INSERT {choice} INTO "{table.name}" VALUES {", ".join([row] * rows)}'
 
 
-def _insert_postgres(
-    connection: Connection, table: Table, rows: Sequence[Sequence[Any]], again: bool
+def _insert_together(
+    connection: Connection,
+    numbers: Mapping[Table, Numbers],
+    rows: Mapping[tuple[Table, bool], Sequence[Sequence[Any]]],
 ) -> None:
-    ending = " ON CONFLICT DO NOTHING" if again else ""
-    columns = list(zip(*rows, strict=True))
+    """Insert into several tables of PostgreSQL: large tables first, the others by one statement."""
+    parts: list[str] = []
+    arrays: list[PostgresArray] = []
     # Not `executemany`: behind psycopg's pipeline PostgreSQL may not notice that a session pauses.
     with cursor_of(driver_of(connection)) as cursor:
-        for piece in pieces(len(rows), STATEMENT_ARRAY_ROWS):
-            arrays = [
-                _array_of(each.type, values[piece])
-                for each, values in zip(table.columns, columns, strict=True)
-            ]
-            names = ", ".join(["%s"] * len(arrays))
-            statement = f'INSERT INTO "{table.name}" SELECT * FROM unnest({names}){ending}'
-            cursor.execute(statement, arrays, prepare=True)
+        for table, values in numbers.items():
+            if len(values) >= COPY_ROWS:
+                _copy_postgres(connection, table, values)
+                continue
+            parts.append(_insert_of_numbers(table))
+            arrays.append(big_array(values.ravel()))
+        for (table, again), some in rows.items():
+            statement = _insert_of_rows(table, again)
+            for piece in pieces(len(some), STATEMENT_ARRAY_ROWS):
+                columns = zip(*some[piece], strict=True)
+                made = [
+                    _array_of(each.type, values)
+                    for each, values in zip(table.columns, columns, strict=True)
+                ]
+                if piece.stop < len(some):
+                    cursor.execute(statement, made, prepare=True)
+                else:
+                    parts.append(statement)
+                    arrays += made
+        if parts:
+            cursor.execute(_joined(tuple(parts)), arrays, prepare=True)
+
+
+@cache
+def _insert_of_numbers(table: Table) -> str:
+    """Rows as one flat array: making one array costs as much for a row as for many."""
+    width = len(table.columns)
+    values = ", ".join(f"flat[at + {place}]" for place in range(width))
+    return (
+        f'INSERT INTO "{table.name}" SELECT {values} FROM (SELECT %s AS flat) AS given, '
+        f"generate_series(1, array_length(flat, 1), {width}) AS at"
+    )
+
+
+@cache
+def _insert_of_rows(table: Table, again: bool) -> str:
+    ending = " ON CONFLICT DO NOTHING" if again else ""
+    names = ", ".join(["%s"] * len(table.columns))
+    return f'INSERT INTO "{table.name}" SELECT * FROM unnest({names}){ending}'
+
+
+@lru_cache(maxsize=256)
+def _joined(inserts: tuple[str, ...]) -> str:
+    """Several INSERTs, of different tables, as one statement."""
+    parts = [f"part{place} AS ({each})" for place, each in enumerate(inserts[:-1])]
+    return f"WITH {', '.join(parts)} {inserts[-1]}" if parts else inserts[-1]
 
 
 def _array_of(kind: TypeEngine[Any], values: Sequence[Any]) -> PostgresArray:

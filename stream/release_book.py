@@ -8,17 +8,16 @@ so a file can be written again with the same bytes at any time.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from enum import IntEnum
-from typing import Any
+from itertools import chain
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import Connection, bindparam, column, func, insert, select, text, update
-from sqlalchemy.sql.expression import CTE
+from sqlalchemy import Connection, bindparam, func, select
 
 from reassoc.core.columns import DATE_NONE
 from reassoc.core.errors import LimitError, ReassocError
@@ -28,14 +27,12 @@ from reassoc.stream.ledger import Ledger
 from reassoc.stream.ledger_chain import ReleaseEvent, ReleaseEventRow, ReleaseFileRow
 from reassoc.stream.ledger_rows import ReleaseOrder
 from reassoc.stream.ledger_schema import (
-    BIG,
     control_number,
     release_event,
     release_file,
-    release_item,
     source_file,
 )
-from reassoc.stream.ledger_store import fetch
+from reassoc.stream.ledger_store import ask, fetch, pieces, replace_rows, values_text
 from reassoc.stream.release_draft import (
     BODY_ROW,
     NO_SINK,
@@ -157,22 +154,23 @@ class ReleaseBook:
     def _intend(self, order: Order, day: int, at: str, rules: WarehouseRules) -> list[Intent]:
         with self._ledger.writing() as connection:
             rows = _new_rows(connection, order)
-            number = connection.execute(select(func.max(release_file.c.file))).scalar() or 0
-            numbers = _ControlNumbers(connection)
+            if not len(rows):
+                return []
+            ((number,),) = ask(connection, "SELECT coalesce(max(file), 0) FROM release_file")
+            numbers = _ControlNumbers(connection, order.profiles)
             of_envelopes = day if day != DATE_NONE else _day_of(at)
             draft = Draft(order, number, of_envelopes, self._sink, numbers)
             draft.add(rows, rules.file_transactions_max, at)
-            if draft.files:
-                numbers.keep()
-                self._ledger.append_release(
-                    connection,
-                    day=_day_of(at),
-                    as_of=at,
-                    files=draft.files,
-                    tenants=draft.tenants,
-                    items=np.concatenate(draft.items),
-                    events=draft.events,
-                )
+            numbers.keep()
+            self._ledger.append_release(
+                connection,
+                day=_day_of(at),
+                as_of=at,
+                files=draft.files,
+                tenants=draft.tenants,
+                items=np.concatenate(draft.items),
+                events=draft.events,
+            )
         return [_intent(file) for file in draft.files if file.sink != NO_SINK]
 
     def unfinished(self, after: int = 0, limit: int = UNFINISHED_MAX) -> list[Intent]:
@@ -277,16 +275,7 @@ class ReleaseBook:
     def _add(self, events: Sequence[_Event], at: str) -> None:
         numbers = [event.number for event in events]
         with self._ledger.writing() as connection:
-            names: dict[int, str] = {}
-            for first in range(0, len(numbers), _PROBE_ROWS):
-                wanted = numbers[first : first + _PROBE_ROWS]
-                found = connection.execute(
-                    select(release_file.c.file, release_file.c.name).where(
-                        release_file.c.file.in_(wanted)
-                    )
-                )
-                names |= {row.file: row.name for row in found}
-            before = _events(connection, numbers)
+            names, before = _named_events(connection, numbers)
             for event in events:
                 _check_event(event, names.get(event.number), before.get(event.number, []))
             rows = [
@@ -310,20 +299,9 @@ class ReleaseBook:
         digest, offset = id_parts(ids)
         found: dict[tuple[int, int], tuple[int, str]] = {}
         with self._ledger.reading() as connection:
-            for wanted in _wanted(digest, offset):
-                rows = connection.execute(
-                    select(
-                        release_item.c.digest,
-                        release_item.c.offset,
-                        release_item.c.sending,
-                        release_file.c.name,
-                    )
-                    .select_from(wanted.join(release_item, _same_id(wanted)))
-                    .join(release_file, release_file.c.file == release_item.c.file)
-                    .where(release_item.c.tenant == tenant),
-                    execution_options=_UNCACHED,
-                )
-                for item_digest, item_offset, sending, name in rows:
+            for values in values_text(digest.view(np.int64), offset):
+                statement = _LAST_NAMES.format(values)
+                for item_digest, item_offset, sending, name in ask(connection, statement, [tenant]):
                     key = (item_digest, item_offset)
                     found[key] = max(found.get(key, (0, "")), (sending, name))
         keys = zip(digest.view(np.int64).tolist(), offset.tolist(), strict=True)
@@ -386,8 +364,30 @@ def _check_event(event: _Event, name: str | None, events: Sequence[ReleaseEventR
 
 
 _FILE_COLUMNS = frozenset(one.name for one in release_file.c) - {"number", "file", "body"}
-_UNCACHED = {"compiled_cache": None}
-"""For statements that hold their values: each of them is used once."""
+_LAST_NAMES = """
+    SELECT item.digest, item."offset", item.sending, file.name
+    FROM ({}) AS wanted
+    JOIN release_item AS item ON item.digest = column1 AND item."offset" = column2
+    JOIN release_file AS file ON file.file = item.file
+    WHERE item.tenant = ?
+"""
+_SENDINGS = """
+    SELECT item.digest, item."offset", item.sending, item.tenant
+    FROM ({}) AS wanted
+    JOIN release_item AS item ON item.digest = column1 AND item."offset" = column2
+"""
+_KNOWN_CONTENTS = """
+    SELECT column1 FROM ({}) AS wanted
+    WHERE EXISTS (SELECT 1 FROM release_item AS item WHERE item.digest = column1)
+"""
+_NAMED_EVENTS = """
+    SELECT file.file, file.name, event.event, event.at, event.code, event.byte_count, event.digest
+    FROM ({}) AS wanted
+    JOIN release_file AS file ON file.file = column1
+    LEFT JOIN release_event AS event ON event.file = file.file
+    ORDER BY event.number
+"""
+"""Filled with `values_text`."""
 
 
 def _new_rows(connection: Connection, order: Order) -> Ints:
@@ -395,16 +395,8 @@ def _new_rows(connection: Connection, order: Order) -> Ints:
     digest, offset = order.rows["digest"].copy(), order.rows["offset"].copy()
     seen: dict[tuple[int, int, int], str] = {}
     known = np.isin(digest, _known_contents(connection, np.unique(digest)))
-    for wanted in _wanted(digest[known], offset[known]):
-        rows = connection.execute(
-            select(
-                release_item.c.digest,
-                release_item.c.offset,
-                release_item.c.sending,
-                release_item.c.tenant,
-            ).select_from(wanted.join(release_item, _same_id(wanted))),
-            execution_options=_UNCACHED,
-        )
+    for values in values_text(digest[known].view(np.int64), offset[known]):
+        rows = ask(connection, _SENDINGS.format(values))
         seen |= {(row[0], row[1], row[2]): row[3] for row in rows}
     new: list[int] = []
     foreign = 0
@@ -430,80 +422,55 @@ def _known_contents(connection: Connection, digests: Digests) -> Digests:
     """uint64[k]: contents of which something was intended before. Most that is released comes first
     of its content, and needs no look at each remittance."""
     found: list[int] = []
-    for wanted in _wanted(digests, np.zeros(len(digests), np.int64)):
-        same = select(release_item.c.digest).where(release_item.c.digest == wanted.c.column1)
-        rows = connection.execute(
-            select(wanted.c.column1).where(same.exists()), execution_options=_UNCACHED
-        )
-        found += rows.scalars()
+    for values in values_text(digests.view(np.int64)):
+        found += [row[0] for row in ask(connection, _KNOWN_CONTENTS.format(values))]
     return np.array(found, np.int64).view(np.uint64)
 
 
-def _wanted(digest: Digests, offset: Ints) -> Iterator[CTE]:
-    """Ids as tables to join with, in pieces. The values are whole numbers and stand in the text:
-    that is ten times as fast as bound ones."""
-    pairs = list(zip(digest.view(np.int64).tolist(), offset.tolist(), strict=True))
-    for first in range(0, len(pairs), _PROBE_ROWS):
-        values = ",".join(f"({a},{b})" for a, b in pairs[first : first + _PROBE_ROWS])
-        names = column("column1", BIG), column("column2", BIG)
-        yield text(f"VALUES {values}").columns(*names).cte("wanted")
-
-
-def _same_id(wanted: CTE) -> Any:
-    return (release_item.c.digest == wanted.c.column1) & (release_item.c.offset == wanted.c.column2)
-
-
 class _ControlNumbers:
-    """ISA13 and GS06 by sender and receiver, counted on within the transaction of an intent."""
+    """ISA13 and GS06 by sender and receiver, counted on within the transaction of an intent, which
+    alone may write."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, profiles: Sequence[Profile]) -> None:
+        """profiles : all that numbers will be taken for. A statement for each _PARTIES_MAX."""
         self._connection = connection
         self._last: dict[tuple[str, str], tuple[int, int]] = {}
-        self._is_new: dict[tuple[str, str], bool] = {}
+        self._taken: set[tuple[str, str]] = set()
+        keys = sorted({_parties(profile) for profile in profiles})
+        for piece in pieces(len(keys), _PARTIES_MAX):
+            chosen = " OR ".join(["sender = ? AND receiver = ?"] * len(keys[piece]))
+            values = list(chain.from_iterable(keys[piece]))
+            for sender, receiver, *last in ask(connection, _LAST_NUMBERS + chosen, values):
+                self._last[sender, receiver] = last[0], last[1]
 
     def take(self, profile: Profile, group_count: int) -> tuple[int, int]:
         """The next ISA13, and the first of the next GS06. Raises LimitError at the last."""
-        sender, receiver = written_identities(profile)
-        key = sender.decode("latin-1").rstrip(), receiver.decode("latin-1").rstrip()
-        interchange, group = self._last[key] if key in self._last else self._read(key)
+        key = _parties(profile)
+        interchange, group = self._last.get(key, (0, 0))
         if max(interchange + 1, group + group_count) > CONTROL_NUMBER_MAX:
             raise LimitError(
                 f"CONTROL_NUMBER_MAX ({CONTROL_NUMBER_MAX}): the control numbers between a sender "
                 "and a receiver are used up"
             )
         self._last[key] = interchange + 1, group + group_count
+        self._taken.add(key)
         return interchange + 1, group + 1
 
     def keep(self) -> None:
         """Write how far the numbers are used."""
-        rows: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
-        for key, (interchange, group) in self._last.items():
-            values = {"last_interchange": interchange, "last_group": group}
-            of_key = {"of_sender": key[0], "of_receiver": key[1]}
-            rows[self._is_new[key]].append(values | of_key)
-        for statement, some in ((_NEW_NUMBERS, rows[True]), (_MORE_NUMBERS, rows[False])):
-            if some:
-                self._connection.execute(statement, some)
-
-    def _read(self, key: tuple[str, str]) -> tuple[int, int]:
-        found = fetch(self._connection, _LAST_NUMBERS, {"of_sender": key[0], "of_receiver": key[1]})
-        self._is_new[key] = not found
-        return (found[0][0], found[0][1]) if found else (0, 0)
+        rows = [(*key, *self._last[key]) for key in sorted(self._taken)]
+        replace_rows(self._connection, control_number, rows)
 
 
-_OF_PARTIES = (control_number.c.sender == bindparam("of_sender")) & (
-    control_number.c.receiver == bindparam("of_receiver")
-)
-_LAST_NUMBERS = (
-    select(control_number.c.last_interchange, control_number.c.last_group)
-    .where(_OF_PARTIES)
-    .with_for_update()
-)
-_NEW_NUMBERS = insert(control_number).values(
-    sender=bindparam("of_sender"), receiver=bindparam("of_receiver")
-)
-_MORE_NUMBERS = update(control_number).where(_OF_PARTIES)
-"""Made once: SQLAlchemy takes longer to make a statement than SQLite does to run it."""
+_PARTIES_MAX = 100
+"""Senders and receivers that one statement asks for."""
+_LAST_NUMBERS = "SELECT sender, receiver, last_interchange, last_group FROM control_number WHERE "
+
+
+def _parties(profile: Profile) -> tuple[str, str]:
+    """Sender and receiver of files of a profile."""
+    sender, receiver = written_identities(profile)
+    return sender.decode("latin-1").rstrip(), receiver.decode("latin-1").rstrip()
 
 
 def _day_of(at: str) -> int:
@@ -560,3 +527,17 @@ def _events(connection: Connection, numbers: Sequence[int]) -> dict[int, list[Re
     for row in rows:
         found.setdefault(row.file, []).append(ReleaseEventRow(*row))
     return found
+
+
+def _named_events(
+    connection: Connection, numbers: Sequence[int]
+) -> tuple[dict[int, str], dict[int, list[ReleaseEventRow]]]:
+    """Names of files, those that are there, and the events of each in their order."""
+    names: dict[int, str] = {}
+    events: dict[int, list[ReleaseEventRow]] = {}
+    for values in values_text(np.array(numbers, np.int64)):
+        for file, name, event, *more in ask(connection, _NAMED_EVENTS.format(values)):
+            names[file] = name
+            if event is not None:
+                events.setdefault(file, []).append(ReleaseEventRow(file, event, *more))
+    return names, events
