@@ -6,7 +6,11 @@ more stays free. `_resolve.h` repeats those that it writes.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import IntEnum, IntFlag
+
+import numpy as np
+import numpy.typing as npt
 
 
 class MatchStatus(IntEnum):
@@ -279,3 +283,10 @@ class Rewrite(IntFlag):
     TRACE_N5 = 1 << 4
     PAYER_P1 = 1 << 5
     PAYER_P2 = 1 << 6
+
+
+def among(numbers: Iterable[int]) -> npt.NDArray[np.bool_]:
+    """bool[256]: which numbers of a byte are among some: `among(some)[column]` tells a column."""
+    table = np.zeros(256, np.bool_)
+    table[list(numbers)] = True
+    return table

@@ -16,7 +16,7 @@ from reassoc.core import _keys
 from reassoc.core._keys import mix
 from reassoc.core.columns import DATE_NONE, TextColumn
 from reassoc.core.pool import text_parts
-from reassoc.core.statuses import MatchStatus, PaymentStatus, Reason, RemittanceStatus
+from reassoc.core.statuses import MatchStatus, PaymentStatus, Reason, RemittanceStatus, among
 from reassoc.stream.deciding import DORMANT, Decided
 from reassoc.stream.event_facts import event_facts
 from reassoc.stream.items import (
@@ -48,7 +48,6 @@ from reassoc.stream.ledger_rows import (
     encode_details,
 )
 from reassoc.stream.live import (
-    STATE_COLUMNS,
     Columns,
     Live,
     Mask,
@@ -59,7 +58,7 @@ from reassoc.stream.live import (
     match_keys_of,
     pair_ids,
 )
-from reassoc.stream.records import Block, Schema, take
+from reassoc.stream.records import Block, Schema, joined, take
 from reassoc.stream.state import Ids, Keys, Records, Step, Stops, no_ids
 from reassoc.stream.status_machine import check_funding, check_payments, check_remittances
 
@@ -168,33 +167,37 @@ def _release(side: Side, making: Making) -> None:
     rows["sendings"][making.resend] += np.uint8(1)
 
 
-_CLOSED_PAYMENTS = (
-    PaymentStatus.RECEIVED,
-    PaymentStatus.DUPLICATE,
-    PaymentStatus.NOT_CLAIM_PAYMENT,
-    PaymentStatus.PRENOTE,
-    PaymentStatus.RETURNED,
-    PaymentStatus.REVERSED,
-    PaymentStatus.REPORTED,
-    PaymentStatus.MATCHED,
-    PaymentStatus.WRITTEN_TO_SUSPENSE,
+_CLOSED_PAYMENTS = among(
+    (
+        PaymentStatus.RECEIVED,
+        PaymentStatus.DUPLICATE,
+        PaymentStatus.NOT_CLAIM_PAYMENT,
+        PaymentStatus.PRENOTE,
+        PaymentStatus.RETURNED,
+        PaymentStatus.REVERSED,
+        PaymentStatus.REPORTED,
+        PaymentStatus.MATCHED,
+        PaymentStatus.WRITTEN_TO_SUSPENSE,
+    )
 )
 """Payments that wait for nothing; a matched one leaves the state only with its remittances."""
-_CLOSED_REMITTANCES = (
-    RemittanceStatus.DUPLICATE,
-    RemittanceStatus.RELEASED,
-    RemittanceStatus.VOIDED,
-    RemittanceStatus.ARCHIVED,
+_CLOSED_REMITTANCES = among(
+    (
+        RemittanceStatus.DUPLICATE,
+        RemittanceStatus.RELEASED,
+        RemittanceStatus.VOIDED,
+        RemittanceStatus.ARCHIVED,
+    )
 )
 
 
 def _closed_remittances(rows: Columns) -> Mask:
-    closed: Mask = np.isin(rows["status"], _CLOSED_REMITTANCES)
+    closed: Mask = _CLOSED_REMITTANCES[rows["status"]]
     return closed
 
 
 def _closed_payments(rows: Columns) -> Mask:
-    closed: Mask = np.isin(rows["status"], _CLOSED_PAYMENTS)
+    closed: Mask = _CLOSED_PAYMENTS[rows["status"]]
     closed |= rows["flags"] & int(ItemFlag.MOVED) != 0
     return closed
 
@@ -209,23 +212,9 @@ def _close(side: Side, closed: Mask, day: int) -> None:
 def _check(live: Live) -> None:
     left, right = live.remittances, live.payments
     for side, check in ((left, check_remittances), (right, check_payments)):
-        flags = np.where(side.fresh, 0, side.before["flags"]).astype(np.uint16)
-        check(_before(side, "status"), side.rows["status"], flags, side.rows["flags"])
-    check_funding(_before(right, "funding"), right.rows["funding"], right.rows["status"])
-
-
-def _before(side: Side, name: str) -> npt.NDArray[Any]:
-    """The column as it was; 0 for items that are new."""
-    column = side.before[name]
-    return np.where(side.fresh, 0, column).astype(column.dtype)
-
-
-def _changed(side: Side) -> Mask:
-    changed = side.fresh.copy()
-    for name in STATE_COLUMNS:
-        if name in side.rows:
-            changed |= side.rows[name] != side.before[name]
-    return changed
+        was, now = side.before, side.rows
+        check(was["status"], now["status"], was["flags"], now["flags"])
+    check_funding(right.before["funding"], right.rows["funding"], right.rows["status"])
 
 
 # ---- records ----
@@ -237,10 +226,9 @@ def _item_records(live: Live, making: Making) -> tuple[list[Records], Ids, Block
         (live.remittances, REMITTANCE, RecordKind.REMITTANCE, making.remittance_keys),
         (live.payments, PAYMENT, RecordKind.PAYMENT, making.payment_keys),
     ):
-        changed = _changed(side)
         put = np.flatnonzero(side.fresh | making.rekeyed)
         puts.append(_keyed_records(schema, kind, side, put, keyed))
-        updated = np.flatnonzero(changed & ~side.fresh & (not making.rekeyed))
+        updated = np.flatnonzero(side.changed & ~side.fresh & (not making.rekeyed))
         ids.append(side.ids[updated])
         bodies.append(schema.pack(take(side.rows, updated)))
     return puts, np.concatenate(ids), Block.concat(bodies)
@@ -296,20 +284,18 @@ class _PairChanges:
 def _pair_changes(live: Live, decided: Decided) -> _PairChanges:
     """What becomes of the pairs. One with an item that is not among the live ones is none of this
     step's business."""
-    new, old = decided.pairs, live.pairs
+    new, old = PAIR.table(decided.pairs), PAIR.table(live.pairs)
     new_ids, old_ids = pair_ids(new), pair_ids(old)
     at = lookup(old_ids, new_ids)
     fresh = at < 0
-    differs = np.zeros(len(new_ids), np.bool_)
-    shown = np.zeros(len(new_ids), np.bool_)
-    rekeyed = fresh.copy()
-    for name in PAIR.types:
-        unequal = ~fresh & (new[name] != old[name][at]) if len(old_ids) else fresh & False
-        differs |= unequal
-        if name in _SHOWN_AS:
-            shown |= unequal
-        if name == "match_id":
-            rekeyed |= unequal
+    differs, shown, rekeyed = np.zeros((3, len(at)), np.bool_)
+    known = np.flatnonzero(~fresh)
+    was, now = old.take(at[known]), new.take(known)
+    differs[known] = (was.row_bytes != now.row_bytes).any(axis=1)
+    for name in _SHOWN_AS:
+        shown[known] |= was[name] != now[name]
+    rekeyed[known] = was["match_id"] != now["match_id"]
+    rekeyed |= fresh
     put = take(new, np.flatnonzero(rekeyed))
     updated = np.flatnonzero(differs & ~rekeyed)
     both = _is_here(live, old)
@@ -327,7 +313,7 @@ def _pair_changes(live: Live, decided: Decided) -> _PairChanges:
         new_ids[updated],
         PAIR.pack(take(new, updated)),
         old_ids[gone],
-        np.concatenate(events),
+        joined(events),
     )
 
 
@@ -343,7 +329,7 @@ def _pair_rows(pairs: Columns, which: Mask, event: PairEvent) -> npt.NDArray[Any
     rows = np.flatnonzero(which)
     table = np.zeros(len(rows), PAIR_ROW)
     assert PAIR_ROW.names is not None
-    for name in PAIR_ROW.names:
+    for name in PAIR_ROW.names if len(rows) else ():
         if name != "event":
             table[name] = pairs[name][rows]
     table["event"] = event
@@ -396,7 +382,7 @@ def _batches(
 ) -> list[LedgerBatch]:
     """The rows of the step, in as many batches as OUTBOX_ROWS_MAX makes of them."""
     items, details = _item_rows(live, making)
-    statuses = np.concatenate(
+    statuses = joined(
         [
             _status_rows(live.remittances, ItemSide.REMITTANCE),
             _status_rows(live.payments, ItemSide.PAYMENT),
@@ -458,7 +444,7 @@ def _item_rows(live: Live, making: Making) -> tuple[npt.NDArray[Any], dict[str, 
         tables.append(table)
         for name, source in zip(DETAIL_TEXTS, _DETAIL_SOURCES[kind], strict=True):
             texts[name] = _with(*texts[name], rows[source])
-    return np.concatenate(tables), texts
+    return joined(tables), texts
 
 
 _Texts = tuple[bytes, npt.NDArray[np.uint32]]
@@ -513,10 +499,10 @@ def _status_rows(side: Side, kind: ItemSide) -> npt.NDArray[Any]:
     table = np.zeros(len(at), STATUS_ROW)
     table["digest"], table["offset"] = rows["id_digest"][at], rows["id_offset"][at]
     table["side"], table["reason"] = kind, rows["reason"][at]
-    table["before"], table["after"] = _before(side, "status")[at], rows["status"][at]
-    table["flags_before"], table["flags_after"] = _before(side, "flags")[at], rows["flags"][at]
+    table["before"], table["after"] = side.before["status"][at], rows["status"][at]
+    table["flags_before"], table["flags_after"] = side.before["flags"][at], rows["flags"][at]
     if "funding" in rows:
-        table["funding_before"] = _before(side, "funding")[at]
+        table["funding_before"] = side.before["funding"][at]
         table["funding_after"] = rows["funding"][at]
     else:
         table["release_kind"] = rows["release_kind"][at]
@@ -542,20 +528,24 @@ _ALERTS = {
 }
 
 
+_ALERTING = sum(map(int, _ALERTS))
+
+
 def _alert_rows(live: Live, decided: Decided) -> npt.NDArray[Any]:
     """What somebody must look at, when it comes up: not again while it lasts."""
-    tables = []
+    tables = [np.zeros(0, ALERT_ROW)]
     for kind, side in ((ItemSide.REMITTANCE, live.remittances), (ItemSide.PAYMENT, live.payments)):
-        reason, before = side.rows["reason"], _before(side, "reason")
-        for flag, code in _ALERTS.items():
-            came = (reason & int(flag) != 0) & (before & int(flag) == 0)
-            tables.append(_alerts(side, kind, np.flatnonzero(came), code))
-        came = side.fresh & side.has(ItemFlag.KNOWN_BEFORE)
-        tables.append(_alerts(side, kind, np.flatnonzero(came), AlertCode.DUPLICATE_OF_HISTORY))
-        late = np.flatnonzero(side.fresh & side.late)
-        tables.append(_alerts(side, kind, late, AlertCode.CROWDED_KEY))
+        came = side.rows["reason"] & ~side.before["reason"]
+        for flag, code in _ALERTS.items() if (came & _ALERTING).any() else ():
+            tables.append(_alerts(side, kind, np.flatnonzero(came & int(flag)), code))
+        for alerting, code in (
+            (side.has(ItemFlag.KNOWN_BEFORE), AlertCode.DUPLICATE_OF_HISTORY),
+            (side.late, AlertCode.CROWDED_KEY),
+        ):
+            if alerting.any():
+                tables.append(_alerts(side, kind, np.flatnonzero(side.fresh & alerting), code))
     tables.append(_funded_after_default(live, decided))
-    return np.concatenate(tables)
+    return joined(tables)
 
 
 def _alerts(side: Side, kind: ItemSide, rows: Rows, code: AlertCode) -> npt.NDArray[Any]:
@@ -567,6 +557,8 @@ def _alerts(side: Side, kind: ItemSide, rows: Rows, code: AlertCode) -> npt.NDAr
 
 def _funded_after_default(live: Live, decided: Decided) -> npt.NDArray[Any]:
     side, pairs = live.remittances, decided.pairs
+    if not side.has(ItemFlag.DEFAULTED).any():
+        return np.zeros(0, ALERT_ROW)
     made = np.flatnonzero(pairs["status"] == MatchStatus.AUTO)
     rows = decided.pair_remittance[made]
     was = lookup(pair_ids(live.pairs), pair_ids(take(pairs, made))) >= 0

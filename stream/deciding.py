@@ -25,6 +25,7 @@ from reassoc.core.statuses import (
     Reason,
     RemittanceStatus,
     Tier,
+    among,
 )
 from reassoc.stream.items import PAIR, ItemFlag, id_bytes
 from reassoc.stream.live import Columns, Live, Mask, Rows, lookup, pair_ids
@@ -32,7 +33,8 @@ from reassoc.stream.records import take
 
 LOOSE_TIERS = (Tier.T4, Tier.T6, Tier.T7, Tier.T8, Tier.T9, Tier.T10)
 """Tiers that only the clock looks at: what they found then is shown until the next entry."""
-_FOUND_AGAIN = (Tier.T0, Tier.T1, Tier.T2, Tier.T3)
+_IS_LOOSE = among(LOOSE_TIERS)
+_IS_FOUND_AGAIN = among((Tier.T0, Tier.T1, Tier.T2, Tier.T3))
 """Tiers of which the matcher finds by itself what went back."""
 DORMANT = 0
 """Status of a pair that stood at the last clock entry and does not stand now: it is not shown."""
@@ -134,6 +136,8 @@ def _keep_explanations(pairs: Columns, stored: Columns, known: Rows) -> None:
     and what has come up since: the matcher itself only sees that it stands."""
     pinned = pairs["reason"] & int(Reason.PINNED) != 0
     rows = np.flatnonzero(pinned & ~pairs["person"] & (known >= 0))
+    if not len(rows):
+        return
     at = known[rows]
     for name in PAIR.types:
         if name not in _NEW_EACH_TIME:
@@ -182,7 +186,7 @@ class _Stored:
         """bool[k]: rows of other matches that stood at the last clock entry, or that went back
         since and that no tier finds by itself."""
         pairs = self._live.basis
-        lost = (pairs["status"] == MatchStatus.UNMATCHED) & ~np.isin(pairs["tier"], _FOUND_AGAIN)
+        lost = (pairs["status"] == MatchStatus.UNMATCHED) & ~_IS_FOUND_AGAIN[pairs["tier"]]
         standing: Mask = (pairs["standing"] | lost) & ~self.pinned()
         return standing
 
@@ -192,7 +196,7 @@ class _Stored:
         pairs = take(self._live.basis, rows)
         left, right, both = self._rows(pairs)
         groups = pairs["match_id"][both]
-        whole = ~np.isin(groups, pairs["match_id"][~both])
+        whole = ~np.isin(groups, pairs["match_id"][~both]) if not both.all() else both
         return Pairs(left[whole], right[whole], groups[whole], pairs["tier"][both][whole])
 
     def vetoes(self) -> Pairs:
@@ -221,9 +225,7 @@ def _told_less(live: Live, right: PaymentColumns, matches: Matches) -> Mask:
     rows = live.payments.active
     made = np.zeros(len(right), np.bool_)
     made[matches.payment[matches.status == MatchStatus.AUTO]] = True
-    was = np.isin(
-        live.payments.rows["status"][rows], (PaymentStatus.MATCHED, PaymentStatus.PARTIAL)
-    )
+    was = _HAS_MATCH[live.payments.rows["status"][rows]]
     less: Mask = waits_for_close(right) & ~live.payments.fresh[rows] & ~made & ~was
     return less
 
@@ -281,7 +283,7 @@ def _with_kept(live: Live, pairs: Columns, is_part: bool) -> Columns:
     keep = np.zeros(len(fresh), np.bool_)
     if is_part:
         waiting = _waiting(live, stored)
-        loose = np.isin(stored["tier"], LOOSE_TIERS) & (stored["status"] == MatchStatus.REVIEW)
+        loose = _IS_LOOSE[stored["tier"]] & (stored["status"] == MatchStatus.REVIEW)
         keep = fresh & loose & waiting
     dormant = fresh & stored["standing"] & ~keep
     kept = take(stored, np.flatnonzero(keep))
@@ -297,15 +299,18 @@ _REMITTANCE_WAITS = (
     RemittanceStatus.PROBABLE,
     RemittanceStatus.UNMATCHED_BY_RETURN,
 )
-_PAYMENT_WAITS = (PaymentStatus.UNMATCHED, PaymentStatus.SUGGESTED)
+_REMITTANCE_WAITS_FOR = among(_REMITTANCE_WAITS)
+_REMITTANCE_IS_ALONE = among(_REMITTANCE_WAITS[:3])
+_PAYMENT_WAITS = among((PaymentStatus.UNMATCHED, PaymentStatus.SUGGESTED))
+_HAS_MATCH = among((PaymentStatus.MATCHED, PaymentStatus.PARTIAL))
 
 
 def _waiting(live: Live, pairs: Columns) -> Mask:
     """bool[k]: pairs of which both items still wait."""
     left = lookup(live.remittances.ids, _ids(pairs, "remittance"))
     right = lookup(live.payments.ids, _ids(pairs, "payment"))
-    waits_left = np.append(np.isin(live.remittances.rows["status"], _REMITTANCE_WAITS), False)
-    waits_right = np.append(np.isin(live.payments.rows["status"], _PAYMENT_WAITS), False)
+    waits_left = np.append(_REMITTANCE_WAITS_FOR[live.remittances.rows["status"]], False)
+    waits_right = np.append(_PAYMENT_WAITS[live.payments.rows["status"]], False)
     waiting: Mask = waits_left[left] & waits_right[right]
     return waiting
 
@@ -315,7 +320,7 @@ def _show_candidates(live: Live, pairs: Columns, remittance: Rows, payment: Rows
     review = pairs["status"] == MatchStatus.REVIEW
     shown = np.unique(remittance[review & (pairs["tier"] != Tier.T10)])
     status = live.remittances.rows["status"]
-    waits = np.isin(status[shown], _REMITTANCE_WAITS[:3])
+    waits = _REMITTANCE_IS_ALONE[status[shown]]
     status[shown[waits]] = RemittanceStatus.PROBABLE
     status = live.payments.rows["status"]
     shown = np.unique(payment[review])

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from reassoc.core.columns import TextColumn
 from reassoc.core.pool import PaymentColumns, RemittanceColumns
-from reassoc.stream.records import Schema
+from reassoc.stream.records import RowTable, Schema
 
 Keys = npt.NDArray[np.uint64]
 Ids = npt.NDArray[np.uint8]
@@ -109,7 +108,9 @@ _PAYMENT_STATE = {**_STATE, "funding": "u1"}
 
 REMITTANCE = Schema({**_REMITTANCE_STATE, **REMITTANCE_ITEM.types})
 PAYMENT = Schema({**_PAYMENT_STATE, **PAYMENT_ITEM.types})
-"""An item in the state.
+REMITTANCE_STATE = Schema(_REMITTANCE_STATE).fixed
+PAYMENT_STATE = Schema(_PAYMENT_STATE).fixed
+"""An item in the state. What steps change of it comes first, as REMITTANCE_STATE or PAYMENT_STATE.
 
 position : of its entry on the log
 seen_day : the banking day that was open when it was logged (days since 1970-01-01)
@@ -215,8 +216,6 @@ def payment_pool(rows: Mapping[str, Any]) -> PaymentColumns:
 
 def _columns_of(rows: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
     """Columns as the matcher's kernels take them: each one behind the other."""
-    columns = ((name, rows[name]) for name in names)
-    return {
-        name: column if isinstance(column, TextColumn) else np.ascontiguousarray(column)
-        for name, column in columns
-    }
+    if isinstance(rows, RowTable):
+        return rows.columns(names)
+    return {name: rows[name] for name in names}

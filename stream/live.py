@@ -14,7 +14,9 @@ from reassoc.core.pool import PaymentColumns, RemittanceColumns
 from reassoc.stream.items import (
     PAIR,
     PAYMENT,
+    PAYMENT_STATE,
     REMITTANCE,
+    REMITTANCE_STATE,
     VETO,
     ItemFlag,
     RecordKind,
@@ -22,7 +24,7 @@ from reassoc.stream.items import (
     payment_pool,
     remittance_pool,
 )
-from reassoc.stream.records import Block, take
+from reassoc.stream.records import Block, RowTable, Schema, take
 from reassoc.stream.state import Ids, Keys, Records
 
 Rows = npt.NDArray[np.int64]
@@ -103,18 +105,27 @@ class Side:
     """Items of one side: rows of items.REMITTANCE or PAYMENT.
 
     ids : uint8[n, 16]    fresh : bool[n]    not in the state yet
-    keys, key_stops       of the fresh ones, see state.Records; None where keys stay as they are
     late : bool[n]        their surroundings are not all in the pool: they wait for the clock
+    before                rows of items.REMITTANCE_STATE or PAYMENT_STATE, as they were before the
+                          step; 0 for what is fresh
     """
 
-    rows: Columns
+    rows: RowTable
     ids: Ids
     fresh: Mask
     late: Mask
-    before: Columns
+    before: npt.NDArray[Any]
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def changed(self) -> Mask:
+        """bool[n]: items that are fresh, or of which the step has changed something."""
+        width = self.before.itemsize
+        before = self.before.view(np.uint8).reshape(len(self), width)
+        differs: Mask = (self.rows.row_bytes[:, :width] != before).any(axis=1)
+        return self.fresh | differs
 
     @property
     def active(self) -> Rows:
@@ -125,20 +136,6 @@ class Side:
         """bool[n]: whether a flag is set."""
         mask: Mask = self.rows["flags"] & int(flag) != 0
         return mask
-
-
-STATE_COLUMNS = (
-    "seen_day",
-    "closed_day",
-    "status",
-    "reason",
-    "flags",
-    "generation",
-    "release_kind",
-    "sendings",
-    "funding",
-)
-"""Columns of an item that steps change."""
 
 
 @dataclass(slots=True)
@@ -172,8 +169,8 @@ class Live:
         pairs = PAIR.unpack(records.bodies_of(RecordKind.PAIR))
         left, right = map(records.bodies_of, (RecordKind.REMITTANCE, RecordKind.PAYMENT))
         return cls(
-            _side(REMITTANCE, left, fresh_remittances, late_ids),
-            _side(PAYMENT, right, fresh_payments, late_ids),
+            _side(REMITTANCE, REMITTANCE_STATE, left, fresh_remittances, late_ids),
+            _side(PAYMENT, PAYMENT_STATE, right, fresh_payments, late_ids),
             pairs,
             pairs,
             VETO.unpack(records.bodies_of(RecordKind.VETO)),
@@ -197,7 +194,9 @@ class Live:
         )
 
 
-def _side(schema: Any, bodies: Block, fresh: Columns, late_ids: Ids | None) -> Side:
+def _side(
+    schema: Schema, state: np.dtype[Any], bodies: Block, fresh: Columns, late_ids: Ids | None
+) -> Side:
     known = schema.unpack(bodies)
     rows = schema.concat([known, fresh]) if len(fresh["status"]) else known
     ids = id_bytes(rows["id_digest"], rows["id_offset"])
@@ -205,7 +204,8 @@ def _side(schema: Any, bodies: Block, fresh: Columns, late_ids: Ids | None) -> S
     late = np.zeros(len(ids), np.bool_)
     if late_ids is not None and len(late_ids):
         late = lookup(_distinct(late_ids), ids) >= 0
-    before = {name: rows[name].copy() for name in STATE_COLUMNS if name in rows}
+    before = rows.row_bytes[:, : state.itemsize].copy().reshape(-1).view(state)
+    before[len(bodies) :] = 0
     return Side(rows, ids, is_fresh, late, before)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from reassoc.core.statuses import among
 from reassoc.stream.items import RecordKind, id_bytes, id_parts
 from reassoc.stream.live import PAIR_PARTS, id_keys_of
 from reassoc.stream.records import Schema
@@ -25,7 +26,7 @@ POOL_RECORDS_MAX = 200_000
 """Records that one step brings in beside its own items: what is left out waits for the clock."""
 ROUNDS_MAX = 1_000
 """Rounds of probes in one step."""
-_ITEM_KINDS = (RecordKind.REMITTANCE, RecordKind.PAYMENT)
+_IS_ITEM = among((RecordKind.REMITTANCE, RecordKind.PAYMENT))
 _PAIR_HEAD = Schema({name: "u8" if name.endswith("digest") else "i8" for name in PAIR_PARTS}).fixed
 
 
@@ -103,7 +104,9 @@ class _Search:
 
     def _onward(self, records: Records) -> tuple[Keys, Ids]:
         """Keys to probe next, and ids of items that pairs name."""
-        items = records.take(np.flatnonzero(np.isin(records.kinds, _ITEM_KINDS)))
+        if not len(records):
+            return np.zeros(0, np.uint64), no_ids()
+        items = records.take(np.flatnonzero(_IS_ITEM[records.kinds]))
         keys = distinct(np.concatenate([items.keys, id_keys_of(*id_parts(items.ids))]))
         named = _items_of_pairs(records.of_kind(RecordKind.PAIR))
         missing = [value for value in dict.fromkeys(_as_bytes(named)) if value not in self._seen]

@@ -11,7 +11,7 @@ from reassoc.core import _keys
 from reassoc.core.calendar import BankingCalendar
 from reassoc.core.columns import DATE_NONE, TextColumn
 from reassoc.core.pool import text_parts
-from reassoc.core.statuses import Funding, MatchStatus, RemittanceStatus, Tier
+from reassoc.core.statuses import Funding, MatchStatus, RemittanceStatus, Tier, among
 from reassoc.stream.deciding import Decided
 from reassoc.stream.items import ItemFlag, ItemMark, ReleaseKind
 from reassoc.stream.live import Columns, Live, Mask
@@ -20,7 +20,7 @@ from reassoc.stream.rules import HoldRule, WarehouseRules
 Days = npt.NDArray[np.int32]
 Kinds = npt.NDArray[np.uint8]
 
-_AT_ONCE = (Tier.T0, Tier.T1)
+_AT_ONCE = among((Tier.T0, Tier.T1))
 _MAY_DEFAULT = (
     RemittanceStatus.AWAITING_EFT,
     RemittanceStatus.AWAITING_CHECK,
@@ -81,7 +81,7 @@ def _blocked(live: Live, decided: Decided, rules: WarehouseRules, at_clock: bool
     if rules.funded_by == "posted":
         wrong |= live.payments.rows["funding"][payment] < Funding.POSTED
     if not at_clock:
-        wrong |= ~np.isin(pairs["tier"][made], _AT_ONCE) & ~pairs["person"][made]
+        wrong |= ~_AT_ONCE[pairs["tier"][made]] & ~pairs["person"][made]
     blocked = np.zeros(len(live.remittances), np.bool_)
     blocked[remittance[wrong]] = True
     return blocked

@@ -10,6 +10,7 @@ matched, it was released): the table holds those as one. docs/WAREHOUSE.md draws
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, TypeVar
 
@@ -17,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from reassoc.core.errors import ReassocError
-from reassoc.core.statuses import Funding, PaymentStatus, RemittanceStatus
+from reassoc.core.statuses import Funding, PaymentStatus, RemittanceStatus, among
 from reassoc.stream.items import ItemFlag
 
 Statuses = npt.NDArray[np.uint8]
@@ -51,7 +52,7 @@ _FOUND = (_R.PROBABLE, _R.MATCHED_VARIANCE, _R.MATCHED, _R.UNMATCHED_BY_RETURN)
 _SET_ASIDE = (_R.DUPLICATE, _R.QUARANTINED)
 _FIRST = (_R.INVALID, _R.NO_FUNDS_EXPECTED, *_SET_ASIDE, *_AWAITING, *_FOUND)
 """What the matcher says of a remittance that is neither released nor closed."""
-_BEYOND_RELEASE = (_R.RELEASED, _R.UNMATCHED_BY_RETURN, _R.VOIDED, _R.ARCHIVED)
+_IS_BEYOND_RELEASE = among((_R.RELEASED, _R.UNMATCHED_BY_RETURN, _R.VOIDED, _R.ARCHIVED))
 
 REMITTANCE_STEPS: Steps[RemittanceStatus] = _steps(
     ((_R.RECEIVED,), _FIRST, "it came and was decided"),
@@ -89,7 +90,7 @@ def check_remittances(
 
     Raises StatusError that names the step or the rule and how many break it, never an item. O(n).
     """
-    _check_steps("remittances", before, after, REMITTANCE_STEPS, _R, {_R.RECEIVED})
+    _check_steps("remittances", before, after, _REMITTANCES)
     _check_flags("remittances", flags_before, flags_after)
     released = flags_after & np.uint16(ItemFlag.RELEASED) != 0
     closed = flags_after & np.uint16(ItemFlag.CLOSED) != 0
@@ -101,7 +102,7 @@ def check_remittances(
     _refuse(kind, lost != 0, "would lose the flag that they were released, or by default")
     _refuse(kind, (after == _R.RELEASED) & ~released, "would be RELEASED without the flag of it")
     _refuse(kind, first & (after != _R.RELEASED), "would be released and not be RELEASED")
-    _refuse(kind, released & ~np.isin(after, _BEYOND_RELEASE), "were released and would be open")
+    _refuse(kind, released & ~_IS_BEYOND_RELEASE[after], "were released and would be open")
     _refuse(kind, defaulted & ~released, "would be released by default without being released")
     _refuse(kind, (after == _R.VOIDED) & ~closed, "would be VOIDED without the flag CLOSED")
     gone = (after == _R.ARCHIVED) & ~released & ~moved
@@ -156,7 +157,7 @@ def check_payments(
 
     Raises StatusError that names the step or the rule and how many break it, never an item. O(m).
     """
-    _check_steps("payments", before, after, PAYMENT_STEPS, _P, set())
+    _check_steps("payments", before, after, _PAYMENTS)
     _check_flags("payments", flags_before, flags_after)
     closed = flags_after & np.uint16(ItemFlag.CLOSED) != 0
     released = flags_after & np.uint16(ItemFlag.RELEASED | ItemFlag.DEFAULTED) != 0
@@ -198,33 +199,50 @@ def check_funding(before: Statuses, after: Statuses, status_after: Statuses) -> 
 
     Raises StatusError that names the step or the rule and how many break it, never an item. O(m).
     """
-    _check_steps("payments", before, after, FUNDING_STEPS, _F, set())
-    waiting = np.isin(status_after, (_P.UNMATCHED, _P.SUGGESTED))
+    _check_steps("payments", before, after, _FUNDINGS)
+    waiting = _WAITS[status_after]
     _refuse("payments", waiting & (after == _F.NONE), "would wait for a remittance without money")
 
 
 # ---- how it is checked ----
 
 _FLAGS = sum(ItemFlag)
+_WAITS = among((_P.UNMATCHED, _P.SUGGESTED))
 
 
-def _check_steps(
-    kind: str,
-    before: Statuses,
-    after: Statuses,
-    steps: Mapping[tuple[Any, Any], str],
-    names: type[IntEnum],
-    passing: set[Any],
-) -> None:
-    """Look every step up. passing : statuses that nothing may stay in."""
+@dataclass(frozen=True, slots=True)
+class _Machine:
+    """names : of the statuses
+    legal : bool[size + 1, size + 1]   by before and after, the last ones for what is no status
+    """
+
+    names: type[IntEnum]
+    legal: npt.NDArray[np.bool_]
+
+
+def _machine(
+    steps: Mapping[tuple[Any, Any], str], names: type[IntEnum], passing: set[Any]
+) -> _Machine:
+    """passing : statuses that nothing may stay in"""
     size = max(names) + 1
     legal = np.zeros((size + 1, size + 1), np.bool_)
     stays = [status for status in names if status not in passing]
     legal[stays, stays] = True
     for step in steps:
         legal[step] = True
+    return _Machine(names, legal)
+
+
+_REMITTANCES = _machine(REMITTANCE_STEPS, _R, {_R.RECEIVED})
+_PAYMENTS = _machine(PAYMENT_STEPS, _P, set())
+_FUNDINGS = _machine(FUNDING_STEPS, _F, set())
+
+
+def _check_steps(kind: str, before: Statuses, after: Statuses, machine: _Machine) -> None:
+    """Look every step up."""
+    size, names = len(machine.legal) - 1, machine.names
     known = [np.minimum(column, np.uint8(size)) for column in (before, after)]
-    bad = np.flatnonzero(~legal[known[0], known[1]])
+    bad = np.flatnonzero(~machine.legal[known[0], known[1]])
     if not len(bad):
         return
     kinds, counts = np.unique(before[bad].astype(np.int64) << 8 | after[bad], return_counts=True)

@@ -13,7 +13,7 @@ from reassoc.core.matching import traces
 from reassoc.core.matching.again import Pairs, pair_keys, whole_groups
 from reassoc.core.matching.pins import undone_pairs
 from reassoc.core.matching.state import Candidates, Mask, State
-from reassoc.core.statuses import Rail, Reason, Tier
+from reassoc.core.statuses import Rail, Reason, Tier, among
 
 JOINED_TIERS = (Tier.T0, Tier.T1, Tier.T2, Tier.T3)
 """Tiers that a matching of a neighbourhood runs; of all others it keeps what stood."""
@@ -101,8 +101,8 @@ def demote(state: State, at_close: bool, is_part: bool) -> Candidates:
 
 
 def _of_close_tiers(state: State, taken: Candidates) -> Mask:
-    tiers = [Tier[name] for name in state.policy.close_tiers]
-    return np.isin(taken.tier, tiers)
+    waits: Mask = among(Tier[name] for name in state.policy.close_tiers)[taken.tier]
+    return waits
 
 
 def _stood(standing: Pairs, taken: Candidates) -> Mask:
