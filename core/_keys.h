@@ -72,6 +72,24 @@ static inline void payers_free(payer_table *payers) {
     memset(payers, 0, sizeof *payers);
 }
 
+/* The payers of a table in another one, which must be empty, with its rules. */
+static inline int payers_copy(const payer_table *from, payer_table *to) {
+    *to = *from;
+    if (from->capacity == 0) return 0;
+    size_t slots = ((size_t)from->slot_mask + 1) * sizeof *from->slots;
+    to->slots = malloc(slots);
+    to->names = malloc((size_t)from->capacity * PAYER_FORM_BYTES_MAX);
+    to->lengths = malloc(from->capacity);
+    if (to->slots == NULL || to->names == NULL || to->lengths == NULL) {
+        payers_free(to);
+        return -1;
+    }
+    memcpy(to->slots, from->slots, slots);
+    memcpy(to->names, from->names, (size_t)from->count * PAYER_FORM_BYTES_MAX);
+    memcpy(to->lengths, from->lengths, from->count);
+    return 0;
+}
+
 static inline int payers_grow(payer_table *payers) {
     uint32_t capacity = payers->capacity ? payers->capacity * 2 : 256;
     uint32_t mask = capacity * 2 - 1;

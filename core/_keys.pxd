@@ -97,6 +97,7 @@ cdef extern from "_keys.h" nogil:
     void strip_affixes(trace_forms *forms, const affix_sets *sets, uint32_t which) noexcept
     size_t payer_form(const uint8_t *raw, size_t size, uint8_t *out, uint8_t *bare) noexcept
     void payers_free(payer_table *payers) noexcept
+    int payers_copy(const payer_table *source, payer_table *to) noexcept
     int number_payers(payer_table *payers, const uint8_t *source, size_t source_size,
                       const text_ref *refs, size_t rows, const int32_t *dates,
                       uint32_t *numbers, uint32_t *groups) noexcept

@@ -194,6 +194,15 @@ cdef class PayerTable:
         if number != expected:
             raise ValueError("a payer stands in two rules")
 
+    def copy(self):
+        """The same payers and rules in a table that grows by itself. O(payers), without a look at
+        any of them."""
+        cdef PayerTable other = PayerTable.__new__(PayerTable)
+        other.rules, other.span_starts, other.spans = self.rules, self.span_starts, self.spans
+        if payers_copy(&self.c, &other.c) != 0:
+            raise MemoryError
+        return other
+
     def __len__(self):
         return max(self.c.count, 1)
 

@@ -22,6 +22,9 @@ from reassoc.core.matching.holders import DAY_FIRST, DAY_LAST
 from reassoc.core.policy import Policy, longest_first
 from reassoc.core.pool import PaymentColumns, RemittanceColumns, text_parts
 
+RULES_KEPT_MAX = 16
+"""Policies with directories of which the rules are kept: tenants with aliases of their own have
+policies of their own."""
 _NO_DIRECTORY = Directory()
 Step = tuple[int, bool, npt.NDArray[np.uint8], npt.NDArray[np.uint32]]
 
@@ -52,14 +55,19 @@ def rules(
 
     Set 0 of the affixes is empty, so that payers without any take the short way. Raises
     DirectoryError where the directory lists an identifier that the policy ignores. O(identifiers)
-    the first time; after that only the table is made anew, which grows in use.
+    the first time; after that only the table is copied, which grows in use.
     """
-    listing = _listing(policy, directory or _NO_DIRECTORY)
+    table, affixes = _listed(policy, directory or _NO_DIRECTORY)
+    return table.copy(), affixes
+
+
+@lru_cache(maxsize=RULES_KEPT_MAX)
+def _listed(policy: Policy, directory: Directory) -> tuple[_keys.PayerTable, _keys.Affixes]:
+    listing = _listing(policy, directory)
     table = _keys.PayerTable(listing.listed, listing.ignored, listing.common, listing.dated)
     return table, _keys.Affixes(listing.affixes)
 
 
-@lru_cache(maxsize=4)
 def _listing(policy: Policy, directory: Directory) -> _Listing:
     ignored = [_keys.payer_form_of(value.encode()) for value in policy.ignored_payer_ids]
     members = [*_of_policy(policy), *_of_directory(directory, len(policy.payers), {*ignored})]

@@ -165,6 +165,28 @@ def _items(
     )  # fmt: skip
 
 
+def test_a_copy_of_payers_grows_by_itself() -> None:
+    rules = [([b"A", b"B"], 0), ([], 0)]
+    listed = _keys.PayerTable(rules, [b"X"], 0, [(b"D", 3, 9, 1)])
+    names = listed.names()
+    more = TextColumn.from_values([f"P{number}" for number in range(1000)])
+    copies = [listed.copy(), listed.copy().copy()]
+    for copy in copies:
+        numbers = copy.number(*text_parts(more))
+        assert numbers.tolist() == list(range(len(names), len(names) + 1000))
+        known = TextColumn.from_values(["B", "X", "D"])
+        days = np.array([0, 0, 5], np.int32)
+        assert copy.groups(*text_parts(known), days).tolist() == (
+            _keys.PayerTable(rules, [b"X"], 0, [(b"D", 3, 9, 1)])
+            .groups(*text_parts(known), days)
+            .tolist()
+        )
+    assert listed.names() == names
+    del listed
+    assert copies[0].names()[: len(names)] == names
+    assert len(_keys.PayerTable().copy()) == 1
+
+
 def test_what_stands_in_for_the_payer_is_tried_in_order() -> None:
     table = _keys.PayerTable([([b"A", b"\x01NAME"], 0), ([b"\x03" + b"12345678942"], 0)])
     ids = ["A", "", "0", "", "", "Z"]
