@@ -14,7 +14,7 @@ import gc
 import sys
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -30,7 +30,7 @@ from reassoc.stream.ageing import AgeBucket
 from reassoc.stream.app import make_app
 from reassoc.stream.calendar import federal_reserve_calendar
 from reassoc.stream.clock import iso
-from reassoc.stream.event_writer import EventWriter
+from reassoc.stream.event_writer import EventWriter, event_topics
 from reassoc.stream.findings import line_pieces
 from reassoc.stream.health import serve as serve_health
 from reassoc.stream.incomplete import count_incomplete, now_ms
@@ -53,6 +53,7 @@ from reassoc.stream.serve_running import GC_OBJECTS
 from reassoc.stream.stream_intake import StreamIntake
 from reassoc.stream.strict_consumer import consumer_of
 from reassoc.stream.tenant_record import TenantRecord
+from reassoc.stream.topic_batches import BATCH_BYTES, Message, Packed, TopicBatches
 from reassoc.stream.topic_log import (
     RECORD_MARGIN_BYTES,
     LeaderLog,
@@ -168,9 +169,12 @@ class StreamWorker:
             acks="all",
             enable_idempotence=True,
             max_request_size=kafka.message_bytes_max,
+            max_batch_size=min(BATCH_BYTES, kafka.message_bytes_max),
         )
         await self._producer.start()
         stack.push_async_callback(end_producer, self._producer)
+        self._batches = TopicBatches(self._producer)
+        await self._batches.learn(event_topics(kafka.prefix))
         self._events = EventWriter(kafka.prefix, self._send_all)
         self._reader = TopicReader(kafka)
         self._matching = Matching(
@@ -340,14 +344,16 @@ class StreamWorker:
     def _tell_events(self, entries: Sequence[Published]) -> None:
         self._events.tell(entries)
 
-    def _send_all(self, messages: Sequence[tuple[str, bytes, bytes]]) -> None:
-        self._in_loop(self._send_events(messages))
+    def _send_all(self, messages: Iterable[Message]) -> None:
+        packed = self._batches.pack(messages)
+        if packed.count:
+            self._in_loop(self._send_events(packed))
 
     def _in_loop(self, call: Coroutine[Any, Any, None]) -> None:
         """Wait, in a thread, for what the loop does."""
         asyncio.run_coroutine_threadsafe(call, self._loop).result(CALL_SECONDS_MAX)
 
-    async def _send(self, messages: Sequence[tuple[str, bytes, bytes]]) -> None:
+    async def _send(self, messages: Sequence[Message]) -> None:
         async with self._producing():
             sent = [
                 await self._producer.send(topic, value, key=key) for topic, key, value in messages
@@ -363,10 +369,10 @@ class StreamWorker:
         except (KafkaError, TimeoutError) as error:
             raise TopicLogError(f"Kafka does not take messages: {type(error).__name__}") from error
 
-    async def _send_events(self, messages: Sequence[tuple[str, bytes, bytes]]) -> None:
-        await self._send(messages)
-        size = sum(len(value) for _, _, value in messages)
-        self._metrics.messages(TopicKind.EVENTS, len(messages), size)
+    async def _send_events(self, packed: Packed) -> None:
+        async with self._producing():
+            await self._batches.send(packed)
+        self._metrics.messages(TopicKind.EVENTS, packed.count, packed.byte_count)
 
     async def _tell_findings(self, findings: Sequence[tuple[bytes, bytes]]) -> None:
         topic = f"{self._config.kafka.prefix}.{FINDINGS_TOPIC}"
