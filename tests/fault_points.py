@@ -58,7 +58,7 @@ POINTS = (
                    "insert item_business", "insert payer", "insert status_change",
                    "insert pair_event", "insert link_event", "insert mention",
                    "insert open_change", "insert decision", "insert decision_text",
-                   "insert control_number", "update control_number", "insert release_file",
+                   "insert control_number", "insert release_file",
                    "insert release_item", "insert release_event", *_COMMITS),
     *_table_points("outbox", "the outbox is acknowledged", "delete outbox", *_COMMITS),
     *(Point(name, "a file on its way to its receiver") for name in RELEASER_POINTS),
