@@ -216,7 +216,7 @@ encode_body = msgspec.msgpack.Encoder().encode
 decode_body = msgspec.msgpack.Decoder(OutboxBody).decode
 
 
-def rows_of(data: bytes, kind: np.dtype[Any]) -> npt.NDArray[Any]:
+def rows_of(data: bytes | memoryview, kind: np.dtype[Any]) -> npt.NDArray[Any]:
     """The rows of a table of a batch."""
     return np.frombuffer(data, kind)
 

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import Any
 
+import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from reassoc.core.statuses import MatchStatus, Tier
 from reassoc.stream.ledger_rows import (
     ALERT_ROW,
     ITEM_ROW,
+    ORDER_ROW,
     PAIR_ROW,
     AlertCode,
     ItemSide,
     PairEvent,
-    decode_body,
     rows_of,
 )
 from reassoc.stream.log_batch import Batch
@@ -27,6 +30,40 @@ from reassoc.stream.partition_log import LogRecord
 from reassoc.stream.releaser import Failure
 from reassoc.stream.state import FencedError
 from reassoc.stream.stream_intake import Took
+
+
+class _CountedBatch(msgspec.Struct, frozen=True, array_like=True):
+    """The fields of a LedgerBatch that are counted; the others are passed over."""
+
+    tenant: msgspec.Raw
+    position: msgspec.Raw
+    day: msgspec.Raw
+    as_of: msgspec.Raw
+    cause: msgspec.Raw
+    items: memoryview
+    statuses: memoryview
+    pairs: memoryview
+    links: memoryview
+    alerts: memoryview
+
+
+class _CountedRelease(msgspec.Struct, frozen=True, array_like=True):
+    """The fields of a ReleaseOrder that are counted."""
+
+    tenant: msgspec.Raw
+    position: msgspec.Raw
+    day: msgspec.Raw
+    items: memoryview
+
+
+class _Counted(msgspec.Struct, frozen=True, array_like=True):
+    """The fields of an OutboxBody that are counted."""
+
+    ledger: _CountedBatch
+    release: _CountedRelease | None
+
+
+_decode_counted = msgspec.msgpack.Decoder(_Counted).decode
 
 
 class WorkerWatch:
@@ -47,22 +84,28 @@ class WorkerWatch:
         self._metrics.took(Stage.STEP_APPLY, seconds)
         metrics, released, items = self._metrics, 0, 0
         for data in made.step.outbox:
-            body = decode_body(data)
-            batch = body.ledger
-            sides = rows_of(batch.items, ITEM_ROW)["side"]
-            for side in ItemSide:
-                metrics.items(side, int((sides == side).sum()))
-            items += len(sides)
-            pairs = rows_of(batch.pairs, PAIR_ROW)
-            is_made = (pairs["event"] == PairEvent.MADE) & (pairs["status"] == MatchStatus.AUTO)
-            for tier in np.unique(pairs["tier"][is_made]).tolist():
-                metrics.matched(Tier(tier), int((pairs["tier"][is_made] == tier).sum()))
-            for code in rows_of(batch.alerts, ALERT_ROW)["code"].tolist():
+            body = _decode_counted(data)
+            batch, release = body.ledger, body.release
+            payments = int(np.count_nonzero(rows_of(batch.items, ITEM_ROW)["side"]))
+            remittances = len(batch.items) // ITEM_ROW.itemsize - payments
+            metrics.items(ItemSide.REMITTANCE, remittances)
+            metrics.items(ItemSide.PAYMENT, payments)
+            items += remittances + payments
+            if batch.pairs:
+                self._matched(rows_of(batch.pairs, PAIR_ROW))
+            for code in rows_of(batch.alerts, ALERT_ROW)["code"].tolist() if batch.alerts else ():
                 metrics.alert(AlertCode(code))
-            released += len(body.release.controls) if body.release is not None else 0
+            released += len(release.items) // ORDER_ROW.itemsize if release is not None else 0
         metrics.step(released)
-        if arrived_ms:
+        if arrived_ms and items:
             metrics.applied(np.full(items, time.time() - arrived_ms / 1000))
+
+    def _matched(self, pairs: npt.NDArray[Any]) -> None:
+        """Count pairs that were matched by themselves."""
+        is_made = (pairs["event"] == PairEvent.MADE) & (pairs["status"] == MatchStatus.AUTO)
+        counts = np.bincount(pairs["tier"][is_made])
+        for tier in np.flatnonzero(counts).tolist():
+            self._metrics.matched(Tier(tier), int(counts[tier]))
 
     def poison(self, record: LogRecord, why: str) -> None:
         """A record of the item log is none."""
