@@ -15,11 +15,12 @@ their schemas. A field may be added; whatever else changes gets another `version
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date, timedelta
 from enum import StrEnum
-from functools import lru_cache
-from typing import Any, Literal
+from functools import lru_cache, partial
+from itertools import count
+from typing import Any, Literal, TypeVar
 
 import msgspec
 import numpy as np
@@ -140,6 +141,7 @@ class ClaimDenied(_Event, frozen=True, kw_only=True, tag="claim-denied"):
 
 
 Event = RemittanceReceived | PaymentSettled | RemittanceReleased | ExceptionDetected | ClaimDenied
+E = TypeVar("E", bound=_Event)
 EVENT_TYPES: tuple[type[Event], ...] = (
     RemittanceReceived,
     PaymentSettled,
@@ -168,7 +170,10 @@ def events_of(sequence: int, body: OutboxBody) -> list[tuple[str, bytes, Event]]
     events: list[Event] = [*made.received(), *made.settled(), *made.denied(), *made.exceptions()]
     if body.release is not None:
         events += made.released(rows_of(body.release.items, ORDER_ROW))
-    return [(f"events.{event.__struct_config__.tag}", key, event) for event in events]
+    return [(_SUFFIXES[type(event)], key, event) for event in events]
+
+
+_SUFFIXES = {kind: f"events.{name}" for kind, name in zip(EVENT_TYPES, TOPICS, strict=True)}
 
 
 class _Making:
@@ -183,81 +188,92 @@ class _Making:
         self._statuses = rows_of(batch.statuses, STATUS_ROW)
         self._alerts = rows_of(batch.alerts, ALERT_ROW)
         self._prefix = f"{batch.tenant}/{sequence}"
-        self._common = {
+        self._common: dict[str, Any] = {
             "tenant": batch.tenant,
             "position": batch.position,
             "banking_day": _date(batch.day),
             "as_of": batch.as_of,
         }
 
-    def _head(self, kind: str, place: int, item: tuple[int, int]) -> dict[str, Any]:
-        return {
-            **self._common,
-            "id": f"{self._prefix}/{kind}/{place}",
-            "item": item_name(*item),
-        }
+    def _maker(self, kind: type[E]) -> Callable[..., E]:
+        """Makes events of a kind of a place among those of the kind, an item, and what else they
+        have. As plain a call as can be: there is one for each event."""
+        head, make = f"{self._prefix}/{kind.__struct_config__.tag}/", partial(kind, **self._common)
+
+        def event(place: int, digest: int, offset: int, **more: Any) -> E:
+            return make(id=f"{head}{place}", item=f"{_item_head(digest)}{offset}", **more)
+
+        return event
 
     def received(self) -> Iterator[RemittanceReceived]:
-        rows = self._remittances
-        columns = (rows[name].tolist() for name in ("digest", "offset", "cents", "day", "claims"))
-        for place, (digest, offset, cents, day, claims) in enumerate(zip(*columns, strict=True)):
-            yield RemittanceReceived(
-                **self._head("remittance-received", place, (digest, offset)),
-                cents=cents,
-                effective_day=_date(day),
-                claims=claims,
-            )
+        event, places = self._maker(RemittanceReceived), count()
+        columns = _columns(self._remittances, "digest", "offset", "cents", "day", "claims")
+        for place, digest, offset, cents, day, claims in zip(places, *columns, strict=False):
+            yield event(place, digest, offset, cents=cents, effective_day=_date(day), claims=claims)
 
     def denied(self) -> Iterator[ClaimDenied]:
-        rows = self._remittances[self._denied]
-        columns = (rows[name].tolist() for name in ("digest", "offset", "claims"))
-        for place, digest, offset, claims in zip(self._denied.tolist(), *columns, strict=True):
-            yield ClaimDenied(**self._head("claim-denied", place, (digest, offset)), claims=claims)
+        event, places = self._maker(ClaimDenied), self._denied.tolist()
+        columns = _columns(self._remittances[self._denied], "digest", "offset", "claims")
+        for place, digest, offset, claims in zip(places, *columns, strict=True):
+            yield event(place, digest, offset, claims=claims)
 
     def settled(self) -> Iterator[PaymentSettled]:
+        event = self._maker(PaymentSettled)
         rows = self._statuses[settles(self._statuses)]
-        columns = (rows[name].tolist() for name in ("digest", "offset", "funding_after"))
+        columns = _columns(rows, "digest", "offset", "funding_after")
         cents = self._cents.tolist() or [None] * len(rows)
         for place, (digest, offset, funding, paid) in enumerate(zip(*columns, cents, strict=True)):
-            yield PaymentSettled(
-                **self._head("payment-settled", place, (digest, offset)),
+            yield event(
+                place,
+                digest,
+                offset,
                 cents=paid,
                 funding="posted" if funding == Funding.POSTED else "settled",
             )
 
     def exceptions(self) -> Iterator[ExceptionDetected]:
         """Statuses first, alerts behind them."""
-        rows = self._statuses[self._statuses["after"] != self._statuses["before"]]
-        columns = (rows[name].tolist() for name in ("digest", "offset", "side", "after", "reason"))
-        place = 0
+        event, places = self._maker(ExceptionDetected), count()
+        rows = self._statuses
+        rows = rows[(rows["after"] != rows["before"]) & _IS_EXCEPTION[rows["side"], rows["after"]]]
+        columns = _columns(rows, "digest", "offset", "side", "after", "reason")
         for digest, offset, side, after, reason in zip(*columns, strict=True):
-            code = _STATUS_CODES[side].get(after)
-            if code is not None:
-                head = self._head("exception-detected", place, (digest, offset))
-                names = _reason_names(reason)
-                yield ExceptionDetected(**head, side=_SIDES[side], code=code, reasons=names)
-                place += 1
-        columns = (self._alerts[name].tolist() for name in ("digest", "offset", "side", "code"))
-        matches = self._alerts["match_id"].tolist()
-        for digest, offset, side, number, match in zip(*columns, matches, strict=True):
-            yield ExceptionDetected(
-                **self._head("exception-detected", place, (digest, offset)),
+            yield event(
+                next(places),
+                digest,
+                offset,
+                side=_SIDES[side],
+                code=_STATUS_CODES[side][after],
+                reasons=_reason_names(reason),
+            )
+        columns = _columns(self._alerts, "digest", "offset", "side", "code", "match_id")
+        for digest, offset, side, number, match in zip(*columns, strict=True):
+            yield event(
+                next(places),
+                digest,
+                offset,
                 side=_SIDES[side],
                 code=ExceptionCode[AlertCode(number).name],
                 match=f"{match:016x}" if match else None,
             )
-            place += 1
 
     def released(self, rows: npt.NDArray[Any]) -> Iterator[RemittanceReleased]:
-        names = ("digest", "offset", "cents", "release_kind", "sending")
-        columns = (rows[name].tolist() for name in names)
-        for place, (digest, offset, cents, kind, sending) in enumerate(zip(*columns, strict=True)):
-            yield RemittanceReleased(
-                **self._head("remittance-released", place, (digest, offset)),
-                cents=cents,
-                release=_RELEASES[kind],
-                sending=sending,
+        event, places = self._maker(RemittanceReleased), count()
+        columns = _columns(rows, "digest", "offset", "cents", "release_kind", "sending")
+        for place, digest, offset, cents, kind, sending in zip(places, *columns, strict=False):
+            yield event(
+                place, digest, offset, cents=cents, release=_RELEASES[kind], sending=sending
             )
+
+
+@lru_cache(maxsize=4096)
+def _item_head(digest: int) -> str:
+    """Of `item_name`, what all items of a file have: few files are in many entries."""
+    return item_name(digest, 0)[:-1]
+
+
+def _columns(rows: npt.NDArray[Any], *names: str) -> list[list[int]]:
+    return [rows[name].tolist() for name in names]
 
 
 _SIDES = {int(side): Side[side.name] for side in ItemSide}
@@ -286,6 +302,9 @@ _STATUS_CODES: dict[int, dict[int, ExceptionCode]] = {
 }
 
 
+_IS_EXCEPTION = np.zeros((len(ItemSide), 256), np.bool_)
+for _side, _codes in _STATUS_CODES.items():
+    _IS_EXCEPTION[_side, list(_codes)] = True
 _REASON_NAMES = tuple((int(flag), str(flag.name).lower()) for flag in Reason)
 
 
@@ -295,7 +314,9 @@ def _reason_names(flags: int) -> tuple[str, ...]:
     return tuple(name for flag, name in _REASON_NAMES if flags & flag)
 
 
+@lru_cache(maxsize=4096)
 def _date(days: int) -> date | None:
+    """Few days are common."""
     if days == DATE_NONE:
         return None
     try:
