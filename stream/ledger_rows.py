@@ -245,6 +245,7 @@ def decode_texts(details: bytes) -> dict[str, list[bytes]]:
 
 def _values(data: bytes, refs: bytes) -> list[bytes]:
     places = np.frombuffer(refs, "<u4").reshape(-1, 2)
-    if len(places) and int(places.sum(axis=1, dtype=np.int64).max()) > len(data):
+    starts, stops = places[:, 0], places.sum(axis=1, dtype=np.int64)
+    if len(places) and int(stops.max()) > len(data):
         raise ValueError("a text ends behind its buffer")
-    return [data[offset : offset + length] for offset, length in places.tolist()]
+    return [data[start:stop] for start, stop in zip(starts.tolist(), stops.tolist(), strict=True)]

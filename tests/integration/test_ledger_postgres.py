@@ -126,6 +126,7 @@ def test_its_schema_is_what_migrations_make(ledger: Ledger, url: str) -> None:
 def test_history_answers(ledger: Ledger) -> None:
     asked = History(ledger)
     ledger.append_many(batches())
+    asked.read_on()
     digests = np.full(3, ledgers.FILE, np.uint64)
     assert asked.known(
         ledgers.TENANT, digests, np.array([1, 50, 5000]), below_position=9
