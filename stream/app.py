@@ -21,6 +21,9 @@ from reassoc.stream.topics import ITEMS_TOPIC, RAW_TOPICS, credentials
 
 RAW_IN_FLIGHT_BYTES = 16 << 20
 """Of one partition, between fetch and the item log."""
+IN_FLIGHT_BATCHES = 256
+"""Of one partition: where messages come one by one a fetch brings few, and a partition that has no
+room keeps others waiting (strict_consumer.PREFETCH_SECONDS)."""
 STALL_SECONDS_MAX = 3600.0
 """A partition that waits for a lost state to be rebuilt stands still; longer than that, the worker
 ends, to be started again."""
@@ -57,6 +60,7 @@ def make_app(
         StrictOptions(
             on_assigned=on_assigned,
             on_revoked=on_revoked,
+            batches_in_flight_max=IN_FLIGHT_BATCHES,
             bytes_in_flight_max=RAW_IN_FLIGHT_BYTES,
             batch_seconds_max=STALL_SECONDS_MAX,
             fetch_wait_ms=FETCH_WAIT_MS,

@@ -34,7 +34,7 @@ HOLD_SECONDS_MAX = 1.0
 """How long a group that has room waits for those before it."""
 _LOOK_SECONDS = 0.004
 """Between two looks at how far those are."""
-QUEUE_BATCHES_MAX = 64
+QUEUE_BATCHES_MAX = 1024
 
 T = TypeVar("T")
 
@@ -147,16 +147,16 @@ class IntakeRunner:
         messages, size = len(group[0]), group[0].size_bytes
         bytes_max = self._limits.bytes_max // (1 if self._groups else FIRST_SHARE)
         while messages < self._limits.messages_max and size < bytes_max:
-            wait = await self._wait_for_more(time.monotonic() - began)
-            if self._queue.empty() and wait <= 0:
-                break
-            try:
-                async with asyncio.timeout(max(wait, 0.001)):
-                    batch = await self._queue.get()
-            except TimeoutError:
+            if not self._queue.empty():
+                group.append(self._queue.get_nowait())
+                messages, size = messages + len(group[-1]), size + group[-1].size_bytes
                 continue
-            group.append(batch)
-            messages, size = messages + len(batch), size + batch.size_bytes
+            wait = await self._wait_for_more(time.monotonic() - began)
+            if not self._queue.empty():
+                continue
+            if wait <= 0:
+                break
+            await asyncio.sleep(wait)
         return group
 
     async def _wait_for_more(self, waited: float) -> float:

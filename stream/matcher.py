@@ -67,7 +67,7 @@ from reassoc.stream.release_choice import Rules, choose
 from reassoc.stream.rerouting import NOBODY, out_of_quarantine
 from reassoc.stream.routing import QUARANTINE
 from reassoc.stream.rules import WarehouseRules
-from reassoc.stream.state import Claim, Ids, Records, State, Step
+from reassoc.stream.state import Claim, Ids, Records, State, Step, as_text
 from reassoc.stream.status_machine import StatusError
 from reassoc.stream.tenant_record import (
     ALIASES_MAX,
@@ -290,8 +290,8 @@ class Matcher:
     def _take_items(self, entry: ItemsEntry, position: int) -> Step:
         self._read_history()
         left, right = _fresh(entry, position, self.record.day)
-        known = self._known(left, position), self._known(right, position)
-        left, right = take(left, ~known[0]), take(right, ~known[1])
+        known_left, known_right = self._known(left, right, position)
+        left, right = take(left, ~known_left), take(right, ~known_right)
         keys = self._keys(left, right)
         ids = np.concatenate([_ids(left), _ids(right)])
         both = _joined(*keys)
@@ -316,18 +316,21 @@ class Matcher:
             self._history.read_on()
             self._has_read_history = True
 
-    def _known(self, rows: Columns, position: int) -> Mask:
-        """bool[n]: items that came before, by their ids."""
-        ids = _ids(rows)
-        if not len(ids):
-            return np.zeros(0, np.bool_)
+    def _known(self, left: Columns, right: Columns, position: int) -> tuple[Mask, Mask]:
+        """bool[n], bool[m]: items that came before, by their ids."""
+        ids = np.concatenate([_ids(left), _ids(right)])
         known = lookup(self._state.fetch(self.tenant, ids).ids, ids) >= 0
-        known |= self._history.known(self.tenant, rows["id_digest"], rows["id_offset"], position)
-        _, first = np.unique(np.ascontiguousarray(ids).view("S16").ravel(), return_index=True)
+        _, first = np.unique(as_text(ids), return_index=True)
         again = np.ones(len(ids), np.bool_)
         again[first] = False
-        mask: Mask = known | again
-        return mask
+        known |= again
+        known |= np.concatenate(
+            [
+                self._history.known(self.tenant, rows["id_digest"], rows["id_offset"], position)
+                for rows in (left, right)
+            ]
+        )
+        return known[: len(left["status"])], known[len(left["status"]) :]
 
     def _mark_known_before(
         self, records: Records, left: Columns, right: Columns, position: int

@@ -15,7 +15,7 @@ from reassoc.stream.log_batch import Batch
 from reassoc.stream.partition import Partition
 from reassoc.stream.partition_runner import PartitionRunner, Reader, RunnerWatch, Threads
 
-QUEUE_BATCHES_MAX = 16
+QUEUE_BATCHES_MAX = 1024
 """Batches of one partition that wait; the consumer holds back before that."""
 
 OpenPartition = Callable[[int], Awaitable[Partition]]

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
 import msgspec
@@ -88,6 +89,7 @@ def moment(at_ms: int) -> str:
     return at.isoformat(timespec="milliseconds")
 
 
+@lru_cache(maxsize=1 << 16)
 def partition_of(tenant: str, count: int) -> int:
     """The partition of a tenant's records, for ever: of a topic with `count` partitions."""
     return int.from_bytes(blake3(tenant.encode()).digest(4), "little") % count

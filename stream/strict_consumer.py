@@ -48,6 +48,12 @@ FETCH_SECONDS_MAX = 0.5
 """A fetch that finds nothing; a seek waits as long."""
 FETCH_SLICE_SECONDS = 0.1
 """How long a fetch waits before it looks whether it should still: a rebalance waits as long."""
+PREFETCH_SECONDS = 0.01
+"""How long what was fetched of a partition that has no room holds back fetches of all others from
+the same server: aiokafka waits a tenth of a second, hoping that it is taken."""
+TAKE_SECONDS_MIN = 0.01
+"""Between two takes of what was fetched: where messages come one by one, taking each by itself is
+dearer than what is done with it."""
 RECORDS_A_FETCH_MAX = 65_536
 COMMIT_SECONDS_MAX = 5.0
 CALL_SECONDS_MAX = 10.0
@@ -418,6 +424,8 @@ class StrictConsumer(Consumer):
 class _Thread(driver.AIOKafkaConsumerThread):
     """The client, in a thread with a loop of its own: heartbeats go on while agents compute."""
 
+    _taken_at = 0.0
+
     def _create_worker_consumer(self, transport: driver.Transport) -> Any:
         conf = self.app.conf
         options = cast(StrictConsumer, self.consumer).options
@@ -450,6 +458,8 @@ class _Thread(driver.AIOKafkaConsumerThread):
         taken that a rebalance or the flow's stop has left behind, and nothing is lost."""
         client: Any = self._ensure_consumer()
         fetcher, subscriptions = client._fetcher, client._subscription
+        fetcher._prefetch_backoff = PREFETCH_SECONDS
+        await asyncio.sleep(self._taken_at + TAKE_SECONDS_MIN - time.monotonic())
         end = time.monotonic() + seconds
         with subscriptions.fetch_context():
             while self.consumer.flow_active and not subscriptions.reassignment_in_progress:
@@ -459,6 +469,7 @@ class _Thread(driver.AIOKafkaConsumerThread):
                 records = await fetcher.fetched_records(tps, 0, RECORDS_A_FETCH_MAX)
                 left = end - time.monotonic()
                 if records or left <= 0:
+                    self._taken_at = time.monotonic()
                     return {ensure_TP(tp): found for tp, found in records.items()}
                 waiter = fetcher._create_fetch_waiter()
                 done, _ = await asyncio.wait([waiter], timeout=min(left, FETCH_SLICE_SECONDS))
