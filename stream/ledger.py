@@ -222,12 +222,15 @@ class Ledger:
     def _keep_open(self, connection: Connection, appender: Appender) -> dict[str, _Pending]:
         """Fold the open items of tenants whose changes have become many; what then is pending."""
         answer = {}
-        for tenant, (added, batches) in appender.open_changes.items():
+        for tenant in appender.tenants():
+            added, batches = appender.open_changes.get(tenant, (0, 0))
             known = self._pending.get(tenant)
             # Another process may have written for the tenant since, and folded.
             if known is not None and known.sequence == appender.first_head(tenant).sequence:
                 changes, before = known.changes + added, known.batches + batches
                 item_count = known.item_count
+            elif not batches:
+                continue
             else:
                 changes, before, item_count = count_pending(connection, tenant)
             sequence = appender.head(tenant).sequence

@@ -107,6 +107,10 @@ class Appender:
         self.head(tenant)
         return self._first_heads[tenant]
 
+    def tenants(self) -> list[str]:
+        """Whose chains were asked for."""
+        return list(self._heads)
+
     def _next_number(self) -> int:
         """The number of the next batch; behind `head`."""
         if self._number == BATCH_NUMBER_MAX:

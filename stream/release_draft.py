@@ -112,9 +112,10 @@ def join_orders(orders: Sequence[ReleaseOrder]) -> Order:
         keys, inverse = np.unique(rows["profile"], return_inverse=True)
         numbers = np.zeros(len(keys), np.int64)
         # What has no bytes has no envelope either.
-        wanted = np.isin(keys, rows["profile"][rows["start"] >= 0])
-        for place in np.flatnonzero(wanted).tolist():
-            key = int(keys[place])
+        wanted = set(np.unique(rows["profile"][rows["start"] >= 0]).tolist())
+        for place, key in enumerate(keys.tolist()):
+            if key not in wanted:
+                continue
             if key not in by_key:
                 raise OrderError(f"{where} names an envelope profile that it does not hold")
             numbers[place] = known.setdefault(by_key[key], len(known))
