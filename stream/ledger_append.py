@@ -53,6 +53,14 @@ RELEASE_CAUSE = "release"
 TENANT_CHARS_MAX = 200
 _AS_OF = re.compile(r"[0-9TZ:.+ -]{0,40}")
 
+_DIGESTS = [
+    (table.name, name)
+    for table, kind in NUMBER_TABLES
+    for name in kind.names or ()
+    if name.endswith("digest")
+]
+"""Columns that say what a row is about."""
+
 RandomBytes = Callable[[int], bytes]
 Rows = npt.NDArray[Any]
 
@@ -248,12 +256,9 @@ class Appender:
             has_key = keys != 0
             self._inserts.numbers(table, _side_by_side(keys[has_key], numbers[has_key]))
         digests = [
-            rows[name]
-            for rows in checked.tables.values()
-            for name in rows.dtype.names or ()
-            if name.endswith("digest")
+            checked.tables[table][name] for table, name in _DIGESTS if len(checked.tables[table])
         ]
-        mentioned = np.unique(np.concatenate(digests))
+        mentioned = np.unique(np.concatenate([np.zeros(0, np.uint64), *digests]))
         batches = np.full(len(mentioned), number)
         self._inserts.numbers(schema.mention, _side_by_side(mentioned, batches))
         return hashed
@@ -373,7 +378,10 @@ def _texts(values: Sequence[bytes]) -> list[str]:
 
 def _side_by_side(*columns: Rows) -> Numbers:
     """int64[n, k] of columns of 8 bytes."""
-    return np.stack([column.view(np.int64) for column in columns], axis=1)
+    numbers = np.empty((len(columns[0]), len(columns)), np.int64)
+    for place, column in enumerate(columns):
+        numbers[:, place] = column.view(np.int64)
+    return numbers
 
 
 def read_head(connection: Connection, tenant: str) -> Head:

@@ -121,8 +121,12 @@ def hash_texts(values: Sequence[bytes]) -> Keys:
 def hash_details(details: Details) -> dict[str, Keys]:
     """`hash_texts` of each of HASHED, by one value of each of DETAIL_TEXTS per item."""
     named = zip(details["payer_id"], details["payer_name"], strict=True)
-    hashed = {"payer": hash_texts([number + name for number, name in named])}
-    return hashed | {name: hash_texts(details[name]) for name in HASHED[1:]}
+    values = [number + name for number, name in named]
+    count = len(values)
+    for name in HASHED[1:]:
+        values += details[name]
+    hashes = hash_texts(values)
+    return {name: hashes[at * count : (at + 1) * count] for at, name in enumerate(HASHED)}
 
 
 def decode_details(details: bytes, count: int) -> Details:
