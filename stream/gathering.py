@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from reassoc.core.errors import ReassocError
+from reassoc.core.errors import ParseError, ReassocError
 from reassoc.stream.readers import PayloadReader, RangeReader, fewer_remittances, payloads
 from reassoc.stream.release import SourceReader, copy_transactions
 from reassoc.stream.release_draft import BODY_ROW, FileBody, Rows
@@ -101,10 +101,15 @@ class Carried:
         size, room = 0, self._room
         with closing(vault.open_stream(digest)) as stream:
             until_gap = _UntilGap(stream)
-            for number, data in payloads(until_gap):
-                size += len(data)
-                if number in wanted or size <= room:
-                    found[number] = data
+            try:
+                for number, data in payloads(until_gap):
+                    size += len(data)
+                    if number in wanted or size <= room:
+                        found[number] = data
+            except ParseError:
+                # What ends at a gap may be no file at all: it is the gap that is wrong.
+                if until_gap.error is None:
+                    raise
         if until_gap.error is not None:
             if not found.keys() >= wanted:
                 raise until_gap.error

@@ -99,6 +99,9 @@ def test_a_part_that_never_comes_keeps_back_nothing_before_it() -> None:
     assert carried.read(vault, digest, [0, 2]) == [sets[0], sets[2]]
     with pytest.raises(NoContentError):
         carried.read(vault, digest, [0, 4])
+    vault.gap = 0
+    with pytest.raises(NoContentError):
+        carried.read(vault, digest, [0])
     vault.gap = len(data) + 1
     assert carried.read(vault, digest, [0, 4]) == [sets[0], sets[4]], "it came later"
 
