@@ -130,9 +130,11 @@ class StreamWorld:
         return began
 
     def metric(self, name: str, labels: str = "") -> float:
-        """A metric, summed over workers and labels that match an expression."""
+        """A metric, summed over workers and labels that match an expression. Only this one is asked
+        for: all of them, ten times a second, take a tenth of a worker."""
         wanted = re.compile(rf"^{name}(\{{.*{labels}.*\}})? (\S+)$", re.MULTILINE)
-        pages = [(each.ask("metrics") or b"").decode() for each in self.stack.workers]
+        page = f"metrics?name[]={name}"
+        pages = [(each.ask(page) or b"").decode() for each in self.stack.workers]
         return sum(float(found[2]) for page in pages for found in wanted.finditer(page))
 
     def wait_applied(self, items: int) -> float:

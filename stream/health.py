@@ -4,7 +4,7 @@ that only they reach.
 
     GET /healthz    200, or 503 where the process must be started again
     GET /readyz     200, or 503 while it cannot do its work; both with the checks as JSON
-    GET /metrics    the exposition for Prometheus
+    GET /metrics    the exposition for Prometheus; some of it by ?name[]=METRIC
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from urllib.parse import parse_qs
 
 import msgspec
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
@@ -25,6 +26,8 @@ REQUEST_BYTES_MAX = 8192
 """Of the request line and the headers; no request has a body."""
 REQUEST_SECONDS_MAX = 5.0
 """For a request to come, and again for its answer to go."""
+NAMES_MAX = 64
+"""Metrics that one request names."""
 CONNECTIONS_MAX = 32
 CLOSE_SECONDS_MAX = 1.0
 LINGER_READS_MAX = 16
@@ -75,10 +78,10 @@ class HealthServer:
     """A server that runs, made by `serve`. Each connection has one request."""
 
     def __init__(self, alive: Checks, ready: Checks, registry: CollectorRegistry) -> None:
-        self._pages: dict[str, Callable[[], _Answer]] = {
-            "/healthz": lambda: _checked(alive),
-            "/readyz": lambda: _checked(ready),
-            "/metrics": lambda: _Answer(200, generate_latest(registry), CONTENT_TYPE_LATEST),
+        self._pages: dict[str, Callable[[list[str]], _Answer]] = {
+            "/healthz": lambda _: _checked(alive),
+            "/readyz": lambda _: _checked(ready),
+            "/metrics": lambda names: _metrics(registry, names),
         }
         self._server: asyncio.Server | None = None
         self._open: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
@@ -140,8 +143,13 @@ class HealthServer:
             return _Answer(400).encode(with_body=True)
         if method not in (b"GET", b"HEAD"):
             return _Answer(405).encode(with_body=True)
-        page = self._pages.get(target.partition(b"?")[0].decode("latin-1"))
-        answer = _Answer(404) if page is None else _made(page)
+        path, _, query = target.decode("latin-1").partition("?")
+        try:
+            names = _names_of(query)
+        except ValueError:
+            return _Answer(400).encode(with_body=True)
+        page = self._pages.get(path)
+        answer = _Answer(404) if page is None else _made(lambda: page(names))
         return answer.encode(with_body=method == b"GET")
 
 
@@ -153,6 +161,18 @@ async def _until_it_is_read(reader: asyncio.StreamReader, writer: asyncio.Stream
             for _ in range(LINGER_READS_MAX):
                 if not await reader.read(REQUEST_BYTES_MAX):
                     return
+
+
+def _names_of(query: str) -> list[str]:
+    """The metrics that are asked for by `name[]`, as Prometheus' own clients take it; none for all.
+    Raises ValueError above NAMES_MAX.
+    """
+    return parse_qs(query, max_num_fields=NAMES_MAX).get("name[]", [])
+
+
+def _metrics(registry: CollectorRegistry, names: list[str]) -> _Answer:
+    wanted = registry.restricted_registry(names) if names else registry
+    return _Answer(200, generate_latest(wanted), CONTENT_TYPE_LATEST)
 
 
 def _made(page: Callable[[], _Answer]) -> _Answer:

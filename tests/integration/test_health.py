@@ -10,7 +10,13 @@ from typing import Any
 import pytest
 
 from reassoc.stream import health
-from reassoc.stream.health import CONNECTIONS_MAX, REQUEST_BYTES_MAX, HealthServer, serve
+from reassoc.stream.health import (
+    CONNECTIONS_MAX,
+    NAMES_MAX,
+    REQUEST_BYTES_MAX,
+    HealthServer,
+    serve,
+)
 from reassoc.stream.metrics import Metrics
 
 Ask = Callable[[bytes], Awaitable[tuple[int, dict[str, str], bytes]]]
@@ -97,6 +103,11 @@ def test_metrics_are_what_prometheus_reads() -> None:
         assert b"reassoc_steps_total 1.0\n" in body
         _, headers, body = await ask(server, b"HEAD /metrics HTTP/1.1\r\n\r\n")
         assert (body, int(headers["Content-Length"]) > 1000) == (b"", True)
+        _, _, body = await get(server, "/metrics?name[]=reassoc_steps_total&name[]=nothing")
+        assert b"reassoc_steps_total 1.0\n" in body
+        assert b"reassoc_items_total" not in body
+        too_many = "&".join(["name[]=a"] * (NAMES_MAX + 1))
+        assert (await get(server, f"/metrics?{too_many}"))[0] == 400
 
     run(talk)
 
