@@ -12,7 +12,7 @@ from typing import Protocol
 
 import numpy as np
 import pytest
-from state_memory import Row, ids_of, records_of, rows_of
+from state_memory import MemoryState, MemoryStore, Row, ids_of, records_of, rows_of
 
 from reassoc.core.errors import LimitError
 from reassoc.stream.records import Block
@@ -247,6 +247,48 @@ class StateConformance:
         assert seen(state)[0] == (A, 1, [9, 3, 9], b"")
         state.apply(claim, remove(2, 3, A))
         assert probed(state, 9, 3) == []
+
+    def test_a_put_over_a_record_leaves_it_the_keys_of_the_last_one(self, store: Store) -> None:
+        state, claim = filled(store)
+        state.apply(claim, step(1, 2, (A, 1, [0, KEY_MAX], b"same keys"), (C, 1, [7, 7, 0], b"")))
+        assert probed(state, KEY_MAX) == [A]
+        assert (probed(state, 0), probed(state, 7)) == ([A, B, C], [B, C])
+        state.apply(claim, step(2, 3, (C, 1, [7, 5], b""), (A, 1, [], b"")))
+        assert (probed(state, 0), probed(state, 7), probed(state, 5)) == ([B], [B, C], [C])
+        # What was taken away comes again, and goes for good.
+        state.apply(claim, step(3, 4, (A, 1, [0, 5], b""), (C, 1, [0], b"")))
+        assert (probed(state, 0), probed(state, 7), probed(state, 5)) == ([A, B, C], [B], [A])
+        state.apply(claim, remove(4, 5, A, C))
+        assert (probed(store.open(), 0, 5, 7), probed(state, KEY_MAX)) == ([B], [])
+
+    def test_many_steps_leave_what_plain_dictionaries_have(self, store: Store) -> None:
+        """Records come in hundreds, change their keys, go and come again; some keys are of many."""
+        state, model = store.open(), MemoryState(MemoryStore())
+        claim, plain = state.claim("t"), model.claim("t")
+        random = np.random.default_rng(3)
+        ids = [number.to_bytes(4, "little") * 4 for number in range(600)]
+        high = 0x9E3779B9 << 32
+        few, many = [high + 1000 + n for n in range(3)], [high + n for n in range(99)]
+        for mark in range(12):
+            # At the end more goes than comes.
+            chosen, puts = random.permutation(600)[:400].tolist(), 300 if mark < 8 else 20
+            rows = [
+                (ids[n], mark, [n, few[n * mark % 3], many[n * mark % 99]], b"%d" % n)
+                for n in chosen[:puts]
+            ]
+            there = {row[0] for row in seen(model)}
+            old = [ids[n] for n in chosen[puts:] if ids[n] in there]
+            some, others = old[: len(old) // 4], old[len(old) // 4 :]
+            made = Step(
+                mark, mark + 1, records_of(rows), ids_of(some), Block.of([b"new"] * len(some)),
+                ids_of(others),
+            )  # fmt: skip
+            state.apply(claim, made)
+            model.apply(plain, made)
+            other = store.open() if mark % 4 == 0 else state
+            assert other.dump("t") == model.dump("t")
+            for keys in ([*range(600)], few[:2], *([key] for key in few + many)):
+                assert probed(other, *keys) == probed(model, *keys)
 
     def test_a_step_does_all_at_once(self, store: Store) -> None:
         state, claim = filled(store)

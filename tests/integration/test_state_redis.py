@@ -84,6 +84,7 @@ class TestRedisStateInSmallCalls(StateConformance):
 
     # They would take very long in calls of three rows; readers would see no whole step in fifty.
     test_many_keys_at_once = None
+    test_many_steps_leave_what_plain_dictionaries_have = None
     test_scan_comes_in_order_and_in_pieces = None
     test_crowded_keys_bring_their_first_records = None
     test_readers_see_a_step_whole_or_not_at_all = None
@@ -270,6 +271,11 @@ def test_a_tenant_does_not_grow_above_its_limit(url: str) -> None:
         # What comes for what goes is no growth, and a lowered limit lets things go.
         state.apply(claim, Step(1, 2, records_of(rows), removes=ids_of([r[0] for r in ROWS[1:]])))
         assert state.open_count("t") == 4
+        # Nor is what comes over what is there: the limit is met to the record.
+        state.apply(claim, step(2, 2, *rows, (ROWS[0][0], 3, [1], b"over")))
+        with pytest.raises(LimitError, match="5 records"):
+            state.apply(claim, step(2, 3, *rows, ROWS[1]))
+        assert state.open_count("t") == 4
         low = RedisState(url, prefix=store.prefix, records_max=2)
         store.states.append(low)
         low.apply(claim, Step(2, 3, removes=ids_of([rows[0][0]])))
@@ -366,6 +372,22 @@ def test_what_was_crowded_is_not_any_more_when_records_leave(url: str) -> None:
         assert probed(state, 7) == [ROWS[1][0]]
         used = state._client.call("HGET", state._head("t"), b"u")
         assert used == b"2"
+
+
+def test_a_tenant_that_shrinks_gives_its_memory_back(server: RedisServer, own: RedisStore) -> None:
+    state = own.open()
+    claim = state.claim("t")
+    rows = [(n.to_bytes(16, "big"), 1, [n, n + 10_000, n % 3], b"") for n in range(3000)]
+    state.apply(claim, step(0, 1, *rows))
+    for mark, start in enumerate(range(0, 3000, 100), 1):
+        going = ids_of([row[0] for row in rows[start : start + 100]])
+        state.apply(claim, Step(mark, mark + 1, removes=going))
+    # Some keys went before the tenant had shrunk, and are still noted as gone.
+    assert used_bytes(state) < 3000 * 3 * 25
+    state.apply(claim, step(31, 32, *rows))
+    state.apply(claim, Step(32, 33, removes=ids_of([row[0] for row in rows])))
+    left = {key.rpartition(b":")[2] for key in state._client.call("KEYS", "*{*}:*")}
+    assert left <= {b"h", b"tenants"}
 
 
 # ---- clusters ----
