@@ -19,10 +19,9 @@ import re
 import secrets
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from reassoc.core.errors import LimitError
 from reassoc.stream.records import Block
@@ -82,16 +81,7 @@ _SECONDS_PER_ROW, _SECONDS_PER_BYTE = 2e-4, 2.5e-7
 """More than a call takes, by what it is about."""
 _LOCKS = 64
 _KEY_BYTES = 8
-_KEY_ROW = np.dtype([("hash", "<u4"), ("key", "<u8")])
-_KEY_ENTRY = np.dtype([("key", "<u8"), ("id", f"V{ID_BYTES}"), ("plain", "u1")])
-_ENTRY_ROW = np.dtype([("first", "<u4"), ("last", "<u4")])
-_ITEM_ROW = np.dtype([("hash", "<u4"), ("id", f"V{ID_BYTES}"), ("what", "S1"), *_ENTRY_ROW.descr])
-"""Rows as the scripts read them; `first` and `last` say where in its part a row's value lies."""
-_ID_FACTORS = np.array([524_287, 393_241, 262_139, 196_613], np.uint64)
-_KEY_FACTORS = np.array([1_048_573, 786_433], np.uint64)
-_HASH_PRIME = np.uint64(4_294_967_291)
-"""Of the hashes, as in common.lua."""
-_PART_HEAD_BYTES = 5
+_ROW = np.dtype([("id", f"V{ID_BYTES}"), ("bytes", "<u4")])
 _PREFIX = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _SETTINGS = {b"hash-max-listpack-value": 512, b"hash-max-listpack-entries": 128}
 """What Redis needs to keep records compact."""
@@ -296,13 +286,10 @@ class RedisState:
 
     def _probe(self, tenant: str, keys: Keys, seen: set[bytes]) -> tuple[_Raw, bytes]:
         found, values, crowded = list[bytes](), list[bytes](), b""
-        rows = np.empty(len(keys), _KEY_ROW)
-        rows["hash"], rows["key"] = _hashes(keys, _KEY_FACTORS), keys
-        rows = rows[_bucket_order(rows["hash"])]
-        for start in range(0, len(rows), CALL_ROWS_MAX):
-            some = rows[start : start + CALL_ROWS_MAX]
+        for start in range(0, len(keys), CALL_ROWS_MAX):
+            some = keys[start : start + CALL_ROWS_MAX].astype("<u8").tobytes()
             token, ids, these, left, many = self._client.run(
-                _PROBE, self._keys(tenant), some.tobytes(), KEY_RECORDS_MAX, REPLY_BYTES_MAX,
+                _PROBE, self._keys(tenant), some, KEY_RECORDS_MAX, REPLY_BYTES_MAX,
                 seconds=_seconds(CALL_ROWS_MAX, REPLY_BYTES_MAX),
             )  # fmt: skip
             seen.add(token)
@@ -400,74 +387,29 @@ def _seconds(rows: int, size: int) -> float:
 
 def _parts(step: Step) -> list[bytes]:
     """A step as apply.lua reads it."""
-    items, values = _item_rows(step)
-    entries = pack_bodies(step.outbox)
+    none = np.zeros((max(len(step.outbox), len(step.removes)), ID_BYTES), np.uint8)
     return [
-        *_cut(b"I", items, values),
-        *_key_parts(step.puts),
-        *_cut(b"O", np.empty(len(entries), _ENTRY_ROW), entries),
+        *_cut(b"P", step.puts.ids, _values(step.puts)),
+        *_cut(b"U", step.updates, pack_bodies(step.update_bodies.rows())),
+        *_cut(b"R", step.removes, [b""] * len(step.removes)),
+        *_cut(b"O", none[: len(step.outbox)], pack_bodies(step.outbox)),
     ]
 
 
-def _item_rows(step: Step) -> tuple[npt.NDArray[np.void], list[bytes]]:
-    """Items of a step in the order of their buckets, and their values."""
-    ids = np.concatenate([step.puts.ids, step.updates, step.removes])
-    rows = np.empty(len(ids), _ITEM_ROW)
-    rows["hash"], rows["id"] = _hashes(ids, _ID_FACTORS), _as_rows(ids)
-    counts = len(step.puts), len(step.updates), len(step.removes)
-    rows["what"] = np.repeat(np.array([b"P", b"U", b"R"]), counts)
-    values = [*_values(step.puts), *pack_bodies(step.update_bodies.rows())]
-    values += [b""] * len(step.removes)
-    order = _bucket_order(rows["hash"])
-    return rows[order], [values[place] for place in order.tolist()]
-
-
-def _key_parts(puts: Records) -> Iterator[bytes]:
-    """Keys of records, in the order of the keys' buckets."""
-    hashes = _hashes(puts.keys, _KEY_FACTORS)
-    entries = np.zeros(len(hashes), _KEY_ENTRY)
-    entries["key"], entries["id"] = puts.keys, np.repeat(_as_rows(puts.ids), puts.key_counts)
-    order = _bucket_order(hashes)
-    hashes, entries = hashes[order], entries[order]
-    rows = max(1, PART_BYTES_MAX // (hashes.itemsize + entries.itemsize))
-    for start in range(0, len(order), rows):
-        some = slice(start, start + rows)
-        yield _part(b"K", len(hashes[some]), hashes[some].tobytes(), entries[some].tobytes())
-
-
-def _hashes(values: npt.NDArray[Any], factors: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint32]:
-    """Hashes of ids or keys, by which they lie in buckets."""
-    size = 4 * len(factors)
-    words = np.ascontiguousarray(values).view(np.uint8).reshape(-1, size).view("<u4")
-    hashes: npt.NDArray[np.uint64] = (words * factors).sum(axis=1) % _HASH_PRIME
-    return hashes.astype(np.uint32)
-
-
-def _bucket_order(hashes: npt.NDArray[np.uint32]) -> npt.NDArray[np.int64]:
-    """Where what has these hashes comes, sorted by their bits with the lowest first: one bucket's
-    follow each other. O(n log n)."""
-    bits = np.unpackbits(hashes.astype("<u4").view(np.uint8), bitorder="little")
-    return np.argsort(np.packbits(bits).view(">u4").astype(np.uint32), kind="stable")
-
-
-def _cut(letter: bytes, rows: npt.NDArray[np.void], values: Sequence[bytes]) -> Iterator[bytes]:
-    """Rows and their values in parts of at most PART_BYTES_MAX, or of one row."""
-    sizes = np.fromiter(map(len, values), np.int64, len(values))
-    stops = np.cumsum(sizes + rows.itemsize)
+def _cut(letter: bytes, ids: Ids, values: Sequence[bytes]) -> Iterator[bytes]:
+    """Rows in parts of at most PART_BYTES_MAX, or of one row."""
+    rows = np.empty(len(values), _ROW)
+    rows["id"] = np.ascontiguousarray(ids).view(f"V{ID_BYTES}").reshape(-1)
+    rows["bytes"] = np.fromiter(map(len, values), np.int64, len(values))
+    stops = np.cumsum(rows["bytes"] + np.int64(_ROW.itemsize))
     start = 0
-    while start < len(rows):
+    while start < len(values):
         base = int(stops[start - 1]) if start else 0
         full = int(np.searchsorted(stops, base + PART_BYTES_MAX, side="right"))
         stop = max(full, start + 1)
-        some = rows[start:stop]
-        some["last"] = _PART_HEAD_BYTES + some.nbytes + np.cumsum(sizes[start:stop])
-        some["first"] = some["last"] - sizes[start:stop] + 1
-        yield _part(letter, len(some), some.tobytes(), *values[start:stop])
+        count = (stop - start).to_bytes(4, "little")
+        yield b"".join((letter, count, rows[start:stop].tobytes(), *values[start:stop]))
         start = stop
-
-
-def _part(letter: bytes, count: int, *pieces: bytes) -> bytes:
-    return b"".join((letter, count.to_bytes(4, "little"), *pieces))
 
 
 def _values(puts: Records) -> list[bytes]:
@@ -513,11 +455,6 @@ def _records(ids: Iterable[bytes], values: Sequence[bytes]) -> Records:
         key_stops,
         Block.of(unpack_bodies(packed)),
     )
-
-
-def _as_rows(ids: Ids) -> npt.NDArray[np.void]:
-    """Ids as one value each."""
-    return np.ascontiguousarray(ids).view(f"V{ID_BYTES}").reshape(-1)
 
 
 def _as_ids(blobs: Iterable[bytes]) -> Ids:
