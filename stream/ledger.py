@@ -39,6 +39,7 @@ from reassoc.stream import ledger_schema as schema
 from reassoc.stream.ledger_append import (
     Appender,
     CheckedBatch,
+    ControlNumberRow,
     RandomBytes,
     Rows,
     check_batch,
@@ -207,17 +208,19 @@ class Ledger:
         tenants: Sequence[str] = (),
         items: Rows | None = None,
         events: Sequence[ReleaseEventRow] = (),
+        control_numbers: Sequence[ControlNumberRow] = (),
     ) -> int:
         """Write rows of the release book as one batch of its chain; its sequence.
 
         connection : of `writing`; nothing is durable before its block has ended
         day, as_of : the day, and when (ISO 8601)
         tenants, items : name and RELEASE_ITEM_ROW of each item
+        control_numbers : how far they are used by now, in no chain
 
         Raises LedgerError where a file's name or number, or an item's sending, is there already.
         """
         appender = Appender(connection, self._random_bytes)
-        return appender.append_release(day, as_of, files, (tenants, items), events)
+        return appender.append_release(day, as_of, files, (tenants, items), events, control_numbers)
 
     def _keep_open(self, connection: Connection, appender: Appender) -> dict[str, _Pending]:
         """Fold the open items of tenants whose changes have become many; what then is pending."""

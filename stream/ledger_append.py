@@ -41,6 +41,7 @@ from reassoc.stream.ledger_open import (
 from reassoc.stream.ledger_rows import DETAIL_TEXTS, LedgerBatch, rows_of
 from reassoc.stream.ledger_schema import BATCH_NUMBER_MAX, BATCH_ROWS_MAX, RELEASE_CHAIN
 from reassoc.stream.ledger_store import (
+    Conflict,
     Inserts,
     LedgerError,
     Numbers,
@@ -61,6 +62,8 @@ _DIGESTS = [
 ]
 """Columns that say what a row is about."""
 
+ControlNumberRow = tuple[str, str, int, int]
+"""Sender, receiver, and the last ISA13 and GS06 between them."""
 RandomBytes = Callable[[int], bytes]
 Rows = npt.NDArray[Any]
 
@@ -161,8 +164,10 @@ class Appender:
         files: Sequence[ReleaseFileRow],
         items: tuple[Sequence[str], Rows | None],
         events: Sequence[ReleaseEventRow],
+        control_numbers: Sequence[ControlNumberRow],
     ) -> int:
         """Write rows of the release book; see `Ledger.append_release`."""
+        self._inserts.rows(schema.control_number, control_numbers, Conflict.REPLACES)
         tenants, rows = items
         numbers = [] if rows is None else as_numbers(rows).tolist()
         tables: list[tuple[Table, list[tuple[Any, ...]]]] = [
@@ -230,17 +235,17 @@ class Appender:
             (int(np.frombuffer(digest[:8], "<i8")[0]), digest, name, kind, byte_count)
             for digest, name, kind, byte_count in batch.sources
         ]
-        self._inserts.rows(schema.source_file, files, again=True)
+        self._inserts.rows(schema.source_file, files, Conflict.STAYS)
         if not batch.details:
             return
         items = checked.tables[schema.item.name]
         texts = [_texts(details[name]) for name in DETAIL_TEXTS]
         ids = (items["digest"].view("<i8").tolist(), items["offset"].tolist())
         rows = sorted(zip(*ids, *texts, strict=True))  # neighbours go to the same page
-        self._inserts.rows(schema.item_detail, rows, again=True)
+        self._inserts.rows(schema.item_detail, rows, Conflict.STAYS)
         names = sorted(set(zip(texts[1], texts[2], strict=True)))
         payers = [(batch.tenant, payer_id, name) for payer_id, name in names]
-        self._inserts.rows(schema.payer, payers, again=True)
+        self._inserts.rows(schema.payer, payers, Conflict.STAYS)
 
     def _insert_keys(self, number: int, checked: CheckedBatch) -> dict[str, Keys]:
         """Leave what items and batches are found by; the hashes of the items' texts."""

@@ -27,7 +27,7 @@ from reassoc.core.statuses import PaymentStatus, RemittanceStatus
 from reassoc.stream import ledger_schema as schema
 from reassoc.stream.items import ItemFlag
 from reassoc.stream.ledger_rows import DETAIL_TEXTS, ItemSide, decode_texts
-from reassoc.stream.ledger_store import Inserts, LedgerError, fetch, insert_rows, wanted_rows
+from reassoc.stream.ledger_store import Inserts, LedgerError, fetch, wanted_rows
 
 OPEN_CHANGES_MAX = 1 << 16
 """Changes kept beside the columns; an eighth of the rows of the columns where that is more."""
@@ -355,7 +355,9 @@ def fold_open(connection: Connection, tenant: str, sequence: int) -> int:
     connection.execute(delete(base).where(base.c.tenant == tenant))
     for name in OPEN_ROW.names:
         row = (tenant, name, sequence, count, columns[name][order].tobytes())
-        insert_rows(connection, base, [row])
+        inserts = Inserts(connection)
+        inserts.rows(base, [row])
+        inserts.flush()
     connection.execute(delete(change).where(change.c.tenant == tenant))
     return count
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
+from enum import Enum
 from functools import cache, lru_cache
 from itertools import chain
 from pathlib import Path
@@ -42,7 +43,7 @@ from reassoc.stream.postgres_arrays import (
     big_array,
     big_array_with_none,
     bytes_array,
-    cursor_of,
+    let_send,
     text_array,
 )
 
@@ -163,6 +164,7 @@ def _postgres_engine(url: URL) -> Engine:
 
 
 def _set_up_postgres(connection: Any, _: object) -> None:
+    let_send(connection)
     for name, milliseconds in (
         ("statement_timeout", STATEMENT_MS_MAX),
         ("lock_timeout", LOCK_WAIT_MS_MAX),
@@ -207,6 +209,14 @@ def is_sqlite(connection: Connection) -> bool:
     return connection.dialect.name == "sqlite"
 
 
+class Conflict(Enum):
+    """What becomes of a row whose primary key is there already."""
+
+    FAILS = ""
+    STAYS = "OR IGNORE"
+    REPLACES = "OR REPLACE"
+
+
 class Inserts:
     """Rows on their way into tables of one transaction: `flush` brings all of them. On PostgreSQL
     that is one statement, but for large tables: a call of the database costs more than many rows.
@@ -217,7 +227,7 @@ class Inserts:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._numbers: dict[Table, list[Numbers]] = {}
-        self._rows: dict[tuple[Table, bool], list[Sequence[Any]]] = {}
+        self._rows: dict[tuple[Table, Conflict], list[Sequence[Any]]] = {}
 
     def numbers(self, table: Table, values: Numbers) -> None:
         """Rows of whole numbers.
@@ -227,11 +237,13 @@ class Inserts:
         if len(values):
             self._numbers.setdefault(table, []).append(values)
 
-    def rows(self, table: Table, rows: Sequence[Sequence[Any]], *, again: bool = False) -> None:
-        """Rows with texts, all columns in the order of the table. `again`: rows whose primary key
-        is there already are left as they are."""
+    def rows(
+        self, table: Table, rows: Sequence[Sequence[Any]], conflict: Conflict = Conflict.FAILS
+    ) -> None:
+        """Rows with texts, all columns in the order of the table. conflict : STAYS leaves a row
+        that is there as it is. Rows that REPLACES have different keys."""
         if rows:
-            self._rows.setdefault((table, again), []).extend(rows)
+            self._rows.setdefault((table, conflict), []).extend(rows)
 
     def flush(self) -> None:
         """Insert what was collected. O(rows), a copy of the numbers beside them.
@@ -248,8 +260,8 @@ class Inserts:
         if is_sqlite(self._connection):
             for table, values in numbers.items():
                 _insert_sqlite(self._connection, table, values)
-            for (table, again), some in rows.items():
-                insert_rows(self._connection, table, some, again=again)
+            for (table, conflict), some in rows.items():
+                _insert_sqlite_rows(self._connection, table, some, conflict)
         else:
             _insert_together(self._connection, numbers, rows)
 
@@ -267,40 +279,12 @@ def _insert_sqlite(connection: Connection, table: Table, values: Numbers) -> Non
     cursor.close()
 
 
-def insert_rows(
-    connection: Connection, table: Table, rows: Sequence[Sequence[Any]], *, again: bool = False
+def _insert_sqlite_rows(
+    connection: Connection, table: Table, rows: Sequence[Sequence[Any]], conflict: Conflict
 ) -> None:
-    """Insert rows with texts now; see `Inserts.rows`."""
-    if not rows:
-        return
-    if not is_sqlite(connection):
-        _insert_together(connection, {}, {(table, again): rows})
-        return
     cursor = driver_of(connection).cursor()
-    cursor.executemany(_sqlite_insert(table, 1, "OR IGNORE" if again else ""), rows)
+    cursor.executemany(_sqlite_insert(table, 1, conflict.value), rows)
     cursor.close()
-
-
-def replace_rows(connection: Connection, table: Table, rows: Sequence[Sequence[Any]]) -> None:
-    """Write rows with texts in the place of those with the same primary key, if there are any."""
-    if not rows:
-        return
-    if is_sqlite(connection):
-        cursor = driver_of(connection).cursor()
-        cursor.executemany(_sqlite_insert(table, 1, "OR REPLACE"), rows)
-        cursor.close()
-        return
-    keys = [f'"{each.name}"' for each in table.primary_key]
-    more = [f'"{each.name}"' for each in table.columns if not each.primary_key]
-    changes = ", ".join(f"{name} = excluded.{name}" for name in more)
-    ending = f" ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {changes}"
-    with cursor_of(driver_of(connection)) as cursor:
-        columns = zip(*rows, strict=True)
-        arrays = [
-            _array_of(each.type, values)
-            for each, values in zip(table.columns, columns, strict=True)
-        ]
-        cursor.execute(_insert_of_rows(table, False) + ending, arrays, prepare=True)
 
 
 def fetch(
@@ -383,21 +367,21 @@ def _sqlite_insert(table: Table, rows: int, choice: str = "") -> str:
 def _insert_together(
     connection: Connection,
     numbers: Mapping[Table, Numbers],
-    rows: Mapping[tuple[Table, bool], Sequence[Sequence[Any]]],
+    rows: Mapping[tuple[Table, Conflict], Sequence[Sequence[Any]]],
 ) -> None:
     """Insert into several tables of PostgreSQL: large tables first, the others by one statement."""
     parts: list[str] = []
     arrays: list[PostgresArray] = []
     # Not `executemany`: behind psycopg's pipeline PostgreSQL may not notice that a session pauses.
-    with cursor_of(driver_of(connection)) as cursor:
+    with driver_of(connection).cursor(binary=True) as cursor:
         for table, values in numbers.items():
             if len(values) >= COPY_ROWS:
                 _copy_postgres(connection, table, values)
                 continue
             parts.append(_insert_of_numbers(table))
             arrays.append(big_array(values.ravel()))
-        for (table, again), some in rows.items():
-            statement = _insert_of_rows(table, again)
+        for (table, conflict), some in rows.items():
+            statement = _insert_of_rows(table, conflict)
             for piece in pieces(len(some), STATEMENT_ARRAY_ROWS):
                 columns = zip(*some[piece], strict=True)
                 made = [
@@ -425,10 +409,17 @@ def _insert_of_numbers(table: Table) -> str:
 
 
 @cache
-def _insert_of_rows(table: Table, again: bool) -> str:
-    ending = " ON CONFLICT DO NOTHING" if again else ""
+def _insert_of_rows(table: Table, conflict: Conflict) -> str:
     names = ", ".join(["%s"] * len(table.columns))
-    return f'INSERT INTO "{table.name}" SELECT * FROM unnest({names}){ending}'
+    insert = f'INSERT INTO "{table.name}" SELECT * FROM unnest({names})'
+    if conflict is Conflict.FAILS:
+        return insert
+    if conflict is Conflict.STAYS:
+        return f"{insert} ON CONFLICT DO NOTHING"
+    keys = ", ".join(f'"{each.name}"' for each in table.primary_key)
+    more = [f'"{each.name}"' for each in table.columns if not each.primary_key]
+    changes = ", ".join(f"{name} = excluded.{name}" for name in more)
+    return f"{insert} ON CONFLICT ({keys}) DO UPDATE SET {changes}"
 
 
 @lru_cache(maxsize=256)

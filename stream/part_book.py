@@ -33,7 +33,6 @@ from reassoc.stream.partition_log import Seen
 from reassoc.stream.postgres_arrays import (
     big_array,
     bytes_array,
-    cursor_of,
     small_array,
     text_array,
 )
@@ -444,7 +443,7 @@ def _keys(keys: Sequence[PartKey]) -> tuple[Any, Any]:
 def _read_parts(connection: Connection, keys: Sequence[PartKey]) -> Iterator[Sequence[Any]]:
     names, starts = _keys(keys)
     if not is_sqlite(connection):
-        with cursor_of(driver_of(connection)) as cursor:
+        with driver_of(connection).cursor(binary=True) as cursor:
             cursor.execute(_POSTGRES_READ, (big_array(names), big_array(starts)), prepare=True)
             yield from cursor.fetchall()
         return
@@ -477,7 +476,7 @@ def _insert_parts(connection: Connection, parts: Sequence[Part]) -> int:
         big_array(name), big_array(start), bytes_array(digest), big_array(stop), text_array(vault),
         bytes_array(content), big_array(offset), bytes_array(route), small_array(logged),
     )  # fmt: skip
-    with cursor_of(driver_of(connection)) as cursor:
+    with driver_of(connection).cursor(binary=True) as cursor:
         cursor.execute(_POSTGRES_INSERT, values, prepare=True)
         return int(cursor.rowcount)
 
@@ -489,6 +488,6 @@ def _update_logged(connection: Connection, keys: Sequence[PartKey]) -> None:
         cursor.close()
         return
     names, starts = _keys(keys)
-    with cursor_of(driver_of(connection)) as cursor:
+    with driver_of(connection).cursor(binary=True) as cursor:
         cursor.execute(_NO_WAIT)
         cursor.execute(_POSTGRES_LOGGED, (big_array(names), big_array(starts)), prepare=True)

@@ -28,7 +28,7 @@ _SMALL, _BIG, _BYTES, _TEXT = 21, 20, 17, 25
 
 
 class PostgresArray:
-    """An array that stands ready; `cursor_of` makes cursors that take it as a value."""
+    """An array that stands ready, for connections that `let_send` was called of."""
 
     __slots__ = ("data",)
 
@@ -92,12 +92,10 @@ def text_array(values: Sequence[str | None]) -> TextArray:
     return TextArray(_TEXT, len(values), _varying(encoded))
 
 
-def cursor_of(connection: Any) -> Any:
-    """A cursor of a psycopg connection that takes arrays and fetches in binary."""
-    cursor = connection.cursor(binary=True)
+def let_send(connection: Any) -> None:
+    """Let cursors of a psycopg connection take arrays as values."""
     for kind, dumper in _dumpers():
-        cursor.adapters.register_dumper(kind, dumper)
-    return cursor
+        connection.adapters.register_dumper(kind, dumper)
 
 
 def _fixed(numbers: npt.NDArray[Any], size: int) -> bytes:

@@ -24,15 +24,15 @@ from reassoc.core.errors import LimitError, ReassocError
 from reassoc.stream.envelope import CONTROL_NUMBER_MAX, Profile, written_identities
 from reassoc.stream.items import Ids, id_parts
 from reassoc.stream.ledger import Ledger
+from reassoc.stream.ledger_append import ControlNumberRow
 from reassoc.stream.ledger_chain import ReleaseEvent, ReleaseEventRow, ReleaseFileRow
 from reassoc.stream.ledger_rows import ReleaseOrder
 from reassoc.stream.ledger_schema import (
-    control_number,
     release_event,
     release_file,
     source_file,
 )
-from reassoc.stream.ledger_store import ask, fetch, pieces, replace_rows, values_text
+from reassoc.stream.ledger_store import ask, fetch, pieces, values_text
 from reassoc.stream.release_draft import (
     BODY_ROW,
     NO_SINK,
@@ -161,7 +161,6 @@ class ReleaseBook:
             of_envelopes = day if day != DATE_NONE else _day_of(at)
             draft = Draft(order, number, of_envelopes, self._sink, numbers)
             draft.add(rows, rules.file_transactions_max, at)
-            numbers.keep()
             self._ledger.append_release(
                 connection,
                 day=_day_of(at),
@@ -170,6 +169,7 @@ class ReleaseBook:
                 tenants=draft.tenants,
                 items=np.concatenate(draft.items),
                 events=draft.events,
+                control_numbers=numbers.used(),
             )
         return [_intent(file) for file in draft.files if file.sink != NO_SINK]
 
@@ -456,10 +456,9 @@ class _ControlNumbers:
         self._taken.add(key)
         return interchange + 1, group + 1
 
-    def keep(self) -> None:
-        """Write how far the numbers are used."""
-        rows = [(*key, *self._last[key]) for key in sorted(self._taken)]
-        replace_rows(self._connection, control_number, rows)
+    def used(self) -> list[ControlNumberRow]:
+        """How far the numbers are used that were taken."""
+        return [(*key, *self._last[key]) for key in sorted(self._taken)]
 
 
 _PARTIES_MAX = 100
