@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import sys
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Sequence
@@ -76,9 +75,6 @@ MATCH_THREADS = 4
 """Partitions whose steps go on at a time: much of it waits for Redis."""
 PUBLISH_THREADS = 2
 """Partitions whose outboxes go to the ledger at a time."""
-SWITCH_SECONDS = 1e-3
-"""How long a thread may hold Python's lock while another wants it. Longer, and the loop that talks
-to Kafka waits; shorter, and threads that compute take turns more often than they get on."""
 DELIVER_SECONDS = 1.0
 """Between two looks at what is to be delivered."""
 INCARNATION_SECONDS = 1.0
@@ -134,7 +130,6 @@ class StreamWorker:
 
     async def run(self) -> None:
         """Work until `stop`. Raises what no time mends, and KafkaError where Kafka is not there."""
-        sys.setswitchinterval(SWITCH_SECONDS)
         gc.set_threshold(GC_OBJECTS)
         async with AsyncExitStack() as stack:
             await self._open(stack)
