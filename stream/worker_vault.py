@@ -35,7 +35,7 @@ its memory."""
 VAULTS_OPEN_MAX = 64
 """Vaults of others that are kept open: each has about 260 bytes a content in memory."""
 FILES_CACHED_MAX = 100_000
-PARTS_CACHED_MAX = 400_000
+PARTS_CACHED_MAX = 100_000
 """Files whose places are kept, and parts of them: about 300 bytes a part."""
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 
