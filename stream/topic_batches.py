@@ -74,9 +74,11 @@ class TopicBatches:
     async def send(self, packed: Packed) -> None:
         """Send what was packed; it is durable when this returns, those of a key in their order.
         Raises KafkaError; then any of it may be there. Whoever calls bounds the time."""
-        await asyncio.gather(
-            *(self._send_in_turn(place, batches) for place, batches in packed.batches.items())
-        )
+        sending = (self._send_in_turn(place, batches) for place, batches in packed.batches.items())
+        # All of them end before anybody sends again: what came late would stand behind it.
+        for error in await asyncio.gather(*sending, return_exceptions=True):
+            if error is not None:
+                raise error
 
     async def _send_in_turn(self, place: _Place, batches: Iterable[BatchBuilder]) -> None:
         topic, partition = place
