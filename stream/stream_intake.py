@@ -22,7 +22,8 @@ from reassoc.stream.item_rows import Entries, Share
 from reassoc.stream.message import HeadError, Manifest, PartHead, RawMessage, Reference, head_of
 from reassoc.stream.metrics import DeadReason
 from reassoc.stream.part_book import FileNote, Part, PartBook, PartKey, is_same_file
-from reassoc.stream.read_message import PartItems, read_parts
+from reassoc.stream.part_items import PartItems
+from reassoc.stream.read_message import read_parts
 from reassoc.stream.routing import Route, RouteError, decode_route
 from reassoc.stream.take_in import NAME_BYTES, Putting, split_by_tenant
 from reassoc.stream.taking import Rules

@@ -24,8 +24,9 @@ from reassoc.stream.message import (
     Reference,
     encode_head,
 )
+from reassoc.stream.part_items import PartItems
 from reassoc.stream.profiles import decode_profile, profile_key
-from reassoc.stream.read_message import PartItems, read_parts
+from reassoc.stream.read_message import read_parts
 from reassoc.stream.records import Block
 from reassoc.stream.routing import Router
 from reassoc.stream.sources import Source

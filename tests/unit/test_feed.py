@@ -20,7 +20,8 @@ from reassoc.stream.contents import close_archives
 from reassoc.stream.feed import Feeder, FeedError, PartVault
 from reassoc.stream.feed_journal import FeedJournal, JournalError
 from reassoc.stream.message import Manifest, PartHead, RawMessage, head_of
-from reassoc.stream.read_message import PartItems, read_parts
+from reassoc.stream.part_items import PartItems
+from reassoc.stream.read_message import read_parts
 
 PART_BYTES = 1500
 DATA = interchange(*(remittance(f"T{n}", 700 + n, control=f"{n:04}") for n in range(40)))
