@@ -26,6 +26,7 @@ Ints64 = npt.NDArray[np.int64]
 
 
 def name_of(head: PartHead) -> int:
+    """What ids of a file's items begin with."""
     return int.from_bytes(head.digest[:KEY_BYTES], "little")
 
 

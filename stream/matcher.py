@@ -295,7 +295,7 @@ class Matcher:
         keys = self._keys(left, right)
         ids = np.concatenate([_ids(left), _ids(right)])
         both = _joined(*keys)
-        around = surround(self._state, self.tenant, ids, both.keys, both.stops)
+        around = surround(self._state, self.tenant, ids, both.keys, both.stops, are_new=True)
         self._mark_known_before(around.records, left, right, position)
         live = Live.of(around.records, left, right, whole=False, late_ids=around.late)
         making = self._making(live, position, "items")
@@ -346,6 +346,8 @@ class Matcher:
             if not keys.any():
                 continue
             known = (keys != 0) & self._history.known_business(self.tenant, keys, position)
+            if not known.any():
+                continue
             here = schema.unpack(records.bodies_of(kind))
             known &= ~np.isin(keys, business_keys(here, side))
             rows["flags"][known] |= np.uint16(ItemFlag.KNOWN_BEFORE)
@@ -443,7 +445,8 @@ class Matcher:
         if entry.match_id:
             of_match = match_keys_of(np.array([entry.match_id], np.uint64))
             keys = np.concatenate([keys, of_match])
-        around = surround(self._state, self.tenant, ids, keys, np.array([len(keys)]))
+        stops = np.array([len(keys)])
+        around = surround(self._state, self.tenant, ids, keys, stops, are_new=False)
         return Live.of(
             around.records,
             REMITTANCE.empty(),

@@ -42,16 +42,18 @@ class Surroundings:
     crowded: Keys
 
 
-def surround(state: State, tenant: str, ids: Ids, keys: Keys, key_stops: Stops) -> Surroundings:
+def surround(
+    state: State, tenant: str, ids: Ids, keys: Keys, key_stops: Stops, *, are_new: bool
+) -> Surroundings:
     """Records that share a key with some items, with those, and so on to a fixed point.
 
-    ids : uint8[n, 16], keys, key_stops    the items and their keys, see state.Records; they may be
-                                           in the state or not
+    ids : uint8[n, 16], keys, key_stops    the items and their keys, see state.Records
+    are_new : they were never in the state, so no pair has them
 
     A pair brings both its items, an item its pairs and vetoes. Bounded by POOL_RECORDS_MAX: items
     with keys that were not followed are late. One probe and one fetch a round; most items need two.
     """
-    return _Search(state, tenant).run(ids, keys, key_stops)
+    return _Search(state, tenant).run(ids, keys, key_stops, are_new=are_new)
 
 
 class _Search:
@@ -64,9 +66,10 @@ class _Search:
         self._crowded = np.zeros(0, np.uint64)
         self._count = 0
 
-    def run(self, ids: Ids, keys: Keys, key_stops: Stops) -> Surroundings:
+    def run(self, ids: Ids, keys: Keys, key_stops: Stops, *, are_new: bool) -> Surroundings:
         """Search from some items on."""
-        frontier = distinct(np.concatenate([keys, id_keys_of(*id_parts(ids))]))
+        of_pairs = np.zeros(0, np.uint64) if are_new else id_keys_of(*id_parts(ids))
+        frontier = distinct(np.concatenate([keys, of_pairs]))
         missing = no_ids()
         for _ in range(ROUNDS_MAX):
             if self._count > POOL_RECORDS_MAX or not (len(frontier) or len(missing)):
