@@ -158,8 +158,8 @@ def test_a_step_whose_answer_was_lost_is_made_once(
     state.apply(claim, numbered(0))
     command, lost = state._client._command, [3]
 
-    async def losing(*words: Any) -> Any:
-        answer = await command(*words)
+    def losing(*words: Any) -> Any:
+        answer = command(*words)
         if lost[0]:
             lost[0] -= 1
             raise redis.exceptions.ConnectionError("lost")
