@@ -1,9 +1,8 @@
 """How one Redis server, and how a cluster is reached. A driver makes one attempt at a call.
 
-A server is spoken to by the thread that asks. Where a step asks five times and other threads
-compute, each change between threads waits for Python's lock: by way of an event loop in a thread of
-its own a call took 13 ms beside one such thread, and 0.4 so (decision 17). A cluster's nodes are
-found and followed by redis-py's asyncio client, which has that thread.
+A server is spoken to by the thread that asks: by way of an event loop in a thread of its own each
+call would wait several times for Python's lock, where other threads compute (decision 17). The
+nodes of a cluster are found and followed by redis-py's asyncio client, on such a loop.
 """
 
 from __future__ import annotations
@@ -69,10 +68,13 @@ class _Timed:
     _sock: Any
 
     def send_packed_command(self, command: Any, check_health: bool = True) -> None:
+        self._set_limit()
+        super().send_packed_command(command, check_health)  # type: ignore[misc]
+        self._set_limit()  # it may have connected anew
+
+    def _set_limit(self) -> None:
         if self._sock is not None:
             self._sock.settimeout(_attempt.seconds)
-        super().send_packed_command(command, check_health)  # type: ignore[misc]
-        self._sock.settimeout(_attempt.seconds)
 
 
 class _Connection(_Timed, redis.Connection):
