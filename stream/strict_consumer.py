@@ -51,7 +51,7 @@ FETCH_SLICE_SECONDS = 0.1
 PREFETCH_SECONDS = 0.01
 """How long what was fetched of a partition that has no room holds back fetches of all others from
 the same server: aiokafka waits a tenth of a second, hoping that it is taken."""
-TAKE_SECONDS_MIN = 0.005
+TAKE_SECONDS_MIN = 0.01
 """Between two takes of what was fetched: where messages come one by one, taking each by itself is
 dearer than what is done with it."""
 RECORDS_A_FETCH_MAX = 65_536
