@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from reassoc.core.columns import TextColumn
 from reassoc.core.pool import PaymentColumns, RemittanceColumns
 from reassoc.stream.records import RowTable, Schema
 
@@ -218,4 +219,8 @@ def _columns_of(rows: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]
     """Columns as the matcher's kernels take them: each one behind the other."""
     if isinstance(rows, RowTable):
         return rows.columns(names)
-    return {name: rows[name] for name in names}
+    columns = ((name, rows[name]) for name in names)
+    return {
+        name: column if isinstance(column, TextColumn) else np.ascontiguousarray(column)
+        for name, column in columns
+    }
