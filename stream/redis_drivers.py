@@ -62,14 +62,13 @@ def driver_of(url: str, connect_seconds: float) -> Driver:
 _attempt = threading.local()
 
 
-class _Timed:
+class _Connection(redis.Connection):
     """A connection that waits as long as the attempt of its thread may."""
 
-    _sock: Any
-
     def send_packed_command(self, command: Any, check_health: bool = True) -> None:
+        send: Callable[..., None] = super().send_packed_command
         self._set_limit()
-        super().send_packed_command(command, check_health)  # type: ignore[misc]
+        send(command, check_health)
         self._set_limit()  # it may have connected anew
 
     def _set_limit(self) -> None:
@@ -77,12 +76,8 @@ class _Timed:
             self._sock.settimeout(_attempt.seconds)
 
 
-class _Connection(_Timed, redis.Connection):
-    pass
-
-
-class _TlsConnection(_Timed, redis.SSLConnection):
-    pass
+class _TlsConnection(redis.SSLConnection, _Connection):
+    """The same over TLS."""
 
 
 class ServerDriver:

@@ -237,7 +237,7 @@ class RedisState:
         self._client.run(_ACKNOWLEDGE, self._keys(tenant), sequence)
 
     def close(self) -> None:
-        """Let go of connections and thread."""
+        """Let go of connections."""
         self._client.close()
 
     @property
