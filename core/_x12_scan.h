@@ -210,16 +210,16 @@ static void fetch_rows(x12_scan *scan) {
 }
 
 /* Room for the rows that `needed` delimiters can become at most; sized ahead from what the window
- * has shown so far. */
+ * has shown so far, or the ranges before this one and `taken` bytes of it. */
 static int reserve_rows(x12_scan *scan, size_t needed, size_t taken) {
     for (size_t i = 0; i < TABLE_COUNT; i++) {
         table_head *head = table_at(&scan->tables, i);
         size_t wanted = head->rows + needed + 4;
         if (wanted <= head->capacity) continue;
-        /* The rows of ranges before this one are not of these bytes: no estimate from them. */
-        if (taken > 0 && scan->now.range == 0) {
-            double margin = taken < 16 * (size_t)BLOCK_BYTES ? 1.2 : 1.03;
-            double expected = (double)head->rows / (double)taken * (double)scan->size * margin;
+        const size_t seen = scan->bytes_before + taken;
+        if (seen > 0) {
+            double margin = seen < 16 * (size_t)BLOCK_BYTES ? 1.2 : 1.03;
+            double expected = (double)head->rows / (double)seen * (double)scan->bytes_all * margin;
             if (expected > (double)wanted) wanted = (size_t)expected + needed;
         }
         if (table_reserve(head, table_directory[i].specs, table_directory[i].spec_count, wanted) !=

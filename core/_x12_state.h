@@ -187,6 +187,8 @@ typedef struct {
     const uint8_t *data;
     size_t size;           /* end of the input that may be read */
     const uint8_t *limit;  /* data + size */
+    size_t bytes_all;      /* of the window, or of all ranges */
+    size_t bytes_before;   /* of the ranges before this one */
     size_t cursor;         /* first byte not taken yet */
     int64_t window_offset; /* of data[0] in the file */
     bool final;            /* no more input follows */

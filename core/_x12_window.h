@@ -380,7 +380,7 @@ static walk_status take_unterminated(x12_scan *scan) {
         scan->index.delimiter_count--;
     }
     if (reserve_index(scan, 1) != 0 ||
-        reserve_rows(scan, scan->index.delimiter_count + 1, scan->cursor) != 0) {
+        reserve_rows(scan, scan->index.delimiter_count + 1, 0) != 0) {
         scan->out_of_memory = true;
         return WALK_STOP;
     }

@@ -65,6 +65,8 @@ cdef extern from "_x12_window.h" nogil:
         const uint8_t *data
         size_t size
         const uint8_t *limit
+        size_t bytes_all
+        size_t bytes_before
         size_t cursor
         int64_t window_offset
         bint final
@@ -215,6 +217,9 @@ cdef class X12Scanner:
             if not 0 <= starts[i] <= stops[i] <= data.shape[0]:
                 raise ValueError(f"range {i} does not lie in the buffer")
         self.start(data, 0, True)
+        self.state.bytes_all = 0
+        for i in range(count):
+            self.state.bytes_all += <size_t>(stops[i] - starts[i])
         cdef const uint8_t *base = self.state.data
         with nogil:
             for i in range(count):
@@ -224,6 +229,7 @@ cdef class X12Scanner:
                 self.state.size = <size_t>stops[i]
                 self.state.limit = base + stops[i]
                 scan_window(self.state, False)
+                self.state.bytes_before += <size_t>(stops[i] - starts[i])
         return self.finish()
 
     cdef int start(self, const uint8_t[::1] data, int64_t window_offset, bint final) except -1:
@@ -235,6 +241,8 @@ cdef class X12Scanner:
         self.state.data = &data[0] if data.shape[0] > 0 else <const uint8_t *>b""
         self.state.size = data.shape[0]
         self.state.limit = self.state.data + self.state.size
+        self.state.bytes_all = self.state.size
+        self.state.bytes_before = 0
         self.state.cursor = 0
         self.state.window_offset = window_offset
         self.state.final = final

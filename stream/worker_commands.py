@@ -126,7 +126,9 @@ def run_worker(config: Config) -> None:
         finally:
             await asyncio.to_thread(opening.__exit__, None, None, None)
 
-    uvloop.run(run())
+    # For the loop that Faust makes in a thread of its own as well.
+    asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
+    asyncio.run(run())
 
 
 def clock() -> Now:
