@@ -11,7 +11,7 @@ import asyncio
 import re
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from pathlib import Path
 import psutil
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.structs import TopicPartition
+from small_files import small_files
 from sqlalchemy import text
 
 from reassoc.core.errors import ReassocError
@@ -43,6 +44,7 @@ _DATABASE_BYTES = text("SELECT pg_database_size(current_database())")
 _PAIRS = text("SELECT count(*) FROM pair_event")
 WAIT_SECONDS_MAX = 600.0
 FETCH_BYTES, PARTITION_BYTES = 32 << 20, 4 << 20
+TRANSACTION_MS = 600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ class Message:
     """A raw message, ready to be sent."""
 
     topic: str
-    key: bytes
+    key: bytes | None
     value: bytes
     headers: tuple[tuple[str, bytes], ...]
 
@@ -78,6 +80,16 @@ def messages_of(feed: Path, part_bytes: int) -> list[Message]:
             headers = ((HEADER, encode_head(part)),)
             value = data[part.start : part.stop]
             found.append(Message(topic, key_of(part.digest, part.part), value, headers))
+    return found
+
+
+def small_messages_of(feed: Path) -> list[Message]:
+    """Every 835 and every ACH entry of a feed as a file of its own, as somebody sends it who knows
+    nothing of us: some 1 KiB each."""
+    found = []
+    for path in sorted([*feed.rglob("*.835"), *feed.rglob("*.ach")]):
+        topic = f"reassoc.{TOPICS[Kind.X12 if path.suffix == '.835' else Kind.ACH]}"
+        found += [Message(topic, None, each, ()) for each in small_files(path)]
     return found
 
 
@@ -119,15 +131,11 @@ class StreamWorld:
         worker.stop()
         self.stack.workers.clear()
 
-    def start(self, workers: int) -> float:
-        """Start workers, and wait until they work; when the first of them did."""
+    def start(self, workers: int) -> None:
+        """Start workers, and wait until all of them work."""
         for _ in range(workers):
             self.stack.add_worker()
-        while not any(worker.is_ready() for worker in self.stack.workers):
-            time.sleep(_LOOK_SECONDS)
-        began = time.monotonic()
         self.stack.wait_ready()
-        return began
 
     def metric(self, name: str, labels: str = "") -> float:
         """A metric, summed over workers and labels that match an expression. Only this one is asked
@@ -239,23 +247,45 @@ def running(
 
 def send(bootstrap: str, messages: Sequence[Message]) -> None:
     """Send messages as fast as the broker takes them."""
-    asyncio.run(_send(bootstrap, messages))
+    with held_back(bootstrap, messages) as let_go:
+        let_go()
 
 
-async def _send(bootstrap: str, messages: Sequence[Message]) -> None:
+@contextmanager
+def held_back(bootstrap: str, messages: Sequence[Message]) -> Iterator[Callable[[], float]]:
+    """Messages that lie in their topics, in a transaction: workers, which read what is committed,
+    see them once the function is called that is given; it tells when that was."""
+    with asyncio.Runner() as runner:
+        producer = runner.run(_begun(bootstrap))
+
+        def let_go() -> float:
+            at = time.monotonic()
+            runner.run(producer.commit_transaction())
+            return at
+
+        try:
+            runner.run(_send(producer, messages))
+            yield let_go
+        finally:
+            runner.run(producer.stop())
+
+
+async def _begun(bootstrap: str) -> AIOKafkaProducer:
     producer = AIOKafkaProducer(
-        bootstrap_servers=bootstrap, acks="all", linger_ms=5, max_request_size=2 << 20,
-        max_batch_size=1 << 20,
+        bootstrap_servers=bootstrap, transactional_id="bench", linger_ms=5,
+        transaction_timeout_ms=TRANSACTION_MS, max_request_size=2 << 20, max_batch_size=1 << 20,
     )  # fmt: skip
     await producer.start()
-    try:
-        on_their_way = [
-            await producer.send(each.topic, each.value, key=each.key, headers=list(each.headers))
-            for each in messages
-        ]
-        await asyncio.gather(*on_their_way)
-    finally:
-        await producer.stop()
+    await producer.begin_transaction()
+    return producer
+
+
+async def _send(producer: AIOKafkaProducer, messages: Sequence[Message]) -> None:
+    on_their_way = [
+        await producer.send(each.topic, each.value, key=each.key, headers=list(each.headers))
+        for each in messages
+    ]
+    await asyncio.gather(*on_their_way)
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,12 +297,12 @@ class Read:
     seconds: float
 
 
-def read_bare(bootstrap: str) -> Read:
-    """A bare aiokafka loop that reads the raw topics and does nothing else."""
-    return asyncio.run(_read_bare(bootstrap))
+def read_bare(bootstrap: str, messages: int) -> Read:
+    """A bare aiokafka loop that reads so many messages off the raw topics and does nothing else."""
+    return asyncio.run(_read_bare(bootstrap, messages))
 
 
-async def _read_bare(bootstrap: str) -> Read:
+async def _read_bare(bootstrap: str, messages: int) -> Read:
     consumer = AIOKafkaConsumer(
         bootstrap_servers=bootstrap, enable_auto_commit=False, auto_offset_reset="earliest",
         fetch_max_bytes=FETCH_BYTES, max_partition_fetch_bytes=PARTITION_BYTES,
@@ -285,13 +315,12 @@ async def _read_bare(bootstrap: str) -> Read:
             for number in range(PARTITIONS)
         ]
         consumer.assign(places)
-        left = count = sum((await consumer.end_offsets(places)).values())
         await consumer.seek_to_beginning(*places)
-        size, began = 0, time.monotonic()
+        left, size, began = messages, 0, time.monotonic()
         while left > 0:
             for records in (await consumer.getmany(timeout_ms=500)).values():
                 left -= len(records)
                 size += sum(len(record.value or b"") for record in records)
-        return Read(count, size, time.monotonic() - began)
+        return Read(messages, size, time.monotonic() - began)
     finally:
         await consumer.stop()

@@ -24,7 +24,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from reassoc.core.errors import ReassocError
-from reassoc.stream import logs
+from reassoc.stream import allocator, logs
 from reassoc.stream.ageing import AgeBucket
 from reassoc.stream.app import make_app
 from reassoc.stream.calendar import federal_reserve_calendar
@@ -443,6 +443,7 @@ class StreamWorker:
                 await asyncio.to_thread(self._count, partitions)
             except (ReassocError, OSError) as error:
                 self._watch.trouble(error)
+            await asyncio.to_thread(allocator.give_back)
             await asyncio.sleep(COUNT_SECONDS)
 
     def _count(self, partitions: Sequence[Partition]) -> None:

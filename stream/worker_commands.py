@@ -99,10 +99,11 @@ def run_worker(config: Config) -> None:
     """Run a worker until SIGTERM or SIGINT. Raises what it raises."""
     import uvloop
 
-    from reassoc.stream import logs
+    from reassoc.stream import allocator, logs
     from reassoc.stream.metrics import Metrics
     from reassoc.stream.worker_watch import WorkerWatch
 
+    allocator.bound_arenas()
     logs.configure(config.log.level, config.log.format, tenants=config.log.tenants)
     logs.catch_the_uncaught()
     from reassoc.stream.stream_worker import Gauges, StreamWorker
