@@ -1,7 +1,7 @@
 """Memory that was given back and that the C library keeps.
 
-glibc has an arena for every thread that asks for memory, and gives the system back only what lies at
-an arena's end. A worker's threads take buffers of megabytes in turn, and each arena came to hold
+glibc has an arena for every thread that asks for memory, and gives the system back only what lies
+at an arena's end. A worker's threads take buffers of megabytes in turn, and each arena came to hold
 what its largest moment needed: of 563 MB resident after 77,000 items 144 were in use.
 """
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
-from sqlalchemy import Connection, func, select, text
+from sqlalchemy import CTE, Connection, Select, case, func, select, text
 
 from reassoc.core.errors import LimitError
 from reassoc.stream import ledger_schema as schema
@@ -104,7 +104,8 @@ class FileNote(msgspec.Struct, frozen=True):
 
 
 class PartCounts(NamedTuple):
-    """How much of a file came: its parts, those of them whose items are logged, and bytes."""
+    """How much of a file came: its parts, those of them whose items are logged, and bytes that lie
+    in at least one part. Parts that were cut in two ways overlap, and their sum says nothing."""
 
     part_count: int
     logged_count: int
@@ -268,15 +269,11 @@ class PartBook:
 
     def counts(self, digests: Sequence[bytes]) -> dict[bytes, PartCounts]:
         """How much of some files came; those of which nothing came are left out."""
-        table = schema.part
         by_name = {file_name_of(digest): digest for digest in digests}
-        sums = (func.count(), func.sum(table.c.logged), func.sum(table.c.stop - table.c.start))
         found: dict[bytes, PartCounts] = {}
         with self._ledger.reading() as connection:
             for wanted in wanted_rows(np.array(sorted(by_name), np.int64)):
-                named = wanted.join(table, table.c.name == wanted.c.column1)
-                each = select(table.c.name, *sums).select_from(named).group_by(table.c.name)
-                for name, *values in fetch(connection, each, once=True):
+                for name, *values in fetch(connection, _counts_of(wanted), once=True):
                     found[by_name[name]] = PartCounts(*map(int, values))
         return found
 
@@ -354,6 +351,21 @@ class PartBook:
                 connection, select(table.c.tenant, table.c.partition, table.c.first_position)
             )
         return {str(tenant): Seen(int(place), int(first)) for tenant, place, first in rows}
+
+
+def _counts_of(wanted: CTE) -> Select[Any]:
+    """PartCounts of files by name. A part adds the bytes behind all parts that begin before it."""
+    table = schema.part
+    before = func.max(table.c.stop).over(
+        partition_by=table.c.name, order_by=table.c.start, rows=(None, -1)
+    )
+    columns = (table.c.name, table.c.logged, table.c.start, table.c.stop)
+    named = wanted.join(table, table.c.name == wanted.c.column1)
+    part = select(*columns, func.coalesce(before, 0).label("before")).select_from(named).subquery()
+    begin = case((part.c.start > part.c.before, part.c.start), else_=part.c.before)
+    added = case((part.c.stop > begin, part.c.stop - begin), else_=0)
+    sums = (func.count(), func.sum(part.c.logged), func.sum(added))
+    return select(part.c.name, *sums).group_by(part.c.name)
 
 
 def is_same_file(part: Part, standing: Part) -> bool:

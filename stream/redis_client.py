@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import random
 import re
+import ssl
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -46,6 +47,8 @@ _PASSING_CODES = ("BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "NOREPLICAS", 
 _SLOT_MOVES = "non local key"
 """In what Redis says where a script meets a slot that is on its way to another node."""
 _ADVICE = {
+    "TLS": "its certificate does not hold here: name a file of whom it is to be believed from, in"
+    " the URL as ?ssl_ca_certs=FILE, or by SSL_CERT_FILE",
     "OOM": "its memory is full: raise maxmemory, or take tenants to another server",
     "MISCONF": "it cannot write to its disk: look at its log and make room",
     "NOAUTH": "it asks for a password: give user and password in the URL",
@@ -198,16 +201,28 @@ def _bytes(value: str | bytes) -> bytes:
 
 
 def _may_pass(error: Exception) -> bool:
-    if isinstance(error, _LASTING):
+    if isinstance(error, _LASTING) or _is_not_trusted(error):
         return False
     text = str(error)
     return isinstance(error, _PASSING) or text.startswith(_PASSING_CODES) or _SLOT_MOVES in text
+
+
+def _is_not_trusted(error: BaseException) -> bool:
+    """Whether it comes of a certificate that does not hold."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
 
 
 def _advice(error: Exception) -> str:
     """What a person can do about an error. Redis's own text stays out: it may quote data."""
     text = str(error)
     kind = type(error).__name__
+    if _is_not_trusted(error):
+        return f"{_ADVICE['TLS']} ({kind})"
     if isinstance(error, errors.OutOfMemoryError):
         return f"{_ADVICE['OOM']} ({kind})"
     if isinstance(error, errors.NoPermissionError):

@@ -150,6 +150,7 @@ class StreamWorker:
     async def _open(self, stack: AsyncExitStack) -> None:
         config, kafka = self._config, self._config.kafka
         self._partition_count = await ensure_topics(kafka)
+        await asyncio.to_thread(federal_reserve_calendar)  # its modules take a while, once
         self._threads = ThreadPoolExecutor(MATCH_THREADS, thread_name_prefix="matching")
         publishers = ThreadPoolExecutor(PUBLISH_THREADS, thread_name_prefix="publishing")
         readers = ThreadPoolExecutor(config.worker.intake_threads + 1, thread_name_prefix="intake")

@@ -87,8 +87,9 @@ def store_of(url: str, **options: int) -> Iterator[RedisStore]:
         yield store
     finally:
         store.close()
-        for node in url.partition("://")[2].split(","):
-            asyncio.run(_clean(f"redis://{node}", store.prefix))
+        scheme, _, nodes = url.partition("://")
+        for node in nodes.split(","):
+            asyncio.run(_clean(f"{scheme.partition('+')[0]}://{node}", store.prefix))
 
 
 async def _clean(url: str, prefix: str) -> None:

@@ -15,8 +15,10 @@ from home_feed import drain, drop, make_feed
 from redis_stores import RedisStore, any_redis, running_cluster, running_server, store_of
 from state_conformance import ROWS, StateConformance, filled, probed, seen, step
 from state_memory import MemoryState, MemoryStore, ids_of, records_of
+from tls_files import make_certificate
 
 from reassoc.core.errors import LimitError
+from reassoc.loadtest.servers.process import free_port
 from reassoc.loadtest.servers.redis_server import RedisCluster, RedisServer
 from reassoc.stream import redis_client, state_redis
 from reassoc.stream.items import RecordKind
@@ -33,6 +35,20 @@ ITEM_BYTES_MAX = 350
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with any_redis(tmp_path_factory.mktemp("redis")) as found:
         yield found
+
+
+@pytest.fixture(scope="module")
+def tls_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Of a server with a certificate that the URL says is to be trusted."""
+    folder = tmp_path_factory.mktemp("tls")
+    certificate, key = make_certificate(folder)
+    port = free_port()
+    options = (
+        "--tls-port", str(port), "--tls-auth-clients", "no", "--tls-cert-file", str(certificate),
+        "--tls-key-file", str(key), "--tls-ca-cert-file", str(certificate),
+    )  # fmt: skip
+    with running_server(folder / "redis", options=options):
+        yield f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={certificate}"
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +76,18 @@ class TestRedisState(StateConformance):
     def store(self, url: str) -> Iterator[RedisStore]:
         with store_of(url) as made:
             yield made
+
+
+class TestRedisStateOverTls(StateConformance):
+    @pytest.fixture
+    def store(self, tls_url: str) -> Iterator[RedisStore]:
+        with store_of(tls_url) as made:
+            yield made
+
+
+def test_a_server_that_nobody_vouches_for_is_not_spoken_to(tls_url: str) -> None:
+    with pytest.raises(StoreError, match="its certificate does not hold here"):
+        RedisState(tls_url.partition("?")[0], prefix="tls")
 
 
 class TestRedisStateOnACluster(StateConformance):

@@ -132,6 +132,17 @@ def test_logged_is_set_for_those_that_are_named(book: PartBook) -> None:
     }
 
 
+def test_bytes_that_two_cuts_of_a_file_have_in_common_count_once(book: PartBook) -> None:
+    cuts = [(0, 100), (100, 200), (50, 150), (60, 70), (300, 400), (350, 420)]
+    book.remember(
+        [
+            msgspec.structs.replace(part(1, number), start=start, stop=stop)
+            for number, (start, stop) in enumerate(cuts)
+        ]
+    )
+    assert book.counts([digest_of(1)])[digest_of(1)] == PartCounts(6, 0, 200 + 120)
+
+
 def test_a_file_is_read_back_by_its_places(book: PartBook) -> None:
     parts = [part(1, number) for number in range(20)]
     book.remember([*reversed(parts), part(2, 3)])
