@@ -34,9 +34,10 @@ OWN_CONTENTS_MAX = 1_000_000
 its memory."""
 VAULTS_OPEN_MAX = 64
 """Vaults of others that are kept open: each has about 260 bytes a content in memory."""
-FILES_CACHED_MAX = 100_000
+FILES_CACHED_MAX = 20_000
 PARTS_CACHED_MAX = 100_000
-"""Files whose places are kept, and parts of them: about 300 bytes a part."""
+"""Files whose places are kept, some 600 bytes each, and parts of them, 300 bytes each: more than the
+files that a released file is made of, of which small inputs are read once."""
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 
 Now = Callable[[], datetime]
