@@ -216,8 +216,9 @@ static int reserve_rows(x12_scan *scan, size_t needed, size_t taken) {
         table_head *head = table_at(&scan->tables, i);
         size_t wanted = head->rows + needed + 4;
         if (wanted <= head->capacity) continue;
+        /* Not from less than half a block: a small range may be of nothing but findings. */
         const size_t seen = scan->bytes_before + taken;
-        if (seen > 0) {
+        if (seen >= BLOCK_BYTES / 2) {
             double margin = seen < 16 * (size_t)BLOCK_BYTES ? 1.2 : 1.03;
             double expected = (double)head->rows / (double)seen * (double)scan->bytes_all * margin;
             if (expected > (double)wanted) wanted = (size_t)expected + needed;
