@@ -36,8 +36,8 @@ VAULTS_OPEN_MAX = 64
 """Vaults of others that are kept open: each has about 260 bytes a content in memory."""
 FILES_CACHED_MAX = 20_000
 PARTS_CACHED_MAX = 100_000
-"""Files whose places are kept, some 600 bytes each, and parts of them, 300 bytes each: more than the
-files that a released file is made of, of which small inputs are read once."""
+"""Files whose places are kept, some 600 bytes each, and parts of them, 300 bytes each: more than
+what a released file is made of, and small inputs are read once."""
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 
 Now = Callable[[], datetime]
