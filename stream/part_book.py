@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
-from sqlalchemy import CTE, Connection, Select, case, func, select, text
+from sqlalchemy import CTE, Connection, Executable, case, func, select, text
 
 from reassoc.core.errors import LimitError
 from reassoc.stream import ledger_schema as schema
@@ -353,7 +353,7 @@ class PartBook:
         return {str(tenant): Seen(int(place), int(first)) for tenant, place, first in rows}
 
 
-def _counts_of(wanted: CTE) -> Select[Any]:
+def _counts_of(wanted: CTE) -> Executable:
     """PartCounts of files by name. A part adds the bytes behind all parts that begin before it."""
     table = schema.part
     before = func.max(table.c.stop).over(
