@@ -24,7 +24,7 @@ class IncompleteFile(msgspec.Struct, frozen=True):
 
     name, kind : as it was sent    digest : hexadecimal
     parts, part_count : whose items are logged, and there should be
-    bytes, byte_count : the same of the parts that came
+    bytes, byte_count : that lie in such parts, and there should be
     came_ms : when it was said how many there are, milliseconds since 1970
     """
 

@@ -105,7 +105,7 @@ class FileNote(msgspec.Struct, frozen=True):
 
 class PartCounts(NamedTuple):
     """How much of a file came: its parts, those of them whose items are logged, and bytes that lie
-    in at least one part. Parts that were cut in two ways overlap, and their sum says nothing."""
+    in at least one of these. Parts that were cut in two ways overlap: their sum says nothing."""
 
     part_count: int
     logged_count: int
@@ -354,12 +354,12 @@ class PartBook:
 
 
 def _counts_of(wanted: CTE) -> Executable:
-    """PartCounts of files by name. A part adds the bytes behind all parts that begin before it."""
+    """PartCounts of files by name. A part that is logged adds the bytes behind all such parts that
+    begin before it; one that is not ends where it begins."""
     table = schema.part
-    before = func.max(table.c.stop).over(
-        partition_by=table.c.name, order_by=table.c.start, rows=(None, -1)
-    )
-    columns = (table.c.name, table.c.logged, table.c.start, table.c.stop)
+    stop = case((table.c.logged == 1, table.c.stop), else_=table.c.start)
+    before = func.max(stop).over(partition_by=table.c.name, order_by=table.c.start, rows=(None, -1))
+    columns = (table.c.name, table.c.logged, table.c.start, stop.label("stop"))
     named = wanted.join(table, table.c.name == wanted.c.column1)
     part = select(*columns, func.coalesce(before, 0).label("before")).select_from(named).subquery()
     begin = case((part.c.start > part.c.before, part.c.start), else_=part.c.before)

@@ -1,4 +1,4 @@
-"""What the C library keeps is given back, and threads share arenas."""
+"""What the C library keeps is given back."""
 
 from __future__ import annotations
 

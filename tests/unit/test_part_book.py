@@ -127,20 +127,21 @@ def test_logged_is_set_for_those_that_are_named(book: PartBook) -> None:
     assert {key for key, one in found.items() if one.logged} == logged
     assert book.remember(parts) == found
     assert book.counts([digest_of(1), digest_of(2), digest_of(3)]) == {
-        digest_of(1): PartCounts(4, 1, 400),
-        digest_of(2): PartCounts(4, 1, 400),
+        digest_of(1): PartCounts(4, 1, 100),
+        digest_of(2): PartCounts(4, 1, 100),
     }
 
 
 def test_bytes_that_two_cuts_of_a_file_have_in_common_count_once(book: PartBook) -> None:
-    cuts = [(0, 100), (100, 200), (50, 150), (60, 70), (300, 400), (350, 420)]
-    book.remember(
-        [
-            msgspec.structs.replace(part(1, number), start=start, stop=stop)
-            for number, (start, stop) in enumerate(cuts)
-        ]
-    )
-    assert book.counts([digest_of(1)])[digest_of(1)] == PartCounts(6, 0, 200 + 120)
+    cuts = [(0, 100), (100, 200), (50, 150), (60, 70), (300, 400), (350, 420), (500, 600)]
+    parts = [
+        msgspec.structs.replace(part(1, number), start=start, stop=stop)
+        for number, (start, stop) in enumerate(cuts)
+    ]
+    book.remember(parts)
+    assert book.counts([digest_of(1)])[digest_of(1)] == PartCounts(7, 0, 0)
+    book.set_logged([each.key for each in parts[:-1]])
+    assert book.counts([digest_of(1)])[digest_of(1)] == PartCounts(7, 6, 200 + 120)
 
 
 def test_a_file_is_read_back_by_its_places(book: PartBook) -> None:
@@ -228,7 +229,7 @@ def test_a_file_is_looked_at_until_its_last_part_is_logged(book: PartBook) -> No
     book.remember(parts)
     book.set_logged([each.key for each in (parts[0], parts[2])])
     seen = {file.note.digest: file for file in book.open_files(FAR_MS)[0]}
-    assert seen[digest_of(1)].came == PartCounts(2, 1, 200)
+    assert seen[digest_of(1)].came == PartCounts(2, 1, 100)
     assert [seen[digest_of(number)].is_whole for number in (1, 2)] == [False, True]
     book.close_files([digest_of(2), digest_of(3)])
     assert [file.note for file in book.open_files(FAR_MS)[0]] == [note(1, 2)]
