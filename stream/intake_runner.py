@@ -30,6 +30,8 @@ GROUPS_MAX = 3
 FIRST_SHARE = 8
 """Of the bytes of a group that one takes which begins while nothing else is under way: matching
 need not wait for all of them."""
+BEHIND_SECONDS = 2.0
+"""How long after a group that was full more is expected to wait."""
 HOLD_SECONDS_MAX = 1.0
 """How long a group that has room waits for those before it."""
 _LOOK_SECONDS = 0.004
@@ -100,6 +102,12 @@ class IntakeRunner:
         self._free = asyncio.Semaphore(GROUPS_MAX)
         self._groups: set[asyncio.Task[None]] = set()
         self._failed: asyncio.Future[Any] | None = None
+        self._full_at = 0.0
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether more waited, a moment ago, than a group has room for. Any thread may ask."""
+        return time.monotonic() < self._full_at + BEHIND_SECONDS
 
     async def put(self, batch: Batch) -> None:
         """Take the next batch; waits where there are too many."""
@@ -157,6 +165,8 @@ class IntakeRunner:
             if wait <= 0:
                 break
             await asyncio.sleep(wait)
+        if messages >= self._limits.messages_max or size >= bytes_max:
+            self._full_at = time.monotonic()
         return group
 
     async def _wait_for_more(self, waited: float) -> float:

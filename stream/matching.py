@@ -13,7 +13,13 @@ from typing import Any
 
 from reassoc.stream.log_batch import Batch
 from reassoc.stream.partition import Partition
-from reassoc.stream.partition_runner import PartitionRunner, Reader, RunnerWatch, Threads
+from reassoc.stream.partition_runner import (
+    IsBehind,
+    PartitionRunner,
+    Reader,
+    RunnerWatch,
+    Threads,
+)
 
 QUEUE_BATCHES_MAX = 1024
 """Batches of one partition that wait; the consumer holds back before that."""
@@ -27,6 +33,7 @@ class Matching:
 
     lead : awaited beside a partition while it is open, cancelled when it closes; what the owner of
         a partition does for all
+    is_behind : whether more comes in than is matched, so that what is not urgent waits
     """
 
     def __init__(
@@ -36,12 +43,14 @@ class Matching:
         threads: Threads,
         watch: RunnerWatch,
         lead: Lead,
+        is_behind: IsBehind = lambda: False,
     ) -> None:
         self._open_partition = open_partition
         self._reader = reader
         self._threads = threads
         self._watch = watch
         self._lead = lead
+        self._is_behind = is_behind
         self._runners: dict[int, PartitionRunner] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._owning = asyncio.Lock()
@@ -51,6 +60,11 @@ class Matching:
     def runners(self) -> list[PartitionRunner]:
         """Those of our partitions, by number."""
         return [self._runners[number] for number in sorted(self._runners)]
+
+    @property
+    def has_backlog(self) -> bool:
+        """Whether a partition has batches that wait. Any thread may ask."""
+        return any(runner.has_backlog for runner in list(self._runners.values()))
 
     def applied(self, number: int) -> int | None:
         """Up to which position a partition is applied, None where it is not open here."""
@@ -80,6 +94,7 @@ class Matching:
                 self._threads,
                 self._watch,
                 self._lead,
+                self._is_behind,
                 queue_max=QUEUE_BATCHES_MAX,
             )
             self._runners[number] = runner

@@ -40,6 +40,9 @@ BACKLOG_BYTES = 64 << 20
 IDLE_SECONDS = 1.0
 """Between two looks at the outboxes where nothing comes."""
 
+IsBehind = Callable[[], bool]
+"""Whether a worker takes in all it can: then what is not urgent waits."""
+
 T = TypeVar("T")
 
 
@@ -97,6 +100,7 @@ class PartitionRunner:
 
     open_partition : makes the Partition, and fences off who wrote for its owner before
     lead : what the owner does for all, as long as the partition is open
+    is_behind : see IsBehind
     """
 
     def __init__(
@@ -107,6 +111,7 @@ class PartitionRunner:
         threads: Threads,
         watch: RunnerWatch,
         lead: Callable[[Partition], Coroutine[Any, Any, None]],
+        is_behind: IsBehind,
         *,
         queue_max: int,
     ) -> None:
@@ -116,6 +121,7 @@ class PartitionRunner:
         self._threads = threads
         self._watch = watch
         self._lead = lead
+        self._is_behind = is_behind
         self._queue: asyncio.Queue[Batch] = asyncio.Queue(queue_max)
         self._published = asyncio.Event()
         self._is_stale = False
@@ -252,7 +258,7 @@ class PartitionRunner:
         end = time.monotonic() + BACKLOG_SECONDS
         await asyncio.sleep(LINGER_SECONDS)
         while (
-            self.has_backlog
+            (self.has_backlog or self._is_behind())
             and time.monotonic() < end
             and partition.unpublished_bytes < BACKLOG_BYTES
         ):

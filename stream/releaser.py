@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -65,6 +66,9 @@ FAULT_POINTS = (
     "releaser: done",
 )
 """Between which steps a crash is told apart, from an intent to its done row."""
+
+GoOn = Callable[[float], bool]
+"""Told how many seconds a group of files took: whether to go on with the next one."""
 
 _EPOCH = date(1970, 1, 1)
 _log = logging.getLogger(__name__)
@@ -151,8 +155,10 @@ class Releaser:
         self._last_failure: Failure | None = None
         self._last_run: Run | None = None
 
-    def run_once(self) -> Run:
+    def run_once(self, go_on: GoOn = lambda _: True) -> Run:
         """Try every intent whose time has come, oldest first.
+
+        go_on : asked after each group of files; may wait
 
         Raises what the ledger raises: without it nothing can be told. All else is a failure of one
         file, or of one receiver, and is in `status`.
@@ -160,6 +166,7 @@ class Releaser:
         counts = Counter[str]()
         for name, sink in self._sinks.items():
             self._make_ready(name, sink)
+        began = time.monotonic()
         for packed in self._packed_ahead(self._due_groups(counts)):
             # What has failed since it was packed makes others wait.
             due = [(intent, parcel) for intent, parcel in packed if not self._waits(intent)]
@@ -167,6 +174,9 @@ class Releaser:
             delivered = self._try(due) if due else 0
             counts["delivered"] += delivered
             counts["failed"] += len(due) - delivered
+            if not go_on(time.monotonic() - began):
+                break
+            began = time.monotonic()
         run = Run(counts["delivered"], counts["failed"], counts["waiting"], counts["in doubt"])
         with self._lock:
             self._last_run = run

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -45,7 +46,7 @@ from reassoc.stream.matching import Matching
 from reassoc.stream.metrics import Metrics, TopicKind
 from reassoc.stream.partition import Partition, PartitionParts
 from reassoc.stream.partition_log import ForAll, partition_of
-from reassoc.stream.partition_runner import Threads
+from reassoc.stream.partition_runner import BACKLOG_SECONDS, Threads
 from reassoc.stream.publisher import Published, Publisher
 from reassoc.stream.routing import QUARANTINE
 from reassoc.stream.serve_running import GC_OBJECTS
@@ -77,6 +78,9 @@ PUBLISH_THREADS = 2
 """Partitions whose outboxes go to the ledger at a time."""
 DELIVER_SECONDS = 1.0
 """Between two looks at what is to be delivered."""
+GIVE_WAY = 4.0
+"""How much longer than files took those behind them wait where more comes in than is matched, and
+no longer than BACKLOG_SECONDS: delivering has its share of a worker that is never idle."""
 INCARNATION_SECONDS = 1.0
 """Between two looks at whether the match state is still the one it was."""
 CALL_SECONDS_MAX = 60.0
@@ -85,10 +89,9 @@ SEND_SECONDS_MAX = 50.0
 """How long Kafka may take for what is sent together, before it is sent again."""
 MARKS_READ_MAX = 8
 """Tenants of other workers' partitions of which one look asks how far they are."""
-
-
 COUNT_SECONDS = 15.0
 """Between two looks at what waits, for who scrapes."""
+_LOOK_SECONDS = 0.05
 
 
 @dataclass(slots=True)
@@ -179,6 +182,7 @@ class StreamWorker:
             Threads(self._threads, publishers),
             self._watch,
             self._lead,
+            lambda: self._intake.is_behind,
         )
         stack.push_async_callback(self._end_matching)
         intake = StreamIntake(
@@ -478,8 +482,19 @@ class StreamWorker:
     def _deliver(self) -> None:
         if self._config.release.held or not self._parts.delivery.try_take():
             return
-        run = self._parts.releaser.run_once()
+        run = self._parts.releaser.run_once(self._go_on_delivering)
         self._metrics.undelivered(run.failed_count + run.waiting_count + run.in_doubt_count)
+
+    def _go_on_delivering(self, seconds: float) -> bool:
+        """In a thread: whether to deliver on, after files that took so long. Pairs come first."""
+        end = time.monotonic() + min(GIVE_WAY * seconds, BACKLOG_SECONDS)
+        while (
+            (self._intake.is_behind or self._matching.has_backlog)
+            and time.monotonic() < end
+            and not self._stop.is_set()
+        ):
+            time.sleep(_LOOK_SECONDS)
+        return not self._stop.is_set()
 
     # ---- health ----
 

@@ -179,7 +179,7 @@ def test_what_is_void_keeps_nobody_waiting_at_a_partition_that_does_not_open() -
     async def run() -> None:
         nothing: Any = None
         runner = PartitionRunner(
-            0, nothing, nothing, nothing, nothing, nothing, queue_max=2
+            0, nothing, nothing, nothing, nothing, nothing, nothing, queue_max=2
         )  # fmt: skip
         batches: list[Any] = [SimpleNamespace(is_void=False) for _ in range(3)]
         async with asyncio.timeout(SECONDS_MAX):
