@@ -52,6 +52,8 @@ MASK = "***"
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?", re.ASCII)
 _NAME_RULE = "must have 1 to 64 of a-z, 0-9, . _ - and begin and end with a letter or a digit"
+_VAULT_NAME = re.compile(r"[a-z0-9_-]{1,56}", re.ASCII)
+_VAULT_NAME_RULE = "must have 1 to 56 of a-z, 0-9, _ -"
 _NAME_IS_MISSING = "must be given where vault.url is no folder: one of its own for each worker"
 _HOST_PORT = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9a-fA-F:]{2,39}\]):(\d{1,5})", re.ASCII)
 _REDIS_URL = re.compile(r"(rediss?|redis\+cluster|rediss\+cluster)://\S+", re.ASCII)
@@ -127,7 +129,7 @@ class LedgerPlace(_Section, frozen=True, kw_only=True):
 class VaultPlace(_Section, frozen=True, kw_only=True):
     """The vaults of the workers. url : a folder, or what fsspec knows (s3://bucket/path)
 
-    name : of this worker's own vault, empty for the first that is free (in a folder only)
+    name : of this worker's own vault, empty for one that is free (in a folder only)
     key_file : the master key; empty where REASSOC_VAULT_KEY holds it
     """
 
@@ -461,8 +463,8 @@ def _place_problems(config: Config) -> Iterator[_Problem]:
         yield "redis.url", "must be redis+cluster://host:port,host:port"
     if not _LEDGER_URL.fullmatch(config.ledger.url):
         yield "ledger.url", "must begin with postgresql:// (or sqlite:/// for one machine)"
-    if config.vault.name and not _NAME.fullmatch(config.vault.name):
-        yield "vault.name", _NAME_RULE
+    if config.vault.name and not _VAULT_NAME.fullmatch(config.vault.name):
+        yield "vault.name", _VAULT_NAME_RULE
     is_folder = "://" not in config.vault.url or config.vault.url.startswith("file://")
     if not is_folder and not config.vault.name and "intake" in config.worker.roles:
         yield "vault.name", f"{_NAME_IS_MISSING} (REASSOC_VAULT_NAME)"

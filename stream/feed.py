@@ -11,7 +11,7 @@ import asyncio
 import mmap
 import tempfile
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,7 +39,7 @@ from reassoc.stream.message import (
     key_of,
 )
 from reassoc.stream.sources import Source, SourceError
-from reassoc.stream.take_in import UNPACKED_BYTES_MAX, Putting
+from reassoc.stream.take_in import UNPACKED_BYTES_MAX
 
 IN_FLIGHT_BYTES_MAX = 32 << 20
 """Bytes that were sent and that the broker has not taken yet; at least one message."""
@@ -68,12 +68,12 @@ class Producer(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class PartVault:
-    """Where bytes go that no message can hold. name : as readers of messages know it"""
+class PartVault(Protocol):
+    """Where bytes go that no message can hold."""
 
-    name: str
-    vault: Putting
+    def put(self, pieces: Iterable[bytes | memoryview]) -> Reference:
+        """Store a content durably; where readers of messages find it."""
+        ...
 
 
 @dataclass(slots=True)
@@ -239,8 +239,8 @@ class Feeder:
     def _put(self, part: PartHead, view: memoryview) -> PartHead:
         """Put the bytes of a part into the vault; the part with its place there."""
         assert self._vault is not None
-        stored = self._vault.vault.put(_pieces(view, part.start, part.stop))
-        return replace(part, reference=Reference(self._vault.name, stored.digest))
+        stored = self._vault.put(_pieces(view, part.start, part.stop))
+        return replace(part, reference=stored)
 
     async def _send(self, source: Source, planned: Plan, head: Head, value: bytes) -> None:
         """Send one message, when there is room for it on the way."""

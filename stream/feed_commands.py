@@ -30,7 +30,7 @@ from reassoc.core.lockbox import LockboxLayout
 from reassoc.stream.config import Config, ConfigError, Kafka, load_config
 from reassoc.stream.contents import close_archives
 from reassoc.stream.exits import EXIT_UNREADABLE, EXIT_USAGE, fail, say
-from reassoc.stream.feed import PROBLEMS_MAX, Fed, Feeder, PartVault
+from reassoc.stream.feed import PROBLEMS_MAX, Fed, Feeder
 from reassoc.stream.feed_journal import FeedJournal
 from reassoc.stream.inbox import Inbox, InboxError, Ready
 from reassoc.stream.layouts import load_layout
@@ -210,7 +210,7 @@ async def _producing(kafka: Kafka, compression: str) -> AsyncIterator[AIOKafkaPr
         await producer.stop()
 
 
-def _vault(config: Config, stack: ExitStack) -> PartVault:
+def _vault(config: Config, stack: ExitStack) -> WorkerVaults:
     """The feeder's vault; it is begun where it is not there."""
     place = config.vault
     key_file = Path(place.key_file or Path(config.warehouse.folder) / "vault.key")
@@ -223,7 +223,7 @@ def _vault(config: Config, stack: ExitStack) -> PartVault:
         new_id=lambda: secrets.token_hex(8),
     )
     stack.callback(vaults.close)
-    return PartVault(vaults.name, vaults.own)
+    return vaults
 
 
 def _stop_on_signals(feeder: Feeder) -> None:

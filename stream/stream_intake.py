@@ -25,7 +25,7 @@ from reassoc.stream.part_book import FileNote, Part, PartBook, PartKey, is_same_
 from reassoc.stream.part_items import PartItems
 from reassoc.stream.read_message import read_parts
 from reassoc.stream.routing import Route, RouteError, decode_route
-from reassoc.stream.take_in import NAME_BYTES, Putting, split_by_tenant
+from reassoc.stream.take_in import NAME_BYTES, split_by_tenant
 from reassoc.stream.taking import Rules
 from reassoc.stream.vault_errors import NoContentError
 
@@ -36,14 +36,12 @@ COLLISION = (
 )
 
 
-class OwnVault(Protocol):
+class Vaults(Protocol):
     """The vault that this worker writes, and those of others."""
 
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def own(self) -> Putting: ...
+    def put(self, pieces: Sequence[bytes]) -> Reference:
+        """Store a content in the own vault, durably; where it lies."""
+        ...
 
     def read(self, vault: str, digest: bytes) -> bytes:
         """A whole content of any worker's vault."""
@@ -79,7 +77,7 @@ class StreamIntake:
 
     def __init__(
         self,
-        vaults: OwnVault,
+        vaults: Vaults,
         book: PartBook,
         rules: Callable[[], Rules],
         *,
@@ -191,12 +189,11 @@ class StreamIntake:
             if reference is None:
                 pieces.append(each.data)
                 size += len(each.data)
-        digest = self._vaults.own.put(pieces).digest if pieces else b""
-        name = self._vaults.name
+        own = self._vaults.put(pieces) if pieces else Reference("", b"")
         return [
             (place.vault, place.digest, 0)
             if isinstance(place, Reference)
-            else (name, digest, place)
+            else (own.vault, own.digest, place)
             for place in places
         ]
 

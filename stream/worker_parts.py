@@ -16,6 +16,7 @@ from reassoc.stream.calendar import federal_reserve_calendar
 from reassoc.stream.clock import Now, iso
 from reassoc.stream.config import Config
 from reassoc.stream.delivery_lock import DeliveryLock
+from reassoc.stream.file_contents import FileContents
 from reassoc.stream.home import Home, Stamps, read_settings, settings_stamps
 from reassoc.stream.item_log import SettingsEntry
 from reassoc.stream.ledger import Ledger
@@ -29,7 +30,7 @@ from reassoc.stream.sinks import FolderSink
 from reassoc.stream.state_redis import RedisState
 from reassoc.stream.taking import Rules
 from reassoc.stream.vault_keys import open_key_ring
-from reassoc.stream.worker_vault import FileContents, WorkerVaults, vaults_are_written
+from reassoc.stream.worker_vault import WorkerVaults, vaults_are_written
 
 KEY_FILE = "vault.key"
 """Beside the settings, where the configuration names no other."""
@@ -70,9 +71,9 @@ class WorkerParts:
     def _keep_directory(self, digest: bytes, data: bytes) -> None:
         if self.parts.parts_of(digest):
             return
-        self.vaults.own.put([data])
+        lies = self.vaults.put([data])
         nothing = encode_route(RouteBuilder().route())
-        place = Part(digest, 0, len(data), self.vaults.name, digest, 0, nothing, logged=True)
+        place = Part(digest, 0, len(data), lies.vault, digest, 0, nothing, logged=True)
         self.parts.remember([place])
         note = FileNote(digest, len(data), "directory.toml", DIRECTORY_KIND, 1, complete=True)
         self.parts.remember_files([note])

@@ -81,6 +81,7 @@ def test_no_file_and_no_variable_are_the_defaults_and_these_are_usable() -> None
         ("[ledger]\nurl = 'mysql://a/b'", "ledger.url must begin with postgresql://"),
         ("[vault]\nurl = 's3://bucket'", "vault.name must be given where vault.url is no folder"),
         ("[vault]\nname = '../w0'", "vault.name must have"),
+        ("[vault]\nname = 'w0.2'", "vault.name must have"),
         ("[worker]\nroles = ['match', 'cook']", "worker.roles must name some of intake, match"),
         ("[worker]\nroles = []", "worker.roles must name some of"),
         ("[worker]\nroles = [1]", "worker.toml:2: key worker.roles: Expected str"),

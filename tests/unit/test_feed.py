@@ -6,7 +6,7 @@ import asyncio
 import gzip
 import os
 import zipfile
-from collections.abc import Awaitable, Iterator, Sequence
+from collections.abc import Awaitable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -19,7 +19,7 @@ from reassoc.stream import feed
 from reassoc.stream.contents import close_archives
 from reassoc.stream.feed import Feeder, FeedError, PartVault
 from reassoc.stream.feed_journal import FeedJournal, JournalError
-from reassoc.stream.message import Manifest, PartHead, RawMessage, head_of
+from reassoc.stream.message import Manifest, PartHead, RawMessage, Reference, head_of
 from reassoc.stream.part_items import PartItems
 from reassoc.stream.read_message import read_parts
 
@@ -182,13 +182,23 @@ def test_what_cannot_be_cut_goes_through_a_vault_and_is_refused_without_one(
     assert "vault" in reason
     assert (broker.messages, feeder.fed.refused_files) == ([], 1)
     vault = FakeVault()
-    feeder = feeder_of(broker, journal, tmp_path, PartVault("w7", vault))
+    feeder = feeder_of(broker, journal, tmp_path, LargeParts(vault))
     assert asyncio.run(feed_all(feeder, path)) == [""]
     unread = broker.items(tmp_path)
     assert [bool(part.reason) for part in unread].count(True) == len(vault.contents) == 1
     broker.messages = [_with_bytes(message, vault) for message in broker.messages]
     whole = by_file(data, tmp_path)
     assert put_together(broker.items(tmp_path)).remittances == whole.remittances
+
+
+class LargeParts:
+    """Puts parts into a vault that is named w7."""
+
+    def __init__(self, vault: FakeVault) -> None:
+        self.vault = vault
+
+    def put(self, pieces: Iterable[bytes | memoryview]) -> Reference:
+        return Reference("w7", self.vault.put(pieces).digest)
 
 
 def _with_bytes(message: RawMessage, vault: FakeVault) -> RawMessage:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,7 @@ from small_feed import interchange, remittance
 
 from reassoc.stream.item_log import ItemsEntry
 from reassoc.stream.ledger import Ledger
-from reassoc.stream.message import RawMessage
+from reassoc.stream.message import RawMessage, Reference
 from reassoc.stream.metrics import DeadReason
 from reassoc.stream.part_book import Part, PartBook
 from reassoc.stream.routing import RouteBuilder, Router, encode_route
@@ -27,10 +27,11 @@ NOTHING = encode_route(RouteBuilder().route())
 class Vaults:
     """One worker's vault, in memory."""
 
-    name = "w0"
-
     def __init__(self) -> None:
         self.own = PlainVault()
+
+    def put(self, pieces: Sequence[bytes]) -> Reference:
+        return Reference("w0", self.own.put(pieces).digest)
 
     def read(self, vault: str, digest: bytes) -> bytes:
         return self.own.contents[digest]

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import io
+import secrets
 import subprocess
 import sys
+import threading
+from collections import Counter
 from collections.abc import Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,13 +17,15 @@ from blake3 import blake3
 from vault_build import START, World, noise, ring
 
 from reassoc.core.errors import LimitError
-from reassoc.stream import worker_vault
+from reassoc.stream import file_contents, worker_vault
+from reassoc.stream.file_contents import FileContents
 from reassoc.stream.ledger import Ledger
+from reassoc.stream.message import Reference
 from reassoc.stream.part_book import FileNote, Part, PartBook
+from reassoc.stream.vault import Vault
 from reassoc.stream.vault_errors import BusyError, NoContentError, VaultError, WrongKeyError
 from reassoc.stream.vault_keys import FileKeyRing
 from reassoc.stream.worker_vault import (
-    FileContents,
     WorkerVaults,
     vault_names,
     vaults_are_written,
@@ -74,8 +80,9 @@ def workers(tmp_path: Path) -> Iterator[list[WorkerVaults]]:
 def open_vaults(
     folder: Path | str, name: str | None = None, keys: FileKeyRing | None = None
 ) -> WorkerVaults:
-    world = World()
-    return WorkerVaults.open(folder, name, keys or ring(), now=lambda: START, new_id=world.new_id)
+    return WorkerVaults.open(
+        folder, name, keys or ring(), now=lambda: START, new_id=lambda: secrets.token_hex(8)
+    )
 
 
 def spread(
@@ -117,20 +124,71 @@ def test_each_worker_has_a_vault_of_its_own_and_reads_those_of_others(
 
 
 @pytest.mark.parametrize("name", [None, "north"])
-def test_a_worker_begins_another_vault_when_its_own_is_full(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str | None
+@pytest.mark.parametrize("starts_anew", [False, True])
+def test_a_worker_goes_on_with_another_vault_when_its_own_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str | None, starts_anew: bool
 ) -> None:
     monkeypatch.setattr(worker_vault, "OWN_CONTENTS_MAX", 2)
     url = str(tmp_path / "vaults")
-    names, kept = list[str](), list[bytes]()
+    worker, places = open_vaults(url, name), list[Reference]()
     for number in range(5):
-        worker = open_vaults(url, name)
-        names.append(worker.name)
-        kept.append(worker.own.put([b"content %d" % number]).digest)
-        assert worker.read(names[0], kept[0]) == b"content 0"
-        worker.close()
-    first = ["w0", "w1", "w2"] if name is None else ["north", "north-2", "north-3"]
-    assert names == [first[number // 2] for number in range(5)]
+        if starts_anew:
+            worker.close()
+            worker = open_vaults(url, name)
+        places.append(worker.put([b"content %d" % number]))
+        for before, place in enumerate(places):
+            assert worker.read(place.vault, place.digest) == b"content %d" % before
+    worker.close()
+    first = ["w0", "w1", "w2"] if name is None else ["north", "north.2", "north.3"]
+    assert [place.vault for place in places] == [first[number // 2] for number in range(5)]
+    for full in first:  # they were closed: anybody may write them
+        Vault.open(f"{url}/{full}", ring(), now=lambda: START, new_id=World().new_id).close()
+
+
+def test_a_vault_that_is_full_stays_open_until_nobody_writes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_vault, "OWN_CONTENTS_MAX", 3)
+    worker, beside = open_vaults(tmp_path / "vaults"), open_vaults(tmp_path / "vaults")
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slowly() -> Iterator[bytes]:
+        yield b"slow"
+        begun.set()
+        assert go_on.wait(30)
+
+    texts = [b"%d" % number for number in range(100)]
+    with ThreadPoolExecutor(4) as threads:
+        slow = threads.submit(worker.put, slowly())
+        assert begun.wait(30)
+        places = list(threads.map(lambda text: worker.put([text]), texts))
+        go_on.set()
+        assert slow.result().vault == "w0"
+        assert worker.read("w0", slow.result().digest) == b"slow"
+    for place, text in zip(places, texts, strict=True):
+        assert worker.read(place.vault, place.digest) == text
+        assert beside.read(place.vault, place.digest) == text
+    names = {place.vault for place in places}
+    assert {"w0", "w2"} < names
+    assert "w1" not in names, "that one is written by another worker"
+    counts = Counter(place.vault for place in places)
+    assert max(counts.values()) <= 3 + 4, "full, and what four threads had begun by then"
+    beside.close()
+    worker.close()
+
+
+def test_vaults_of_others_that_have_much_are_not_kept_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_vault, "OWN_CONTENTS_MAX", 3)
+    monkeypatch.setattr(worker_vault, "OPEN_CONTENTS_MAX", 7)
+    worker = open_vaults(tmp_path / "vaults")
+    places = [worker.put([b"%d" % number]) for number in range(30)]
+    for _ in range(2):
+        for number, place in enumerate(places):
+            assert worker.read(place.vault, place.digest) == b"%d" % number
+            assert sum(vault.content_count for vault in worker._others.values()) <= 7
+    worker.close()
 
 
 def test_a_worker_that_dies_leaves_its_vault_to_the_next(tmp_path: Path) -> None:
@@ -208,8 +266,8 @@ def test_what_no_book_knows_is_found_in_the_vaults(workers: list[WorkerVaults]) 
 def test_places_are_kept_within_limits_and_asked_for_together(
     workers: list[WorkerVaults], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker_vault, "FILES_CACHED_MAX", 3)
-    monkeypatch.setattr(worker_vault, "PARTS_CACHED_MAX", 7)
+    monkeypatch.setattr(file_contents, "FILES_CACHED_MAX", 3)
+    monkeypatch.setattr(file_contents, "PARTS_CACHED_MAX", 7)
     book = Book()
     files = [noise(seed, 100) for seed in range(4)]
     digests = [spread(data, [10, 20], workers, book)[0] for data in files]
@@ -223,7 +281,7 @@ def test_places_are_kept_within_limits_and_asked_for_together(
     contents.read(digests[1], 0, 1)
     contents.read(digests[0], 0, 1)
     assert book.asked == [2, 0, 1, 1]
-    monkeypatch.setattr(worker_vault, "PARTS_CACHED_MAX", 2)
+    monkeypatch.setattr(file_contents, "PARTS_CACHED_MAX", 2)
     assert contents.read(digests[3], 0, 100) == files[3]
 
 
@@ -271,7 +329,7 @@ def test_it_says_what_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(WrongKeyError):
         third.read("mine", bytes(32))
     third.close()
-    monkeypatch.setattr(worker_vault, "READ_BYTES_MAX", 5)
+    monkeypatch.setattr(file_contents, "READ_BYTES_MAX", 5)
     with pytest.raises(LimitError, match="READ_BYTES_MAX"):
         FileContents(Book(), first).read(bytes(32), 0, 6)
     first.close()
