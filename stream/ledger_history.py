@@ -54,11 +54,12 @@ class History:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # of the filter
+        self._reading = threading.Lock()  # of how far it has read
+        self._growing = threading.Lock()
         self._filter = _Filter(FILTER_BYTES_MIN)
         self._batch = 0
-        with ledger.reading() as connection:
-            self._read_on(connection)
+        self.read_on()
 
     def last_sequence(self, tenant: str) -> int:
         """The sequence of the tenant's last batch, 0 for none."""
@@ -98,9 +99,19 @@ class History:
 
     def read_on(self) -> None:
         """Take in the items of batches that were added since. Raises OSError where the database
-        fails. O(items that are new), one look where there are none."""
-        with self._lock, self._ledger.reading() as connection:
-            self._read_on(connection)
+        fails. O(items that are new), one look where there are none.
+
+        Where the filter has become too small it is made again, for twice as many: whoever calls
+        then waits for all items to be read. Others neither wait nor miss anything meanwhile.
+        """
+        with self._reading, self._ledger.reading() as connection:
+            self._batch = self._scan(connection, self._filter, self._batch)
+            is_full = self._filter.is_full()
+        if is_full and self._growing.acquire(blocking=False):
+            try:
+                self._grow()
+            finally:
+                self._growing.release()
 
     def _may_have(self, keys: Keys) -> npt.NDArray[np.int64]:
         with self._lock:
@@ -123,40 +134,40 @@ class History:
                 answer[rows] = _below(connection, table, columns, keys, tenant, below_position)
         return answer
 
-    def _read_on(self, connection: Connection) -> None:
-        """Take the items of batches that were added since."""
-        newest = fetch(connection, select(func.coalesce(func.max(schema.batch.c.number), 0)))[0][0]
-        if newest == self._batch:
-            return
-        self._scan(connection)
-        self._batch = newest
-        if not self._filter.is_full():
-            return
-        # It has become too small: made again, for twice as many.
+    def _grow(self) -> None:
         size = _filter_bytes(2 * self._filter.count)
-        if size > self._filter.size:
-            self._filter = _Filter(size)
-            self._batch = 0
-            self._scan(connection)
-            self._batch = newest
+        if size <= self._filter.size:
+            return
+        larger = _Filter(size)
+        with self._ledger.reading() as connection:
+            batch = self._scan(connection, larger, 0)
+        with self._reading, self._ledger.reading() as connection:
+            self._batch = self._scan(connection, larger, batch)
+            with self._lock:
+                self._filter = larger
 
-    def _scan(self, connection: Connection) -> None:
+    def _scan(self, connection: Connection, target: _Filter, batch: int) -> int:
+        """Take the items of batches behind one into a filter; the number of the last batch."""
+        newest = fetch(connection, select(func.coalesce(func.max(schema.batch.c.number), 0)))[0][0]
         item = schema.item
         columns = (item.c.number, item.c.digest, item.c.offset, item.c.business_key)
         statement = (
             select(*columns)
             .where(item.c.number > bindparam("after"))
+            .where(item.c.number <= ((newest + 1) << PLACE_BITS) - 1)
             .order_by(item.c.number)
             .limit(SCAN_ROWS)
         )
-        after = ((self._batch + 1) << PLACE_BITS) - 1
-        while rows := fetch(connection, statement, {"after": after}):
+        after = ((batch + 1) << PLACE_BITS) - 1
+        while newest > batch and (rows := fetch(connection, statement, {"after": after})):
             numbers = np.array(rows, np.int64)
             digests = np.ascontiguousarray(numbers[:, 1]).view(np.uint64)
             keys = np.ascontiguousarray(numbers[:, 3]).view(np.uint64)
-            self._filter.add(item_keys(digests, numbers[:, 2]))
-            self._filter.add(keys[keys != 0] ^ _BUSINESS_SALT)
+            with self._lock:
+                target.add(item_keys(digests, numbers[:, 2]))
+                target.add(keys[keys != 0] ^ _BUSINESS_SALT)
             after = rows[-1][0]
+        return int(newest)
 
 
 class _Filter:

@@ -90,7 +90,7 @@ SEND_SECONDS_MAX = 50.0
 MARKS_READ_MAX = 8
 """Tenants of other workers' partitions of which one look asks how far they are."""
 COUNT_SECONDS = 15.0
-"""Between two looks at what waits, for who scrapes."""
+"""Between two looks at what waits, for who scrapes, and at what the ledger has."""
 _LOOK_SECONDS = 0.05
 
 
@@ -221,6 +221,8 @@ class StreamWorker:
             self._watch_settings(),
             self._count_on(),
         ]
+        if "match" in self._config.worker.roles:
+            beside.append(self._read_history_on())
         if "deliver" in self._config.worker.roles:
             beside.append(self._deliver_on())
         tasks = [asyncio.create_task(each) for each in beside]
@@ -449,6 +451,15 @@ class StreamWorker:
             except (ReassocError, OSError) as error:
                 self._watch.trouble(error)
             await asyncio.to_thread(allocator.give_back)
+            await asyncio.sleep(COUNT_SECONDS)
+
+    async def _read_history_on(self) -> None:
+        """Keep up with the ledger, so that a close finds little that is left to be read."""
+        while True:
+            try:
+                await asyncio.to_thread(self._parts.history.read_on)
+            except (ReassocError, OSError) as error:
+                self._watch.trouble(error)
             await asyncio.sleep(COUNT_SECONDS)
 
     def _count(self, partitions: Sequence[Partition]) -> None:

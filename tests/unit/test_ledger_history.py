@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import ledgers
 import msgspec
@@ -127,3 +129,35 @@ def test_most_answers_come_from_the_filter() -> None:
     made.add(old)
     assert made.may_have(old).all()
     assert made.may_have(new).mean() < 0.02
+
+
+def test_others_read_on_while_the_filter_is_made_again(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger_history, "FILTER_BYTES_MIN", 16)
+    history, scan = History(ledger), History._scan
+    is_read, go_on = threading.Event(), threading.Event()
+
+    def scan_slowly(self: History, connection: Any, target: Any, batch: int) -> int:
+        newest = scan(self, connection, target, batch)
+        if target is not self._filter and batch == 0:
+            is_read.set()
+            assert go_on.wait(30)
+        return newest
+
+    monkeypatch.setattr(History, "_scan", scan_slowly)
+    put(ledger, 1, *range(100))
+    growing = threading.Thread(target=history.read_on)
+    growing.start()
+    assert is_read.wait(30)
+    before = history._filter
+    put(ledger, 2, *range(200, 220))
+    history.read_on()
+    assert all(known(history, *range(100), *range(200, 220)))
+    put(ledger, 3, 300)
+    go_on.set()
+    growing.join(30)
+    assert history._filter.size > before.size
+    assert all(known(history, *range(100), *range(200, 220), 300))
+    history.read_on()
+    assert history._filter.count == 2 * 121 - 1, "each key once, but for the one that is none"
