@@ -14,10 +14,12 @@ from reassoc.core.directory import Directory
 from reassoc.stream.clock import entries_until
 from reassoc.stream.home_log import HomeLog
 from reassoc.stream.item_log import ClockEntry
-from reassoc.stream.matcher import History, Matcher, step_each
+from reassoc.stream.matcher import Matcher
+from reassoc.stream.new_items import History
 from reassoc.stream.publisher import Book, LedgerWriter, Publisher
 from reassoc.stream.rules import WarehouseRules
 from reassoc.stream.state import State
+from reassoc.stream.stepping import step_each
 from reassoc.stream.tenant_record import TenantRecord
 
 

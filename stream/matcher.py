@@ -6,27 +6,23 @@ refuses a step that was made from another mark. It reads no clock: all times com
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
 from reassoc.core.calendar import BankingCalendar
 from reassoc.core.columns import DATE_NONE
 from reassoc.core.directory import Directory
 from reassoc.core.errors import ReassocError
-from reassoc.core.matching.neighbours import payment_keys, remittance_keys
 from reassoc.core.policy import Policy
-from reassoc.core.statuses import PaymentStatus, Reason, RemittanceStatus
 from reassoc.stream import decisions
-from reassoc.stream.changes import KeyedRows, Making, business_keys, make_step
-from reassoc.stream.deciding import Decided, Setting, decide, keep_released
+from reassoc.stream.changes import KeyedRows, Making, make_step
+from reassoc.stream.deciding import Setting, decide, keep_released
 from reassoc.stream.decisions import Decision, RefusedError
+from reassoc.stream.forgetting import long_closed, unpaired
 from reassoc.stream.item_log import (
     ClockEntry,
     DecisionEntry,
@@ -39,35 +35,35 @@ from reassoc.stream.item_log import (
 )
 from reassoc.stream.items import (
     PAYMENT,
-    PAYMENT_ITEM,
     REMITTANCE,
-    REMITTANCE_ITEM,
-    ItemFlag,
     RecordKind,
-    id_bytes,
     id_parts,
-    payment_pool,
-    remittance_pool,
 )
-from reassoc.stream.ledger_rows import DecisionAnswer, DecisionRow, ItemSide
+from reassoc.stream.ledger_rows import DecisionAnswer, DecisionRow
 from reassoc.stream.live import (
     Columns,
     Live,
-    Mask,
-    Rows,
-    lookup,
     match_keys_of,
     profile_id,
     profile_ids,
 )
 from reassoc.stream.neighbours import surround
+from reassoc.stream.new_items import (
+    History,
+    came_before,
+    ids_of,
+    joined,
+    keys_of,
+    mark_known_before,
+    new_rows,
+)
 from reassoc.stream.profiles import decode_profile, profile_key
-from reassoc.stream.records import Block, take
+from reassoc.stream.records import take
 from reassoc.stream.release_choice import Rules, choose
 from reassoc.stream.rerouting import NOBODY, out_of_quarantine
 from reassoc.stream.routing import QUARANTINE
 from reassoc.stream.rules import WarehouseRules
-from reassoc.stream.state import Claim, Ids, Records, State, Step, as_text
+from reassoc.stream.state import Claim, Records, State, Step
 from reassoc.stream.status_machine import StatusError
 from reassoc.stream.tenant_record import (
     ALIASES_MAX,
@@ -86,30 +82,6 @@ LoadDirectory = Callable[[bytes], Directory]
 
 class LogError(ReassocError):
     """An entry of the log that cannot be what a log holds: the tenant stops here."""
-
-
-class History(Protocol):
-    """Items that left the state, by the ledger: only what was logged below a position counts."""
-
-    def read_on(self) -> None:
-        """Take in what the ledger has by now."""
-        ...
-
-    def last_sequence(self, tenant: str) -> int:
-        """The outbox sequence up to which the ledger has what the tenant's steps were."""
-        ...
-
-    def known(
-        self,
-        tenant: str,
-        digests: npt.NDArray[np.uint64],
-        offsets: npt.NDArray[np.int64],
-        below_position: int,
-    ) -> Mask: ...
-
-    def known_business(
-        self, tenant: str, keys: npt.NDArray[np.uint64], below_position: int
-    ) -> Mask: ...
 
 
 @dataclass(frozen=True)
@@ -289,14 +261,16 @@ class Matcher:
 
     def _take_items(self, entry: ItemsEntry, position: int) -> Step:
         self._read_history()
-        left, right = _fresh(entry, position, self.record.day)
-        known_left, known_right = self._known(left, right, position)
+        left, right = new_rows(entry, position, self.record.day)
+        known_left, known_right = came_before(
+            self._state, self._history, self.tenant, left, right, position
+        )
         left, right = take(left, ~known_left), take(right, ~known_right)
         keys = self._keys(left, right)
-        ids = np.concatenate([_ids(left), _ids(right)])
-        both = _joined(*keys)
+        ids = np.concatenate([ids_of(left), ids_of(right)])
+        both = joined(*keys)
         around = surround(self._state, self.tenant, ids, both.keys, both.stops, are_new=True)
-        self._mark_known_before(around.records, left, right, position)
+        mark_known_before(self._history, self.tenant, around.records, left, right, position)
         live = Live.of(around.records, left, right, whole=False, late_ids=around.late)
         making = self._making(live, position, "items")
         making.remittance_keys, making.payment_keys = keys
@@ -316,63 +290,9 @@ class Matcher:
             self._history.read_on()
             self._has_read_history = True
 
-    def _known(self, left: Columns, right: Columns, position: int) -> tuple[Mask, Mask]:
-        """bool[n], bool[m]: items that came before, by their ids."""
-        ids = np.concatenate([_ids(left), _ids(right)])
-        known = lookup(self._state.fetch(self.tenant, ids).ids, ids) >= 0
-        _, first = np.unique(as_text(ids), return_index=True)
-        again = np.ones(len(ids), np.bool_)
-        again[first] = False
-        known |= again
-        known |= np.concatenate(
-            [
-                self._history.known(self.tenant, rows["id_digest"], rows["id_offset"], position)
-                for rows in (left, right)
-            ]
-        )
-        return known[: len(left["status"])], known[len(left["status"]) :]
-
-    def _mark_known_before(
-        self, records: Records, left: Columns, right: Columns, position: int
-    ) -> None:
-        """Suspected duplicates of what left the state long ago: held and shown. Copies of what is
-        still there are the matcher's matter, which knows which of them is sound."""
-        for rows, side, kind, schema, status in (
-            (left, ItemSide.REMITTANCE, RecordKind.REMITTANCE, REMITTANCE,
-             RemittanceStatus.DUPLICATE),
-            (right, ItemSide.PAYMENT, RecordKind.PAYMENT, PAYMENT, PaymentStatus.DUPLICATE),
-        ):  # fmt: skip
-            keys = business_keys(rows, side)
-            if not keys.any():
-                continue
-            known = (keys != 0) & self._history.known_business(self.tenant, keys, position)
-            if not known.any():
-                continue
-            here = schema.unpack(records.bodies_of(kind))
-            known &= ~np.isin(keys, business_keys(here, side))
-            rows["flags"][known] |= np.uint16(ItemFlag.KNOWN_BEFORE)
-            rows["status"][known] = status
-            rows["reason"][known] |= np.int64(Reason.DUPLICATE)
-
     def _keys(self, left: Columns, right: Columns) -> tuple[KeyedRows, KeyedRows]:
-        """The keys by which items find each other."""
         knowledge = self._knowledge
-        no_rows = np.full(len(left["status"]), -1, np.int32)
-        return (
-            _keyed(
-                remittance_keys(
-                    remittance_pool(left, no_rows),
-                    knowledge.policy,
-                    knowledge.directory,
-                    carrier_offset=left["carrier_offset"],
-                ),
-                len(left["status"]),
-            ),
-            _keyed(
-                payment_keys(payment_pool(right), knowledge.policy, knowledge.directory),
-                len(right["status"]),
-            ),
-        )
+        return keys_of(left, right, knowledge.policy, knowledge.directory)
 
     # ---- the clock, and settings ----
 
@@ -391,7 +311,7 @@ class Matcher:
         making = self._making(live, position, "clock")
         making.records.append(_tenant_row(record))
         if entry.kind == "close":
-            making.forget = _old(live, self.rules, self._knowledge.calendar, entry.day)
+            making.forget = long_closed(live, self.rules, self._knowledge.calendar, entry.day)
         setting = self._setting(position, at_clock=True, at_close=entry.kind == "close")
         return self._finish(live, making, setting)
 
@@ -513,7 +433,7 @@ class Matcher:
         making.kinds = np.where(making.kinds != 0, making.kinds, kinds)
         keep_released(decided, making.kinds != 0)
         if making.forget is not None:
-            making.forget = _unpaired(live, decided, *making.forget)
+            making.forget = unpaired(live, decided, *making.forget)
         here = profiles or {}
 
         def find(wanted: list[int]) -> Mapping[int, bytes]:
@@ -528,46 +448,6 @@ class Matcher:
         return dict(zip(digest.tolist(), found.bodies.rows(), strict=True))
 
 
-def step_each(
-    matchers: Collection[Matcher],
-    make: Callable[[Matcher], Made | None],
-    apply: Callable[[Matcher, Made], None],
-) -> tuple[int, list[Matcher]]:
-    """A step of each matcher; how many there were, and the matchers that had none. While one step
-    is applied, the next one is made. Raises what `make` and `apply` raise, once nothing is under
-    way."""
-    if len(matchers) == 1:
-        return _step_alone(next(iter(matchers)), make, apply)
-    done, idle = 0, []
-    with ThreadPoolExecutor(1, thread_name_prefix="applying") as applier:
-        before: Future[None] | None = None
-        for matcher in matchers:
-            made = make(matcher)
-            if made is None:
-                idle.append(matcher)
-                continue
-            if before is not None:
-                before.result()
-            before = applier.submit(apply, matcher, made)
-            done += 1
-        if before is not None:
-            before.result()
-    return done, idle
-
-
-def _step_alone(
-    matcher: Matcher,
-    make: Callable[[Matcher], Made | None],
-    apply: Callable[[Matcher, Made], None],
-) -> tuple[int, list[Matcher]]:
-    """As `step_each`, where there is nothing to make meanwhile."""
-    made = make(matcher)
-    if made is None:
-        return 0, [matcher]
-    apply(matcher, made)
-    return 1, []
-
-
 def _is_close(entry: object) -> bool:
     return isinstance(entry, ClockEntry) and entry.kind == "close"
 
@@ -576,47 +456,12 @@ def _directory_of(record: TenantRecord) -> bytes:
     return record.settings.directory if record.settings is not None else b""
 
 
-def _fresh(entry: ItemsEntry, position: int, day: int) -> tuple[Columns, Columns]:
-    """Rows of the state for the items of an entry."""
-    sides = []
-    for item_schema, schema, data, stops in (
-        (REMITTANCE_ITEM, REMITTANCE, entry.remittances, entry.remittance_stops),
-        (PAYMENT_ITEM, PAYMENT, entry.payments, entry.payment_stops),
-    ):
-        block = Block(data, np.frombuffer(stops, "<i8").astype(np.int64))
-        rows = schema.widen(item_schema.unpack(block))
-        rows["position"], rows["seen_day"], rows["closed_day"] = position, day, DATE_NONE
-        sides.append(rows)
-    return sides[0], sides[1]
-
-
 def _date(live: Live, day: int) -> None:
     """What came before the first clock entry came on its day: the days of a default are counted
     from there where an 835 has no date of its own."""
     for side in (live.remittances, live.payments):
         seen = side.rows["seen_day"]
         seen[seen == DATE_NONE] = day
-
-
-def _ids(rows: Columns) -> Ids:
-    return id_bytes(rows["id_digest"], rows["id_offset"])
-
-
-def _keyed(columns: list[npt.NDArray[np.uint64]], count: int) -> KeyedRows:
-    """Keys by row: those that are not 0, each once."""
-    if not columns or not count:
-        return KeyedRows(np.zeros(0, np.uint64), np.zeros(count, np.int64))
-    table = np.sort(np.stack(columns, axis=1), axis=1)
-    kept = table != 0
-    kept[:, 1:] &= table[:, 1:] != table[:, :-1]
-    return KeyedRows(table[kept], np.cumsum(kept.sum(axis=1), dtype=np.int64))
-
-
-def _joined(left: KeyedRows, right: KeyedRows) -> KeyedRows:
-    return KeyedRows(
-        np.concatenate([left.keys, right.keys]),
-        np.concatenate([left.stops, right.stops + len(left.keys)]),
-    )
 
 
 def _tenant_row(record: TenantRecord) -> tuple[bytes, int, bytes]:
@@ -632,28 +477,3 @@ def _row(
     return DecisionRow(
         position, entry.number, entry.kind, entry.who, entry.why, answer, refusal, count, cents
     )
-
-
-def _old(
-    live: Live, rules: WarehouseRules, calendar: BankingCalendar, day: int
-) -> tuple[Rows, Rows]:
-    """Rows of items that have been closed for as long as the state remembers them."""
-    limit = int(calendar.add(day, -rules.keep_closed_banking_days))
-    rows = []
-    for side in (live.remittances, live.payments):
-        closed = side.rows["closed_day"]
-        rows.append(np.flatnonzero((closed != DATE_NONE) & (closed <= limit)))
-    return rows[0], rows[1]
-
-
-def _unpaired(live: Live, decided: Decided, left: Rows, right: Rows) -> tuple[Rows, Rows]:
-    """Those of some items of which no pair goes to an item that stays. O(rounds * pairs)."""
-    going_left = np.zeros(len(live.remittances), np.bool_)
-    going_right = np.zeros(len(live.payments), np.bool_)
-    going_left[left] = going_right[right] = True
-    a, b = decided.pair_remittance, decided.pair_payment
-    while True:
-        torn = going_left[a] != going_right[b]
-        if not torn.any():
-            return np.flatnonzero(going_left), np.flatnonzero(going_right)
-        going_left[a[torn]] = going_right[b[torn]] = False

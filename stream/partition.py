@@ -24,7 +24,8 @@ from reassoc.core.errors import LimitError
 from reassoc.stream.home_log import HOME_TENANT
 from reassoc.stream.item_log import FenceEntry, Logged, decode_entry, encode_entry
 from reassoc.stream.items import RecordKind
-from reassoc.stream.matcher import History, LogError, Made, Matcher, step_each
+from reassoc.stream.matcher import LogError, Made, Matcher
+from reassoc.stream.new_items import History
 from reassoc.stream.partition_log import (
     Append,
     ForAll,
@@ -38,6 +39,7 @@ from reassoc.stream.records import Block
 from reassoc.stream.routing import QUARANTINE
 from reassoc.stream.state import ID_BYTES, Claim, Records, State, Step, UnclaimedError
 from reassoc.stream.status_machine import StatusError
+from reassoc.stream.stepping import step_each
 
 PREFIX = "~partition-"
 """What the names of partitions in the match state begin with: no tenant of a directory can."""
