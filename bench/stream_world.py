@@ -151,7 +151,8 @@ class StreamWorld:
         end = time.monotonic() + WAIT_SECONDS_MAX
         while (now := self.metric("reassoc_items_total")) < items:
             assert time.monotonic() < end, f"{now} of {items} items after {WAIT_SECONDS_MAX} s"
-            time.sleep(_LOOK_SECONDS)
+            # A look takes a worker some milliseconds, and only the last one tells the time.
+            time.sleep(_LOOK_SECONDS if now > 0.8 * items else 3 * _LOOK_SECONDS)
         at = time.monotonic()
         assert now == items
         return at

@@ -136,6 +136,7 @@ class StreamWorker:
         gc.set_threshold(GC_OBJECTS)
         async with AsyncExitStack() as stack:
             await self._open(stack)
+            gc.freeze()  # what is there by now stays: it need not be looked through again and again
             await self._serve_health(stack)
             app = make_app(
                 self._config,

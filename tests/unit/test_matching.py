@@ -12,6 +12,9 @@ from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
+from reassoc.stream import partition_runner
 from reassoc.stream.matching import Matching
 from reassoc.stream.partition import Progress
 from reassoc.stream.partition_runner import PartitionRunner, Threads
@@ -26,6 +29,7 @@ class FakePartition:
         self.taken = 0
         self.unpublished_bytes = 0
         self.is_taking = False
+        self.published = 0
         self.held: threading.Event | None = None
 
     def take(self, records: Sequence[object]) -> int:
@@ -36,6 +40,7 @@ class FakePartition:
         return False
 
     def publish(self) -> int:
+        self.published += 1
         return 0
 
 
@@ -51,13 +56,17 @@ class World:
         self.open = asyncio.Event()
         self.leading = 0
         self.led_most = 0
+        self.is_behind = False
         watch: Any = _Silent()
         threads = Threads(executor, executor)
-        self.matching = Matching(self._open, self, threads, watch, self._lead)
+        self.matching = Matching(self._open, self, threads, watch, self._lead, self._is_behind)
 
     async def _open(self, number: int) -> Any:
         self.partitions[number] = FakePartition(number)
         return self.partitions[number]
+
+    def _is_behind(self) -> bool:
+        return self.is_behind
 
     async def _lead(self, partition: object) -> None:
         self.leading += 1
@@ -171,6 +180,30 @@ def test_a_partition_is_opened_anew_in_the_middle_of_work() -> None:
             world.matching.forget()
             held.set()
             await until(lambda: world.partitions[3] is not first)
+
+    asyncio.run(run())
+
+
+def test_the_ledger_waits_while_more_comes_in_than_is_matched(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, seconds in (("LINGER", 0.01), ("IDLE", 0.01), ("BACKLOG", 60.0)):
+        monkeypatch.setattr(partition_runner, f"{name}_SECONDS", seconds)
+
+    async def run() -> None:
+        async with a_world() as world:
+            world.open.set()
+            world.is_behind = True
+            await world.matching.own([3])
+            await until(lambda: 3 in world.partitions and world.partitions[3].published == 1)
+            await asyncio.sleep(0.2)
+            assert world.partitions[3].published == 1
+            world.partitions[3].unpublished_bytes = partition_runner.BACKLOG_BYTES
+            await until(lambda: world.partitions[3].published > 2)  # too much waits for it
+            world.partitions[3].unpublished_bytes = 0
+            world.is_behind = False
+            before = world.partitions[3].published
+            await until(lambda: world.partitions[3].published > before + 2)
 
     asyncio.run(run())
 

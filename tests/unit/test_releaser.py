@@ -144,6 +144,26 @@ def test_a_damaged_content_fails_alone_and_is_seen(
     assert [one.failure_code for one in world.book.unfinished()] == []
 
 
+def test_a_run_that_is_not_to_go_on_leaves_the_rest_for_the_next(world: World) -> None:
+    for receiver in ("ONE", "TWO", "THREE"):
+        data = interchange(*sets(2), set_count=2, receiver=receiver)
+        world.keep(data)
+        world.intend(order_of(data))
+    took: list[float] = []
+
+    def once(seconds: float) -> bool:
+        took.append(seconds)
+        return len(took) != 1
+
+    world.releaser._group_files_max = 1
+    assert world.releaser.run_once(once) == Run(1, 0, 0, 0)
+    assert len(world.files()) == 1
+    assert world.releaser.run_once(once) == Run(2, 0, 0, 0)
+    assert len(world.files()) == 3
+    assert len(took) == 3
+    assert all(seconds >= 0 for seconds in took)
+
+
 def test_without_its_ledger_the_releaser_stops(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
