@@ -35,7 +35,8 @@ from reassoc.stream.routing import Router
 HERE = Path(__file__).parent
 KEPT = HERE.parent / "build" / "bench"
 CLOCK = "2026-03-16T09:00"
-PARTITIONS = 6
+PARTITIONS = 7
+"""Of which the feed's three tenants have one each, so that two workers have some to match."""
 _LOOK_SECONDS = 0.1
 """Between two looks: the worker answers with the processor that is measured."""
 _LEDGER_LOOK_SECONDS = 0.25
