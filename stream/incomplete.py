@@ -7,6 +7,7 @@ whole is not looked at again.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 
 import msgspec
 
@@ -17,6 +18,8 @@ GRACE_MS = 15 * 60_000
 TOLD_MS_MAX = 30 * 86_400_000
 """How long it is told: what did not come by then comes no more."""
 WORST_MAX = 20
+LOOKS_MAX = 20
+"""How often the book is asked for files on, each time for part_book.OPEN_FILES_MAX at most."""
 
 
 class IncompleteFile(msgspec.Struct, frozen=True):
@@ -40,7 +43,7 @@ class IncompleteFile(msgspec.Struct, frozen=True):
 
 class Incomplete(msgspec.Struct, frozen=True):
     """Files that are not whole. worst : those with most missing, at most WORST_MAX    has_more :
-    there are more than one look is about"""
+    there are more than LOOKS_MAX looks are about"""
 
     file_count: int
     has_more: bool
@@ -54,18 +57,34 @@ def now_ms() -> int:
 
 def incomplete_files(book: PartBook, now: int) -> Incomplete:
     """What is missing at a moment (milliseconds since 1970). Changes nothing."""
-    looked_at, has_more = book.open_files(now - GRACE_MS)
-    found = [file for file in looked_at if _is_told(file, now)]
-    found.sort(key=lambda file: file.came.byte_count - file.note.byte_count)
-    return Incomplete(len(found), has_more, [_told(file) for file in found[:WORST_MAX]])
+    count, worst, has_more = 0, list[OpenFile](), False
+    for looked_at, are_more in _looks(book, now):
+        has_more = are_more
+        found = [file for file in looked_at if _is_told(file, now)]
+        count += len(found)
+        worst = sorted(worst + found, key=lambda file: file.came.byte_count - file.note.byte_count)
+        worst = worst[:WORST_MAX]
+    return Incomplete(count, has_more, [_told(file) for file in worst])
 
 
 def count_incomplete(book: PartBook, now: int) -> int:
-    """How many files are not whole at a moment, of those that one look is about; the others of them
-    are done with."""
-    looked_at, _ = book.open_files(now - GRACE_MS)
-    book.close_files([file.note.digest for file in looked_at if not _is_told(file, now)])
-    return sum(_is_told(file, now) for file in looked_at)
+    """How many files are not whole at a moment; the others that are looked at are done with."""
+    count = 0
+    for looked_at, _ in _looks(book, now):
+        book.close_files([file.note.digest for file in looked_at if not _is_told(file, now)])
+        count += sum(_is_told(file, now) for file in looked_at)
+    return count
+
+
+def _looks(book: PartBook, now: int) -> Iterator[tuple[list[OpenFile], bool]]:
+    """Files that may not be whole, some at a time, and whether there are more."""
+    after: OpenFile | None = None
+    for _ in range(LOOKS_MAX):
+        looked_at, has_more = book.open_files(now - GRACE_MS, after)
+        yield looked_at, has_more
+        if not has_more:
+            return
+        after = looked_at[-1]
 
 
 def _is_told(file: OpenFile, now: int) -> bool:

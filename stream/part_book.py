@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
-from sqlalchemy import CTE, Connection, Executable, case, func, select, text
+from sqlalchemy import CTE, Connection, Executable, case, func, select, text, tuple_
 
 from reassoc.core.errors import LimitError
 from reassoc.stream import ledger_schema as schema
@@ -277,10 +277,13 @@ class PartBook:
                     found[by_name[name]] = PartCounts(*map(int, values))
         return found
 
-    def open_files(self, before_ms: int) -> tuple[list[OpenFile], bool]:
+    def open_files(
+        self, before_ms: int, after: OpenFile | None = None
+    ) -> tuple[list[OpenFile], bool]:
         """Files of which it was said before a moment (milliseconds since 1970) what is to come, and
-        not yet by `close_files` that it has; and whether there are more. Those that came first, at
-        most OPEN_FILES_MAX with OPEN_PARTS_MAX parts (one file may have more)."""
+        not yet by `close_files` that it has; and whether there are more. Those that came first, or
+        first after one, at most OPEN_FILES_MAX with OPEN_PARTS_MAX parts (one file may have more).
+        """
         table, notes = schema.part_file_open, schema.part_file
         statement = (
             select(table.c.came_ms, *_NOTES)
@@ -289,6 +292,9 @@ class PartBook:
             .order_by(table.c.came_ms, table.c.name)
             .limit(OPEN_FILES_MAX + 1)
         )
+        if after is not None:
+            last = after.came_ms, file_name_of(after.note.digest)
+            statement = statement.where(tuple_(table.c.came_ms, table.c.name) > tuple_(*last))
         with self._ledger.reading() as connection:
             rows = fetch(connection, statement)
         found: list[tuple[int, FileNote]] = []

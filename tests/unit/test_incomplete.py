@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from reassoc.stream import part_book
+from reassoc.stream import incomplete, part_book
 from reassoc.stream.incomplete import (
     GRACE_MS,
     TOLD_MS_MAX,
@@ -81,7 +81,8 @@ def test_what_never_comes_is_not_told_for_ever(book: PartBook) -> None:
 
 
 def test_people_see_how_many_and_the_worst(book: PartBook, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(part_book, "OPEN_FILES_MAX", WORST_MAX + 2)
+    monkeypatch.setattr(part_book, "OPEN_FILES_MAX", 2)
+    monkeypatch.setattr(incomplete, "LOOKS_MAX", WORST_MAX // 2 + 1)
     for file in range(WORST_MAX + 3):
         comes(book, file, range(1), file + 2)
     told = incomplete_files(book, now_ms() + GRACE_MS + 1)
@@ -91,3 +92,19 @@ def test_people_see_how_many_and_the_worst(book: PartBook, monkeypatch: pytest.M
     assert f"{WORST_MAX + 2} or more files are not whole" in lines[1]
     assert lines[-WORST_MAX].split() == [f"[{WORST_MAX + 1}]", "1", f"{WORST_MAX + 3}", "10", "230"]
     assert len(told.worst) == WORST_MAX
+
+
+def test_old_files_that_miss_parts_do_not_hide_newer_ones(
+    book: PartBook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(part_book, "OPEN_FILES_MAX", 3)
+    for file in range(10):
+        comes(book, file, range(1), 2)
+    for file in range(10, 20):
+        comes(book, file, range(2), 2)
+    late = now_ms() + GRACE_MS + 1
+    assert count_incomplete(book, late) == 10
+    told = incomplete_files(book, late)
+    assert (told.file_count, told.has_more, len(told.worst)) == (10, False, 10)
+    assert len(book.open_files(late, None)[0]) == 3
+    assert sum(1 for _ in incomplete._looks(book, late)) == 4, "what is whole is not looked at"

@@ -249,7 +249,12 @@ def test_one_look_is_about_a_bounded_number_of_files_and_parts(
     assert (len(book.open_files(FAR_MS)[0]), book.open_files(FAR_MS)[1]) == (1, True)
     monkeypatch.setattr(part_book, "OPEN_PARTS_MAX", 1000)
     monkeypatch.setattr(part_book, "OPEN_FILES_MAX", 3)
-    assert (len(book.open_files(FAR_MS)[0]), book.open_files(FAR_MS)[1]) == (3, True)
+    files, has_more = book.open_files(FAR_MS)
+    assert (len(files), has_more) == (3, True)
+    rest, has_more = book.open_files(FAR_MS, files[-1])
+    assert (len(rest), has_more) == (1, False)
+    digests = {file.note.digest for file in [*files, *rest]}
+    assert digests == {digest_of(number) for number in range(4)}
 
 
 def test_workers_that_write_the_same_at_once_agree(book: PartBook, url: str) -> None:
