@@ -51,6 +51,7 @@ class DeadReason(StrEnum):
     TOO_LARGE = "too_large"
     DIGEST_DIFFERS = "digest_differs"
     COLLISION = "collision"
+    CUT_OTHERWISE = "cut_otherwise"
     REFERENCE_LOST = "reference_lost"
     FAILED = "failed"
 

@@ -34,6 +34,11 @@ COLLISION = (
     "items are named; nothing of this one is used: ask the sender for it again with another "
     "control number"
 )
+CUT_OTHERWISE = (
+    "a part of this file that begins where this one does came before and ended earlier: the file "
+    "was cut in two ways, and what lies behind that end is not taken from here, lest it counts "
+    "twice; send the file again as it was cut first"
+)
 
 
 class Vaults(Protocol):
@@ -164,7 +169,10 @@ class StreamIntake:
             if not is_same_file(part, stands):
                 took.dead.append(Dead(each.message, COLLISION, DeadReason.COLLISION))
                 continue
-            if stands.logged or key in seen:
+            if part.stop > stands.stop and not self._has_come(part):
+                took.dead.append(Dead(each.message, CUT_OTHERWISE, DeadReason.CUT_OTHERWISE))
+                continue
+            if part.stop > stands.stop or stands.logged or key in seen:
                 continue  # a copy
             try:
                 route = told if stands.route == part.route else _remembered(stands, each)
@@ -177,6 +185,14 @@ class StreamIntake:
                 entries.add(share, note, each.profiles)
         took.keys = sorted(seen)
         took.entries = entries.take()
+
+    def _has_come(self, part: Part) -> bool:
+        """Whether other parts of its file have all of its bytes, and their items are logged."""
+        end = part.start
+        for other in self._book.parts_of(part.digest):
+            if other.logged and other.start <= end:
+                end = max(end, other.stop)
+        return end >= part.stop
 
     def _stored(self, parts: Sequence[PartItems]) -> list[tuple[str, bytes, int]]:
         """Vault, content and offset of the bytes of each part."""

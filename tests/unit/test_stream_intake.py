@@ -79,6 +79,39 @@ def test_another_file_of_the_same_name_is_never_taken_for_a_copy(
     assert "another file that came before" in took.dead[0].reason
 
 
+@pytest.mark.parametrize("logged", [False, True])
+def test_a_part_that_ends_behind_the_one_that_came_first_is_no_copy_of_it(
+    book: PartBook, tmp_path: Path, logged: bool
+) -> None:
+    digest = blake3(DATA).digest()
+    book.remember([Part(digest, 0, len(DATA) - 1, "w0", digest, 0, NOTHING, logged=logged)])
+    took = intake(book, tmp_path).take([MESSAGE])
+    assert took.entries == []
+    assert [dead.code for dead in took.dead] == [DeadReason.CUT_OTHERWISE]
+    assert "cut in two ways" in took.dead[0].reason
+
+
+def test_a_file_whose_parts_all_came_is_a_copy_as_a_whole(book: PartBook, tmp_path: Path) -> None:
+    digest, half = blake3(DATA).digest(), len(DATA) // 2
+    first = Part(digest, 0, half, "w0", digest, 0, NOTHING, logged=True)
+    second = Part(digest, half, len(DATA), "w0", digest, half, NOTHING)
+    book.remember([first, second])
+    (dead,) = intake(book, tmp_path).take([MESSAGE]).dead
+    assert dead.code == DeadReason.CUT_OTHERWISE
+    book.set_logged([second.key])
+    took = intake(book, tmp_path).take([MESSAGE])
+    assert (took.entries, took.keys, took.dead) == ([], [], [])
+
+
+def test_a_part_that_ends_within_one_that_is_logged_is_a_copy(
+    book: PartBook, tmp_path: Path
+) -> None:
+    digest = blake3(DATA).digest()
+    book.remember([Part(digest, 0, len(DATA) + 1, "w0", digest, 0, NOTHING, logged=True)])
+    took = intake(book, tmp_path).take([MESSAGE])
+    assert (took.entries, took.keys, took.dead) == ([], [], [])
+
+
 def test_a_part_goes_where_it_went_first(book: PartBook, tmp_path: Path) -> None:
     """Whatever the directory says by now; what cannot be the same part is told."""
     digest = blake3(DATA).digest()
