@@ -69,10 +69,11 @@ def main(url: str, seed: int) -> None:
     """Write until all is there. What fails is tried again, as the warehouse does."""
     ledger_open.OPEN_BATCHES_MAX = OPEN_BATCHES_MAX
     chance = random.Random(seed)
-    ledger = Ledger.open(url)
+    ledger: Ledger | None = None
     written = booked = failed = 0
     while failed < RETRIES_MAX:
         try:
+            ledger = ledger or Ledger.open(url)
             heads = ledger.heads()
             if all(heads.get(tenant, (0,))[0] == BATCHES for tenant in TENANTS):
                 break
@@ -82,7 +83,8 @@ def main(url: str, seed: int) -> None:
             print(error, file=sys.stderr)
             failed += 1
             time.sleep(0.05)
-    ledger.close()
+    if ledger is not None:
+        ledger.close()
     print(json.dumps({"written": written, "booked": booked, "failed": failed}))
 
 
