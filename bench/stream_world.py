@@ -35,8 +35,9 @@ from reassoc.stream.routing import Router
 HERE = Path(__file__).parent
 KEPT = HERE.parent / "build" / "bench"
 CLOCK = "2026-03-16T09:00"
-PARTITIONS = 7
-"""Of which the feed's three tenants have one each, so that two workers have some to match."""
+PARTITIONS = 11
+"""The feed's three tenants lie in partitions 1, 7 and 10: both of two workers have some to match,
+whether each gets every second one or half of them in a row."""
 _LOOK_SECONDS = 0.1
 """Between two looks: the worker answers with the processor that is measured."""
 _LEDGER_LOOK_SECONDS = 0.25

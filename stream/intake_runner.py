@@ -30,8 +30,10 @@ GROUPS_MAX = 3
 FIRST_SHARE = 8
 """Of the bytes of a group that one takes which begins while nothing else is under way: matching
 need not wait for all of them."""
+LARGE_SHARE = 4
+"""A group with such a share of what it has room for, or more, shows that much waits."""
 BEHIND_SECONDS = 2.0
-"""How long after a group that was full more is expected to wait."""
+"""How long after that much is expected to wait on."""
 HOLD_SECONDS_MAX = 1.0
 """How long a group that has room waits for those before it."""
 _LOOK_SECONDS = 0.004
@@ -102,12 +104,12 @@ class IntakeRunner:
         self._free = asyncio.Semaphore(GROUPS_MAX)
         self._groups: set[asyncio.Task[None]] = set()
         self._failed: asyncio.Future[Any] | None = None
-        self._full_at = 0.0
+        self._large_at = -BEHIND_SECONDS
 
     @property
     def is_behind(self) -> bool:
-        """Whether more waited, a moment ago, than a group has room for. Any thread may ask."""
-        return time.monotonic() < self._full_at + BEHIND_SECONDS
+        """Whether much waited, a moment ago. Any thread may ask."""
+        return time.monotonic() < self._large_at + BEHIND_SECONDS
 
     async def put(self, batch: Batch) -> None:
         """Take the next batch; waits where there are too many."""
@@ -165,8 +167,9 @@ class IntakeRunner:
             if wait <= 0:
                 break
             await asyncio.sleep(wait)
-        if messages >= self._limits.messages_max or size >= bytes_max:
-            self._full_at = time.monotonic()
+        limits = self._limits
+        if messages * LARGE_SHARE >= limits.messages_max or size * LARGE_SHARE >= limits.bytes_max:
+            self._large_at = time.monotonic()
         return group
 
     async def _wait_for_more(self, waited: float) -> float:

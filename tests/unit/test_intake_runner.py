@@ -144,16 +144,17 @@ def test_a_first_group_is_small() -> None:
     assert asyncio.run(run())[0] == 1
 
 
-def test_it_is_behind_while_groups_are_full_and_a_moment_longer(
+def test_it_is_behind_while_groups_are_large_and_a_moment_longer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(intake_runner, "BEHIND_SECONDS", 0.2)
 
     async def run() -> None:
-        async with running(GroupLimits(3, 1 << 20, 0.001)) as world:
-            await one_by_one(world, 1)
+        async with running(GroupLimits(12, 1 << 20, 0.001)) as world:
+            await one_by_one(world, 2)
             assert not world.runner.is_behind
             batches = await world.put(1, 1, 1)
+            world.applied = 2
             await batches[-1].finished.wait()
             assert world.runner.is_behind
             await asyncio.sleep(0.3)
