@@ -72,6 +72,8 @@ class WorkerVaults:
         self._now = now
         self._new_id = new_id
         self._lock = threading.Lock()
+        # Another vault takes a second to open, for which nobody who puts something waits.
+        self._others_lock = threading.Lock()
         self._others: OrderedDict[str, Vault] = OrderedDict()
         self._own = self._next(-1)
 
@@ -199,7 +201,7 @@ class WorkerVaults:
         yield self._other(name)
 
     def _other(self, name: str) -> Vault:
-        with self._lock:
+        with self._others_lock:
             found = self._others.get(name) or self._opened_to_read(name)
             self._others[name] = found
             self._others.move_to_end(name)
