@@ -31,7 +31,7 @@ FIRST_SHARE = 8
 """Of the bytes of a group that one takes which begins while nothing else is under way: matching
 need not wait for all of them."""
 LARGE_SHARE = 4
-"""A group with such a share of what it has room for, or more, shows that much waits."""
+"""A group that is at least one part in so many of what it has room for shows that much waits."""
 BEHIND_SECONDS = 2.0
 """How long after that much is expected to wait on."""
 HOLD_SECONDS_MAX = 1.0

@@ -103,11 +103,6 @@ class WorkerVaults:
         """Name of the vault that this worker writes now."""
         return self._own.name
 
-    @property
-    def own(self) -> Vault:
-        """The vault that this worker writes now."""
-        return self._own.vault
-
     def put(self, pieces: Iterable[Buffer]) -> Reference:
         """Store a content as Vault.put does; where it lies. Raises what that and `open` raise."""
         with self._using(self._own_with_room) as own:

@@ -156,9 +156,9 @@ def test_workers_share_a_bucket_with_a_vault_each(bucket: str) -> None:
     with pytest.raises(VaultError, match="name of its own"):
         open_vaults(bucket, None)
     one, two = open_vaults(bucket, "north"), open_vaults(bucket, "south")
-    stored = two.own.put([b"of the south"])
+    stored = two.put([b"of the south"])
     assert one.read("south", stored.digest) == b"of the south"
-    later = two.own.put([b"later"])
+    later = two.put([b"later"])
     assert one.read("south", later.digest, 1, 3) == b"at"
     assert one.find(later.digest) == "south"
     with pytest.raises(NoContentError):
