@@ -270,9 +270,7 @@ class SqliteFile:
 
     def _check_header(self, connection: sqlite3.Connection) -> bool:
         """Whether the file is signed: False for a new one."""
-        (application,) = connection.execute("PRAGMA application_id").fetchone()
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        application, version, tables = _header_of(connection)
         if (application, version, tables) == (0, 0, 0):
             return False
         if application != APPLICATION_ID:
@@ -283,6 +281,19 @@ class SqliteFile:
                 f"{SCHEMA_VERSION}: use the newer program that made it"
             )
         return True
+
+
+def _header_of(connection: sqlite3.Connection) -> tuple[int, int, int]:
+    """Application, version and number of tables, as they were at one moment: another process may
+    be signing the file and making its tables, and half of each is no file of anybody's."""
+    connection.execute("BEGIN")
+    try:
+        (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        (application,) = connection.execute("PRAGMA application_id").fetchone()
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+    finally:
+        connection.execute("ROLLBACK")
+    return application, version, tables
 
 
 def _make_private(path: Path) -> None:

@@ -312,6 +312,40 @@ def test_files_of_others_and_of_newer_programs_are_refused_untouched(tmp_path: P
         SqliteFile(tmp_path)
 
 
+def test_a_file_that_another_process_makes_meanwhile_is_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Signed, and given tables, between any two statements of the one who opens it."""
+    path = tmp_path / "state.db"
+    connect = SqliteFile._connect
+    sign = (
+        f"BEGIN IMMEDIATE; PRAGMA application_id={sqlite_file.APPLICATION_ID};"
+        f"PRAGMA user_version={sqlite_file.SCHEMA_VERSION};"
+        "CREATE TABLE IF NOT EXISTS t (x); COMMIT"
+    )
+    countdown = iter(())
+
+    def meanwhile(_statement: str) -> None:
+        if next(countdown, None) == "now":
+            with (
+                closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as other,
+                suppress(sqlite3.OperationalError),  # while the opener reads, nobody can
+            ):
+                other.executescript(sign)
+
+    def watched(file: SqliteFile, cache_bytes: int) -> sqlite3.Connection:
+        connection = connect(file, cache_bytes)
+        connection.set_trace_callback(meanwhile)
+        return connection
+
+    monkeypatch.setattr(SqliteFile, "_connect", watched)
+    for statements_before in range(20):
+        path.unlink(missing_ok=True)
+        countdown = iter([*["wait"] * statements_before, "now"])
+        SqliteFile(path).close()
+        assert next(countdown, None) is None or statements_before > 10
+
+
 def test_the_file_is_durable_private_and_closed_for_good(files: FileStore) -> None:
     state, claim = filled(files)
     file = files.files[0]
