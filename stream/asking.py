@@ -7,7 +7,7 @@ log, and its answer a row of the ledger.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -15,20 +15,20 @@ import numpy as np
 from sqlalchemy import select
 
 from reassoc.core.errors import ReassocError
-from reassoc.core.statuses import MatchStatus
 from reassoc.stream import ledger_schema as schema
 from reassoc.stream.decisions import DECISION_ITEMS_MAX, ids_of
-from reassoc.stream.item_log import ENTRY_ITEMS_MAX, DecisionEntry, DecisionKind, Entry
-from reassoc.stream.items import PAIR, PAYMENT, REMITTANCE, ItemFlag, RecordKind, id_bytes
+from reassoc.stream.item_log import DecisionEntry, DecisionKind
+from reassoc.stream.items import PAYMENT, REMITTANCE, ItemFlag, RecordKind, id_bytes, id_parts
 from reassoc.stream.ledger import Ledger
 from reassoc.stream.ledger_rows import DecisionAnswer
-from reassoc.stream.live import Columns, Mask, id_keys_of
-from reassoc.stream.rerouting import items_entry
+from reassoc.stream.new_items import History
 from reassoc.stream.state import Records, State
 
 ANSWER_SECONDS_MAX = 30.0
 """How long an answer is waited for; the decision stands on the log all the same."""
 WHY_CHARACTERS_MAX = 250
+POSITION_MAX = 2**62
+"""Above every position of a log."""
 
 
 class AskingError(ReassocError):
@@ -121,58 +121,19 @@ def entry_of(
     return msgspec.structs.replace(entry, **more)
 
 
-def moved(
-    state: State,
-    tenant: str,
-    asked: Asked,
-    target: str,
-    entry: DecisionEntry,
-    known: Callable[[str, Columns], Mask],
-) -> list[tuple[str, Entry]]:
-    """Entries that move items to another tenant: off the log of the one, onto that of the other,
-    by one append.
+def check_never_there(state: State, history: History, target: str, asked: Iterable[Asked]) -> None:
+    """Raises AskingError where a tenant has or had some of the items: it would not take them again.
 
-    known : whether the history of a tenant has items, given as rows of REMITTANCE or PAYMENT
-
-    Raises AskingError where the move would be refused, so that no item is ever in both, and where
-    the target had an item once: it would not take it again.
+    What is not of that tenant now and was once left it by a move, and came to where it is when the
+    ledger knew that: so state and ledger say all of it. O(items).
     """
-    if asked.item_count > ENTRY_ITEMS_MAX:
-        raise AskingError(f"more than ENTRY_ITEMS_MAX ({ENTRY_ITEMS_MAX}) items move at once")
-    if target == tenant:
-        raise AskingError("some of the items are of this tenant already")
-    records = state.fetch(tenant, ids_of(b"".join(asked.remittances + asked.payments)))
-    left = REMITTANCE.unpack(records.of_kind(RecordKind.REMITTANCE).bodies)
-    right = PAYMENT.unpack(records.of_kind(RecordKind.PAYMENT).bodies)
-    for rows in (left, right):
-        _check_movable(state, tenant, rows)
-        ids = id_bytes(rows["id_digest"], rows["id_offset"])
-        if len(state.fetch(target, ids)) or known(target, rows).any():
+    for one in asked:
+        ids = ids_of(b"".join(one.remittances + one.payments))
+        known = history.known(target, *id_parts(ids), POSITION_MAX)
+        if len(state.fetch(target, ids)) or known.any():
             raise AskingError(
                 "some of the items were of the other tenant before: items never go back"
             )
-    return [
-        (tenant, msgspec.structs.replace(entry, tenant=target)),
-        (target, items_entry(state, tenant, left, right)),
-    ]
-
-
-def _check_movable(state: State, tenant: str, rows: Columns) -> None:
-    gone = int(ItemFlag.RELEASED | ItemFlag.CLOSED | ItemFlag.MOVED)
-    count = int(np.count_nonzero(rows["flags"] & gone))
-    if count:
-        raise AskingError(
-            f"{count} of the items were released, voided, written to suspense or moved: they stay"
-        )
-    keys = id_keys_of(rows["id_digest"], rows["id_offset"])
-    pairs = PAIR.unpack(state.probe(tenant, keys).records.of_kind(RecordKind.PAIR).bodies)
-    made = pairs["status"] == MatchStatus.AUTO
-    if (pairs["person"] & made).any():
-        raise AskingError("some of the items were matched by a person: undo that first")
-    ids = id_bytes(pairs["remittance_digest"][made], pairs["remittance_offset"][made])
-    matched = REMITTANCE.unpack(state.fetch(tenant, ids).bodies)
-    if (matched["flags"] & int(ItemFlag.RELEASED)).any():
-        raise AskingError("matches of some of the items were released: they stand")
 
 
 def answers(

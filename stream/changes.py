@@ -41,6 +41,7 @@ from reassoc.stream.ledger_rows import (
     DecisionRow,
     ItemSide,
     LedgerBatch,
+    MovedItems,
     OutboxBody,
     PairEvent,
     ReleaseOrder,
@@ -93,6 +94,7 @@ class Making:
     drop_pairs : uint8[k, 16]       ids of pairs that a person undid
     records : further records       profiles, the tenant's own
     rekeyed : the keys of all items are made anew
+    moved : items that go to another tenant
     """
 
     tenant: str
@@ -111,6 +113,7 @@ class Making:
     decisions: tuple[DecisionRow, ...] = ()
     rekeyed: bool = False
     forget: tuple[Rows, Rows] | None = None
+    moved: MovedItems | None = None
 
 
 Profiles = Callable[[list[int]], Mapping[int, bytes]]
@@ -149,11 +152,17 @@ def make_step(live: Live, decided: Decided, making: Making, profiles: Profiles) 
         updates,
         bodies,
         np.unique(np.concatenate(removes), axis=0) if any(map(len, removes)) else no_ids(),
-        [
-            encode_body(OutboxBody(batch, order if last else None, event_facts(live, batch)))
-            for batch, last in zip(batches, [False] * (len(batches) - 1) + [True], strict=True)
-        ],
+        [encode_body(body) for body in _outbox(live, batches, order, making.moved)],
     )
+
+
+def _outbox(
+    live: Live, batches: list[LedgerBatch], order: ReleaseOrder | None, moved: MovedItems | None
+) -> list[OutboxBody]:
+    """Entries of the outbox: what follows from the step comes with the last of its batches."""
+    bodies = [OutboxBody(batch, facts=event_facts(live, batch)) for batch in batches]
+    bodies[-1] = OutboxBody(batches[-1], order, bodies[-1].facts, moved)
+    return bodies
 
 
 def _release(side: Side, making: Making) -> None:

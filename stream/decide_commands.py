@@ -24,23 +24,22 @@ from reassoc.stream.asking import (
     Asked,
     AskingError,
     answers,
+    check_never_there,
     entry_of,
     find_asked,
-    moved,
 )
 from reassoc.stream.calendar import federal_reserve_calendar
 from reassoc.stream.clock import utc_now
 from reassoc.stream.console import dollars
-from reassoc.stream.decide_places import HomePlace, Place, open_home_place
+from reassoc.stream.decide_places import Place, open_home_place
 from reassoc.stream.desk_commands import ConfigOption, HomeOption
 from reassoc.stream.desk_filters import FilterError, FilterOptions, filtered_items
 from reassoc.stream.exits import EXIT_UNREADABLE, EXIT_USAGE, fail, say
-from reassoc.stream.home import Home, read_settings
-from reassoc.stream.item_log import DecisionEntry, DecisionKind, Entry, LogEndError
+from reassoc.stream.home import Home
+from reassoc.stream.item_log import DecisionEntry, DecisionKind, Entry
 from reassoc.stream.items import parse_item_name
 from reassoc.stream.ledger_history import History
-from reassoc.stream.live import Columns, Mask, match_keys_of
-from reassoc.stream.routing import QUARANTINE
+from reassoc.stream.live import match_keys_of
 from reassoc.stream.serve_commands import reporting
 
 DECIDE_HELP = (
@@ -73,9 +72,6 @@ FILTERED: dict[str, str] = {
     "move": "",
 }
 """Kinds that filters can name items for, and the side that they are about."""
-
-POSITION_MAX = 2**62
-"""Above every position of a log."""
 
 Items = Annotated[
     list[str] | None, typer.Option("--item", metavar="ID", help="An item's id; repeatable.")
@@ -170,8 +166,6 @@ def _sitting(
             yield _Desk(place, kind, who, why)
         except (AskingError, FilterError, ValueError) as error:
             fail(str(error), EXIT_USAGE)
-        except LogEndError:
-            fail("more has come for the items' tenant meanwhile: ask again", EXIT_UNREADABLE)
 
 
 def _opened(home: Path | None, config: Path | None, stack: ExitStack) -> Place:
@@ -212,34 +206,15 @@ def _entries(
 
 def _moves(desk: _Desk, asked: dict[str, Asked], target: str) -> list[tuple[str, Entry]]:
     place = desk.place
-    if not isinstance(place, HomePlace):
-        # Two partitions are no one log: what is before the move in the one cannot be known when it
-        # is put on the other.
-        raise AskingError(
-            "move is not for a warehouse on many machines: put the payee into the directory, then "
-            "the quarantine lets its items go by itself"
-        )
     if not target:
         raise AskingError("move needs --to TENANT")
-    directory = read_settings(place.home).directory
-    named = directory.tenants if directory is not None else ()
-    tenants = {*place.logged_tenants, *named} - {QUARANTINE}
-    if target not in tenants:
-        known = ", ".join(sorted(tenants))
+    if target not in place.targets:
+        known = ", ".join(sorted(place.targets))
         raise AskingError(f"--to must be a tenant that the directory or the log has: {known}")
-    history = History(place.ledger)
-
-    def known_to(tenant: str, rows: Columns) -> Mask:
-        return history.known(tenant, rows["id_digest"], rows["id_offset"], POSITION_MAX)
-
-    # An entry that waits might release or match what is moved: then both tenants would have it.
-    for tenant in asked:
-        place.see_all_of(tenant)
-    return [
-        entry
-        for tenant, of_tenant in asked.items()
-        for entry in moved(desk.state, tenant, of_tenant, target, desk.entry(of_tenant), known_to)
-    ]
+    if target in asked:
+        raise AskingError("some of the items are of this tenant already")
+    check_never_there(place.state, History(place.ledger), target, asked.values())
+    return [(tenant, desk.entry(of_tenant, tenant=target)) for tenant, of_tenant in asked.items()]
 
 
 def _alias(desk: _Desk, payers: Sequence[str], tenant: str) -> list[tuple[str, Entry]]:

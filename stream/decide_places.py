@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Protocol
 
-from reassoc.stream.asking import ANSWER_SECONDS_MAX, AskingError
 from reassoc.stream.clock import iso, utc_now
-from reassoc.stream.home import Home, HomeLockedError
+from reassoc.stream.home import Home, HomeLockedError, read_settings
 from reassoc.stream.home_log import HomeLog
 from reassoc.stream.item_log import ClockEntry, Entry
 from reassoc.stream.item_log_sqlite import SqliteItemLog
 from reassoc.stream.ledger import Ledger
 from reassoc.stream.open_home import open_home
+from reassoc.stream.routing import QUARANTINE
 from reassoc.stream.sqlite_file import SqliteFile
 from reassoc.stream.state import State
 from reassoc.stream.state_sqlite import SqliteState
-
-WAIT_SECONDS = 0.1
 
 
 class Place(Protocol):
@@ -50,9 +47,14 @@ class Place(Protocol):
         """Tenants that have a matcher, sorted."""
         ...
 
+    @property
+    def targets(self) -> set[str]:
+        """Tenants that items may move to."""
+        ...
+
     def log(self, entries: Sequence[tuple[str, Entry]]) -> None:
         """Put (tenant, entry) pairs on the item log; they are durable when this returns. Raises
-        AskingError and LogEndError where nothing was put there."""
+        AskingError where nothing was put there."""
         ...
 
     def settle(self) -> None:
@@ -70,8 +72,6 @@ class HomePlace:
         self.state = state
         self.ledger = ledger
         self._log = log
-        # Ends of the logs that what is asked was checked against.
-        self._ends: dict[str, int] = {}
 
     @property
     def clock(self) -> ClockEntry | None:
@@ -84,13 +84,13 @@ class HomePlace:
         return self.state.tenants()
 
     @property
-    def logged_tenants(self) -> set[str]:
-        """Tenants that the log has something of."""
-        return {*self._log.tenants()}
+    def targets(self) -> set[str]:
+        """See Place."""
+        return named_tenants(self.home) | {*self._log.tenants()} - {QUARANTINE}
 
     def log(self, entries: Sequence[tuple[str, Entry]]) -> None:
         """See Place."""
-        self._log.append(entries, ends=self._ends)
+        self._log.append(entries)
 
     def settle(self) -> None:
         """See Place. Without a clock entry, so that nothing else is due by it."""
@@ -104,19 +104,11 @@ class HomePlace:
             if self.home.releases_held() is None:
                 opened.releaser.run_once()
 
-    def see_all_of(self, tenant: str) -> None:
-        """Wait until all of a tenant's log is applied, and ask nothing if it goes on after that.
-        Raises AskingError after ANSWER_SECONDS_MAX."""
-        waited = 0.0
-        while True:
-            end = self._ends[tenant] = self._log.tenants().get(tenant, 0)
-            if self.state.mark(tenant) >= end:
-                return
-            if waited >= ANSWER_SECONDS_MAX:
-                raise AskingError(f"{tenant} still has entries to match: ask again later")
-            self.settle()
-            time.sleep(WAIT_SECONDS)
-            waited += WAIT_SECONDS
+
+def named_tenants(settings: Home) -> set[str]:
+    """Tenants that the directory in a folder of settings names. Raises what is wrong in them."""
+    directory = read_settings(settings).directory
+    return {*directory.tenants} if directory is not None else set()
 
 
 @contextmanager

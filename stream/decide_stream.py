@@ -10,14 +10,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 from reassoc.stream.asking import AskingError
-from reassoc.stream.config import Config, Kafka
+from reassoc.stream.config import Config
+from reassoc.stream.decide_places import named_tenants
+from reassoc.stream.home import Home
 from reassoc.stream.item_log import ClockEntry, Entry
 from reassoc.stream.ledger import Ledger
 from reassoc.stream.part_book import PartBook
 from reassoc.stream.partition import PREFIX
 from reassoc.stream.partition_log import partition_of
+from reassoc.stream.routing import QUARANTINE
 from reassoc.stream.state import State
 from reassoc.stream.topic_log import TopicLog, TopicLogError
 from reassoc.stream.topics import items_partitions
@@ -33,17 +37,25 @@ class StreamPlace:
     decider = "the workers run"
 
     def __init__(
-        self, kafka: Kafka, state: State, ledger: Ledger, clock: ClockEntry | None
+        self, config: Config, state: State, ledger: Ledger, clock: ClockEntry | None
     ) -> None:
         self.state = state
         self.ledger = ledger
         self.clock = clock
-        self._kafka = kafka
+        self._settings = Home(Path(config.warehouse.folder))
+        self._kafka = config.kafka
 
     @property
     def tenants(self) -> list[str]:
         """See Place."""
         return [name for name in self.state.tenants() if not name.startswith(PREFIX)]
+
+    @property
+    def targets(self) -> set[str]:
+        """See Place."""
+        seen = PartBook(self.ledger).tenants_seen()
+        known = {name for name in seen if not name.startswith(PREFIX)}
+        return named_tenants(self._settings) | known - {QUARANTINE}
 
     def log(self, entries: Sequence[tuple[str, Entry]]) -> None:
         """See Place. Raises TopicLogError, LimitError: then some of it may be there."""
@@ -85,4 +97,4 @@ class StreamPlace:
 def open_stream_place(config: Config) -> Iterator[StreamPlace]:
     """A warehouse on many machines, to decide in. Raises LedgerError, StoreError."""
     with open_worker_desk(config) as (state, ledger, clock):
-        yield StreamPlace(config.kafka, state, ledger, clock)
+        yield StreamPlace(config, state, ledger, clock)

@@ -41,12 +41,14 @@ class Decision:
     kinds : uint8[n]       ReleaseKind of remittances that it releases
     resend : int64[r]      rows of remittances that it sends again
     vetoes                 rows of items.VETO that it adds
+    moved                  rows of remittances and of payments that go to another tenant
     item_count, cents      what it is about, for the ledger
     """
 
     kinds: npt.NDArray[np.uint8]
     resend: Rows = field(default_factory=lambda: np.zeros(0, np.int64))
     vetoes: Columns | None = None
+    moved: tuple[Rows, Rows] | None = None
     item_count: int = 0
     cents: int = 0
 
@@ -84,6 +86,7 @@ def apply(live: Live, entry: DecisionEntry, position: int, day: int) -> Decision
         _reopen(live, left, right)
     elif entry.kind == "move":
         _move(live, left, right)
+        decision.moved = left, right
     else:
         raise RefusedError(f"a decision of the kind {entry.kind} is not about items")
     return decision
@@ -340,7 +343,7 @@ def _reopen(live: Live, left: Rows, right: Rows) -> None:
 
 
 def _move(live: Live, left: Rows, right: Rows) -> None:
-    """Out of this tenant: whoever decided has put them on the other tenant's log."""
+    """Out of this tenant; the other one gets them when the ledger knows that they left."""
     if not len(left) and not len(right):
         raise RefusedError("move takes at least one item")
     released = live.remittances.has(ItemFlag.RELEASED)[left]

@@ -14,9 +14,11 @@ from reassoc.core.directory import Directory
 from reassoc.stream.clock import entries_until
 from reassoc.stream.home_log import HomeLog
 from reassoc.stream.item_log import ClockEntry
+from reassoc.stream.ledger_rows import MovedItems
 from reassoc.stream.matcher import Matcher
 from reassoc.stream.new_items import History
 from reassoc.stream.publisher import Book, LedgerWriter, Publisher
+from reassoc.stream.rerouting import handed_on
 from reassoc.stream.rules import WarehouseRules
 from reassoc.stream.state import State
 from reassoc.stream.stepping import step_each
@@ -48,7 +50,12 @@ class Engine:
         self._matchers: dict[str, Matcher] = {}
         self._busy: set[str] = set()
         self._publisher = Publisher(
-            parts.state, parts.ledger, parts.book, now=parts.now, rules=lambda: self.rules
+            parts.state,
+            parts.ledger,
+            parts.book,
+            now=parts.now,
+            rules=lambda: self.rules,
+            hand_on=self._hand_on,
         )
 
     # ---- settings and time ----
@@ -117,6 +124,10 @@ class Engine:
         return matcher
 
     # ---- what follows ----
+
+    def _hand_on(self, moves: Sequence[MovedItems]) -> None:
+        if entries := handed_on(self._parts.state, moves):
+            self._parts.log.append(entries)
 
     def publish(self, *, releases: bool = True) -> int:
         """See Publisher.publish, for all tenants."""

@@ -232,9 +232,10 @@ class Entries:
         self._filling: dict[str, _Filling] = {}
         self.byte_count = 0
 
-    def add(self, share: Share, note: SourceNote, profiles: Mapping[int, bytes]) -> None:
+    def add(self, share: Share, note: SourceNote | None, profiles: Mapping[int, bytes]) -> None:
         """Put a share behind what waits for its tenant. O(its bytes).
 
+        note : of the file that it comes from, None where the tenant need not be told
         profiles : encoded, by the keys that the remittances name
         """
         filling = self._filling_of(share.tenant)
@@ -275,7 +276,9 @@ class _Filling:
         self._byte_count = ENTRY_MARGIN_BYTES
         self._item_count = 0
 
-    def take_whole(self, share: Share, note: SourceNote, profiles: Mapping[int, bytes]) -> int:
+    def take_whole(
+        self, share: Share, note: SourceNote | None, profiles: Mapping[int, bytes]
+    ) -> int:
         """Take all of a share where it has room, as most of them have; the bytes of it, else 0."""
         left, right = share.remittances, share.payments
         keys = _profile_keys(left, profiles)
@@ -289,7 +292,7 @@ class _Filling:
             return 0
         return self._put(left, right, {key: profiles[key] for key in keys}, note, size)
 
-    def take(self, rest: _Rest, note: SourceNote, profiles: Mapping[int, bytes]) -> int:
+    def take(self, rest: _Rest, note: SourceNote | None, profiles: Mapping[int, bytes]) -> int:
         """Take as much as has room; the bytes of it."""
         room = self._bytes_max - self._byte_count - self._note_bytes(note)
         count = rest.fitting(
@@ -301,20 +304,23 @@ class _Filling:
         left, right, keys, size = rest.cut(count)
         return self._put(left, right, {key: profiles[key] for key in keys}, note, size)
 
-    def _note_bytes(self, note: SourceNote) -> int:
-        return 0 if note.digest in self._sources else len(_encode_note(note)) + _EACH_BYTES
+    def _note_bytes(self, note: SourceNote | None) -> int:
+        if note is None or note.digest in self._sources:
+            return 0
+        return len(_encode_note(note)) + _EACH_BYTES
 
     def _put(
         self,
         left: Block,
         right: Block,
         profiles: Mapping[int, bytes],
-        note: SourceNote,
+        note: SourceNote | None,
         byte_count: int,
     ) -> int:
         """Put rows behind the others; their bytes with those of the note."""
         byte_count += self._note_bytes(note)
-        self._sources[note.digest] = note
+        if note is not None:
+            self._sources[note.digest] = note
         self._remittances.append(left)
         self._payments.append(right)
         self._profiles |= profiles

@@ -14,6 +14,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from reassoc.stream.item_log import ItemsEntry
+
 _ID = [("digest", "<u8"), ("offset", "<i8")]
 _PAIR_ID = [
     ("remittance_digest", "<u8"),
@@ -203,13 +205,25 @@ class EventFacts(msgspec.Struct, frozen=True, array_like=True):
     cents: bytes = b""
 
 
+class MovedItems(msgspec.Struct, frozen=True, array_like=True):
+    """Items that have left a tenant and go to another one's log.
+
+    tenant : whose they are from now on
+    items : all of them, in one entry which may be larger than a log takes
+    """
+
+    tenant: str
+    items: ItemsEntry
+
+
 class OutboxBody(msgspec.Struct, frozen=True, array_like=True):
-    """One outbox entry: what the ledger must hold, what must be released after that, and what is
-    told of it."""
+    """One outbox entry: what the ledger must hold, what must be released after that, what is told
+    of it, and what another tenant gets."""
 
     ledger: LedgerBatch
     release: ReleaseOrder | None = None
     facts: EventFacts = EventFacts()
+    moved: MovedItems | None = None
 
 
 encode_body = msgspec.msgpack.Encoder().encode

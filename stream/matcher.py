@@ -39,10 +39,11 @@ from reassoc.stream.items import (
     RecordKind,
     id_parts,
 )
-from reassoc.stream.ledger_rows import DecisionAnswer, DecisionRow
+from reassoc.stream.ledger_rows import DecisionAnswer, DecisionRow, MovedItems
 from reassoc.stream.live import (
     Columns,
     Live,
+    Rows,
     match_keys_of,
     profile_id,
     profile_ids,
@@ -60,7 +61,7 @@ from reassoc.stream.new_items import (
 from reassoc.stream.profiles import decode_profile, profile_key
 from reassoc.stream.records import take
 from reassoc.stream.release_choice import Rules, choose
-from reassoc.stream.rerouting import NOBODY, out_of_quarantine
+from reassoc.stream.rerouting import NOBODY, items_entry, out_of_quarantine
 from reassoc.stream.routing import QUARANTINE
 from reassoc.stream.rules import WarehouseRules
 from reassoc.stream.state import Claim, Records, State, Step
@@ -220,9 +221,8 @@ class Matcher:
 
     def let_out(self) -> bool:
         """Where this is the quarantine: log the moves of items whose payees a new directory knows.
-        Whether there were any. To be called when all of its log is applied, and nothing else is on
-        its way there: what was logged before a crash is applied before this looks again, so nothing
-        moves twice.
+        Whether there were any. To be called when all of its log is applied: what was logged before
+        a crash is applied before this looks again, so nothing is asked for twice.
 
         It looks once for each directory, and once after a start, when the next entry comes.
         """
@@ -233,8 +233,8 @@ class Matcher:
             return False
         directory = self._load_directory(digest) if digest else None
         moves = 0
-        for entries in out_of_quarantine(self._state, directory, self._mark):
-            self._log.append(entries)
+        for move in out_of_quarantine(self._state, directory, self._mark):
+            self._log.append([(QUARANTINE, move)])
             moves += 1
         self._let_out_by = digest
         return moves > 0
@@ -347,11 +347,20 @@ class Matcher:
             making = self._making(live, position, "decision")
             making.kinds, making.resend = decision.kinds, decision.resend
             making.vetoes = decision.vetoes
+            if decision.moved is not None:
+                making.moved = self._moved(entry.tenant, live, *decision.moved)
             making.decisions = (_row(entry, position, decision),)
             return self._finish(live, making, self._setting(position))
         except (RefusedError, StatusError) as error:
             # A decision never stops a tenant: what would break the life of an item is refused.
             return self._answer(entry, position, str(error))
+
+    def _moved(self, target: str, live: Live, left: Rows, right: Rows) -> MovedItems:
+        """What another tenant gets."""
+        if target in ("", self.tenant, QUARANTINE):
+            raise RefusedError("a move needs another tenant, which is not the quarantine")
+        sides = take(live.remittances.rows, left), take(live.payments.rows, right)
+        return MovedItems(target, items_entry(self._state, self.tenant, *sides))
 
     def _around(self, entry: DecisionEntry) -> Live:
         """The items that a decision is about, and their surroundings."""

@@ -1,9 +1,10 @@
 """From the outbox to the ledger and the release book, in the order that loses nothing.
 
-    ledger, release book, acknowledged by the call after that
+    ledger, logs of other tenants, release book, acknowledged by the call after that
 
 A crash between any two of these repeats the earlier ones, which know what they have: batches are
-numbered by the outbox, and an item is intended once for each of its sendings.
+numbered by the outbox, items are known by their ids, and an item is intended once for each of its
+sendings.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 from reassoc.stream.ledger_rows import (
     ORDER_ROW,
     LedgerBatch,
+    MovedItems,
     OutboxBody,
     ReleaseOrder,
     decode_body,
@@ -63,10 +65,12 @@ class Publisher:
         *,
         now: Callable[[], str],
         rules: Callable[[], WarehouseRules],
+        hand_on: Callable[[Sequence[MovedItems]], None],
         tell: Callable[[Sequence[Published]], None] = lambda _: None,
     ) -> None:
         """
         now : ISO 8601 in UTC, for people only    rules : those that hold
+        hand_on : puts what has moved on the logs of the tenants that it belongs to now, durably
         tell : is told what the ledger has, before it is acknowledged; again after a crash
         """
         self._state = state
@@ -74,6 +78,7 @@ class Publisher:
         self._book = book
         self._now = now
         self._rules = rules
+        self._hand_on = hand_on
         self._tell = tell
         self._appended: dict[str, int] = {}
         self._intended: dict[str, int] = {}
@@ -99,6 +104,8 @@ class Publisher:
             entries += [(tenant, entry.sequence, decode_body(entry.body)) for entry in found]
         if entries:
             self._ledger.append_many([(number, body.ledger) for _, number, body in entries])
+            if moves := [body.moved for _, _, body in entries if body.moved is not None]:
+                self._hand_on(moves)
             self._tell(entries)
             self._appended |= {tenant: number for tenant, number, _ in entries}
             self._orders += [body.release for _, _, body in entries if body.release is not None]

@@ -1,15 +1,27 @@
-"""Items on their way from one tenant to another: the entries of both logs, and who leaves the
+"""Items on their way from one tenant to another: what the other log gets, and who leaves the
 quarantine once the directory knows its payee.
+
+A move is a decision on the log of the tenant that has the items. The step that makes it keeps them
+in its outbox, and they are put on the other log when the ledger knows that they left. So no item is
+ever of two tenants, wherever their logs lie; where a crash puts them there twice, the other tenant
+knows them by their ids. See docs/decisions/0019.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from reassoc.core.directory import Directory
-from reassoc.stream.item_log import ENTRY_ITEMS_MAX, DecisionEntry, Entry, ItemsEntry
+from reassoc.stream.item_log import (
+    ENTRY_BYTES_MAX,
+    ENTRY_ITEMS_MAX,
+    DecisionEntry,
+    Entry,
+    ItemsEntry,
+)
+from reassoc.stream.item_rows import Entries, Share
 from reassoc.stream.items import (
     PAYMENT,
     PAYMENT_ITEM,
@@ -19,8 +31,10 @@ from reassoc.stream.items import (
     RecordKind,
     id_bytes,
 )
+from reassoc.stream.ledger_rows import MovedItems
 from reassoc.stream.live import Columns, Mask, Rows, profile_ids
-from reassoc.stream.records import take
+from reassoc.stream.profiles import decode_profile, profile_key
+from reassoc.stream.records import Block, take
 from reassoc.stream.routing import QUARANTINE, Router
 from reassoc.stream.state import Records, State
 
@@ -33,8 +47,8 @@ _STAYS = int(ItemFlag.RELEASED | ItemFlag.CLOSED | ItemFlag.MOVED)
 
 
 def items_entry(state: State, tenant: str, remittances: Columns, payments: Columns) -> ItemsEntry:
-    """Items of a tenant's state, rows of items.REMITTANCE and PAYMENT, as another log takes them.
-    Files are not named again: they are known by digest."""
+    """Items of a tenant's state, rows of items.REMITTANCE and PAYMENT, as an entry. Files are not
+    named again: they are known by digest."""
     packed = []
     for schema, rows in ((REMITTANCE_ITEM, remittances), (PAYMENT_ITEM, payments)):
         block = schema.pack({name: rows[name] for name in schema.types})
@@ -44,11 +58,35 @@ def items_entry(state: State, tenant: str, remittances: Columns, payments: Colum
     return ItemsEntry((), packed[0], packed[1], packed[2], packed[3], tuple(profiles))
 
 
+def handed_on(
+    state: State, moves: Sequence[MovedItems], entry_bytes_max: int = ENTRY_BYTES_MAX
+) -> list[tuple[str, Entry]]:
+    """What goes on the logs of other tenants, in entries of at most so many bytes. Not what a
+    tenant has: it was put there before a crash, or the logs are lived through once more. O(items).
+    """
+    entries = Entries(entry_bytes_max)
+    for move in moves:
+        left, right = _blocks(move.items)
+        rows = REMITTANCE_ITEM.unpack(left), PAYMENT_ITEM.unpack(right)
+        ids = np.concatenate([id_bytes(each["id_digest"], each["id_offset"]) for each in rows])
+        if len(state.fetch(move.tenant, ids)) < len(ids):
+            profiles = {profile_key(decode_profile(data)): data for data in move.items.profiles}
+            entries.add(Share(move.tenant, left, right), None, profiles)
+    return entries.take()
+
+
+def _blocks(entry: ItemsEntry) -> tuple[Block, Block]:
+    return (
+        Block(entry.remittances, np.frombuffer(entry.remittance_stops, "<i8").astype(np.int64)),
+        Block(entry.payments, np.frombuffer(entry.payment_stops, "<i8").astype(np.int64)),
+    )
+
+
 def out_of_quarantine(
     state: State, directory: Directory | None, position: int
-) -> Iterator[list[tuple[str, Entry]]]:
-    """Decisions that move items of the quarantine to the tenants of their payees, each with the
-    items for the other log: what one append takes, of at most ENTRY_ITEMS_MAX items.
+) -> Iterator[DecisionEntry]:
+    """Decisions that move items of the quarantine to the tenants of their payees, of at most
+    ENTRY_ITEMS_MAX items each.
 
     directory : the one that holds; without one everything goes to the default tenant
     position : mark of the quarantine, for the decisions' numbers
@@ -71,17 +109,15 @@ def out_of_quarantine(
             continue
         going = _going(left, found.remittances == number), _going(right, found.payments == number)
         for some_left, some_right in _chunks(*going):
-            part = take(left, some_left), take(right, some_right)
-            decision = DecisionEntry(
+            yield DecisionEntry(
                 "move",
                 f"{MOVER}-{position}-{place}",
                 MOVER,
                 "the directory knows the payee now",
-                _ids(part[0]),
-                _ids(part[1]),
+                _ids(take(left, some_left)),
+                _ids(take(right, some_right)),
                 tenant=tenant,
             )
-            yield [(QUARANTINE, decision), (tenant, items_entry(state, QUARANTINE, *part))]
             place += 1
 
 

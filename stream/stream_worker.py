@@ -38,7 +38,7 @@ from reassoc.stream.intake_runner import GroupLimits, IntakeRunner
 from reassoc.stream.item_log import Entry
 from reassoc.stream.leader import LEADER_PARTITION, Leader
 from reassoc.stream.ledger import Ledger
-from reassoc.stream.ledger_rows import ItemSide
+from reassoc.stream.ledger_rows import ItemSide, MovedItems
 from reassoc.stream.ledger_views import OpenFilter, open_items
 from reassoc.stream.log_batch import Partition as TopicAndNumber
 from reassoc.stream.log_batch import Record
@@ -48,6 +48,7 @@ from reassoc.stream.partition import Partition, PartitionParts
 from reassoc.stream.partition_log import ForAll, partition_of
 from reassoc.stream.partition_runner import BACKLOG_SECONDS, Threads
 from reassoc.stream.publisher import Published, Publisher
+from reassoc.stream.rerouting import handed_on
 from reassoc.stream.routing import QUARANTINE
 from reassoc.stream.serve_running import GC_OBJECTS
 from reassoc.stream.stream_intake import StreamIntake
@@ -312,6 +313,7 @@ class StreamWorker:
             parts.book,
             now=lambda: iso(parts.now()),
             rules=lambda: TenantRecord(settings=for_all.settings).rules(),
+            hand_on=self._hand_on,
             tell=self._tell_events,
         )
 
@@ -344,6 +346,11 @@ class StreamWorker:
     def _append_moves(self, number: int, entries: Sequence[tuple[str, Entry]]) -> None:
         self._in_loop(self._leaders[number].append(entries))
 
+    def _hand_on(self, moves: Sequence[MovedItems]) -> None:
+        size = self._config.kafka.message_bytes_max - RECORD_MARGIN_BYTES
+        if entries := handed_on(self._parts.state, moves, size):
+            self._in_loop(self._topic_log.append(entries))
+
     def _tell_events(self, entries: Sequence[Published]) -> None:
         self._events.tell(entries)
 
@@ -352,7 +359,7 @@ class StreamWorker:
         if packed.count:
             self._in_loop(self._send_events(packed))
 
-    def _in_loop(self, call: Coroutine[Any, Any, None]) -> None:
+    def _in_loop(self, call: Coroutine[Any, Any, object]) -> None:
         """Wait, in a thread, for what the loop does."""
         asyncio.run_coroutine_threadsafe(call, self._loop).result(CALL_SECONDS_MAX)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from engine_world import Books, World
+from msgspec import structs
 from pools import DAY, payments, remittances
 
 from reassoc.core.ach import EntryKind
@@ -30,7 +32,7 @@ from reassoc.core.statuses import (
     RemittanceStatus,
     Tier,
 )
-from reassoc.stream.asking import Asked, AskingError, moved
+from reassoc.stream.asking import POSITION_MAX, Asked, AskingError, check_never_there
 from reassoc.stream.clock import parse_as_of
 from reassoc.stream.engine import Engine
 from reassoc.stream.home_tables import read_items
@@ -341,16 +343,12 @@ class PlainHistory(Books):
         self, tenant: str, digests: Any, offsets: npt.NDArray[np.int64], below_position: int
     ) -> npt.NDArray[np.bool_]:
         ids = zip(digests.tolist(), offsets.tolist(), strict=True)
-        return _mask(self._items.get((tenant, one), 1 << 60) < below_position for one in ids)
-
-    def known_to(self, tenant: str, rows: dict[str, Any]) -> npt.NDArray[np.bool_]:
-        """bool[n]: which items a tenant ever had."""
-        return self.known(tenant, rows["id_digest"], rows["id_offset"], 1 << 50)
+        return _mask(self._items.get((tenant, one), POSITION_MAX) < below_position for one in ids)
 
     def known_business(
         self, tenant: str, keys: npt.NDArray[np.uint64], below_position: int
     ) -> npt.NDArray[np.bool_]:
-        found = (self._business.get((tenant, key), 1 << 60) for key in keys.tolist())
+        found = (self._business.get((tenant, key), POSITION_MAX) for key in keys.tolist())
         return _mask(position < below_position for position in found)
 
 
@@ -1038,18 +1036,13 @@ class Life:
         self._move(tenant, entry, left, right)
 
     def _move(self, tenant: str, entry: DecisionEntry, left: list[Id], right: list[Id]) -> None:
-        # A move is checked against the state: what the log still holds for it is applied before.
-        self.settle()
         target = TENANTS[1 - TENANTS.index(tenant)]
         asked = Asked()
         asked.remittances += [id_of(one) for one in left]
         asked.payments += [id_of(one) for one in right]
-
-        try:
-            entries = moved(self.home.state, tenant, asked, target, entry, self.home.books.known_to)
-        except AskingError:
-            return
-        self.home.log.append(entries)
+        with suppress(AskingError):
+            check_never_there(self.home.state, self.home.books, target, [asked])
+            self.home.log.append([(tenant, structs.replace(entry, tenant=target))])
 
 
 # ---- the same log once more ----

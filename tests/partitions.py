@@ -22,6 +22,7 @@ from reassoc.stream.matcher import Made
 from reassoc.stream.partition import PREFIX, Partition, PartitionParts
 from reassoc.stream.partition_log import ForAll, LogRecord, Seen, partition_of
 from reassoc.stream.publisher import Publisher
+from reassoc.stream.rerouting import handed_on
 from reassoc.stream.tenant_record import TenantRecord
 
 STEP = 3
@@ -122,6 +123,7 @@ class Reading:
                 self.books,
                 now=lambda: "2026-01-01T00:00:00Z",
                 rules=lambda: TenantRecord(settings=for_all.settings).rules(),
+                hand_on=lambda moves: append(handed_on(state, moves)),
             )
 
         def load(digest: bytes) -> Directory:
@@ -148,15 +150,16 @@ class Reading:
         self.stops.append(tenant)
 
     def finish(self) -> None:
-        """Take everything, with what the quarantine logs."""
+        """Take everything, with what the quarantine logs and what tenants hand on."""
         open_ones = [self.open(number) for number in range(len(self.topic.records))]
-        is_more = True
-        while is_more:
+        seen = -1
+        while seen < (seen := sum(map(len, self.topic.records))):
             for partition in open_ones:
                 partition.take(self.topic.records[partition.number])
                 while partition.publish(releases=True):
                     pass
-            is_more = any(partition.let_out() for partition in open_ones)
+            for partition in open_ones:
+                partition.let_out()
 
     def snapshot(self) -> MemoryStore:
         """The state as it is, for a loss that comes later."""

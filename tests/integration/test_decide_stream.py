@@ -14,6 +14,7 @@ from worker_stacks import Rig, rig
 
 from reassoc.loadtest.stream_compare import compare
 from reassoc.stream.config import load_config
+from reassoc.stream.partition_log import partition_of
 from reassoc.stream.topics import ITEMS_TOPIC, client_settings
 
 PAYMENTS = 60
@@ -92,10 +93,24 @@ def test_what_people_decide_is_applied_and_answered(tmp_path: Path) -> None:
             made, "alias", "--payer", "1", "--payer", "2", "--tenant", "nobody"
         )
         assert "no match has this id" in refused(made, "unmatch", "--match", "1" * 16)
-        assert "many machines" in refused(made, "move", "--item", second["item"], "--to", "north")
+        told = refused(made, "move", "--item", third["item"], "--to", "nobody")
+        known = told.strip().rpartition(": ")[2].split(", ")
+        assert third["tenant"] in known
         by_filter = ("--tenant", second["tenant"], "--status", "awaiting_eft")
         assert "look again" in refused(made, "hold", *by_filter, "--count", "1", "--cents", "1")
         assert logged(made) == before
+
+        # The other tenant's log is in another partition.
+        here, count = third["tenant"], PARTITIONS
+        there = next(
+            name for name in known if partition_of(name, count) != partition_of(here, count)
+        )
+        (answer,) = decides(made, "move", "--item", third["item"], "--to", there)
+        assert (answer["tenant"], answer["is_done"]) == (here, True)
+        made.rest()
+        (moved,) = [row for row in waiting(made) if row["item"] == third["item"]]
+        assert (moved["tenant"], moved["cents"]) == (there, third["cents"])
+        assert "never go back" in refused(made, "move", "--item", third["item"], "--to", here)
 
         # Nobody works: it stands on the log, and is decided as soon as somebody does.
         made.stack.workers[0].stop()
@@ -103,7 +118,7 @@ def test_what_people_decide_is_applied_and_answered(tmp_path: Path) -> None:
         assert answer["is_done"] is None
         made.stack.add_worker().wait_ready()
         (answer,) = decides(made, "hold", "--item", third["item"])
-        assert answer["is_done"]
+        assert (answer["tenant"], answer["is_done"]) == (there, True)
         made.rest()
         assert decided(made, second["item"]) == [("void", WHY, "done")]
         assert compare(load_config(made.config_file).config).wrong == []

@@ -204,7 +204,7 @@ def test_what_waits_on_the_log_is_decided_before_a_move(story: Story) -> None:
     log = HomeLog(SqliteItemLog(file, lambda: "2026-03-17T17:00:00Z"))
     log.append([("north", DecisionEntry("release", "11" * 8, "me", "waits", ids, b""))])
     log.close()
-    assert "they stay" in story.decides("move", first, to="south", code=2)
+    assert "were released already" in story.decides("move", first, to="south", code=1)
     story.expects(released=["A1"])
     assert story.open("--tenant=south") == []
     told = msgspec.json.decode(story.runs("history", "A1", "--json"))
@@ -225,7 +225,7 @@ def test_items_move_to_another_tenant(story: Story) -> None:
     story.expects(released=["B1"])
     assert "must be a tenant" in story.decides("move", first, to="west", code=2)
     assert "of this tenant already" in story.decides("move", first, to="north", code=2)
-    assert "they stay" in story.decides("move", released, to="north", code=2)
+    assert "were released already" in story.decides("move", released, to="north", code=1)
     story.decides("move", first, to="south")
     assert ("north", "ARCHIVED") in story.remittance("A1").steps
     assert story.open("--tenant=south") == [first.name]
