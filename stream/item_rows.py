@@ -355,10 +355,12 @@ class _Rest:
         )
         places = np.concatenate([numbers_of(PAYMENT_ITEM, right, "id_offset"), left_places])
         self._keys = numbers_of(REMITTANCE_ITEM, left, "profile")
+        self._profiles = profiles
         keys, first = np.unique(self._keys, return_index=True)
         left_sizes = _sizes(left)
-        profile_sizes = [len(profiles[key]) + _EACH_BYTES for key in keys.tolist()]
-        left_sizes[first] += np.array(profile_sizes, np.int64)
+        for key, row in zip(keys.tolist(), first.tolist(), strict=True):
+            if key in profiles:
+                left_sizes[row] += len(profiles[key]) + _EACH_BYTES
         self._rows = np.argsort(places, kind="stable")
         self._places = places[self._rows]
         self._stops = np.cumsum(np.concatenate([_sizes(right), left_sizes])[self._rows])
@@ -388,7 +390,7 @@ class _Rest:
         return (
             _some(self._left, left),
             _some(self._right, right),
-            np.unique(self._keys[left]).tolist(),
+            _known(self._keys[left], self._profiles),
             self._bytes_to(stop) - self._bytes_to(at),
         )
 
@@ -400,8 +402,12 @@ def _profile_keys(remittances: Block, profiles: Mapping[int, bytes]) -> list[int
     """Keys of the profiles that some remittances of an input name."""
     if len(profiles) <= 1:
         return list(profiles) if len(remittances) else []
-    keys: list[int] = np.unique(numbers_of(REMITTANCE_ITEM, remittances, "profile")).tolist()
-    return keys
+    return _known(numbers_of(REMITTANCE_ITEM, remittances, "profile"), profiles)
+
+
+def _known(keys: npt.NDArray[np.int64], profiles: Mapping[int, bytes]) -> list[int]:
+    """Each key once; what came without an envelope has none."""
+    return [key for key in np.unique(keys).tolist() if key in profiles]
 
 
 def _some(block: Block, rows: npt.NDArray[np.int64]) -> Block:
