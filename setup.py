@@ -81,6 +81,7 @@ setup(
                 "_payees",
                 "_bulk",
                 "_candidates",
+                "_rows",
             )
             if Path(f"core/{name}.pyx").exists()
         ],

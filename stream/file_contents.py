@@ -76,12 +76,20 @@ class FileContents:
         self._lock = threading.Lock()
         self._cached: OrderedDict[bytes, _Places] = OrderedDict()
         self._cached_parts = 0
+        self._expected: frozenset[bytes] = frozenset()
 
     def expect(self, digests: Collection[bytes]) -> None:
         """Files that will be read soon: their places are asked for by the thousand, not one by one.
-        Beyond FILES_CACHED_MAX and PARTS_CACHED_MAX those are forgotten that were used least."""
+
+        Those of the call before are still known then, since they may be read meanwhile; all others
+        are forgotten, and those that were used least beyond FILES_CACHED_MAX and PARTS_CACHED_MAX.
+        """
+        wanted = frozenset(digests)
         with self._lock:
-            missing = [digest for digest in set(digests) if digest not in self._cached]
+            for digest in self._cached.keys() - wanted - self._expected:
+                self._drop(digest)
+            self._expected = wanted
+            missing = [digest for digest in wanted if digest not in self._cached]
         for digest, parts in self._book.parts_of_files(missing).items():
             self._keep(digest, parts)
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from reassoc.core import _rows
 from reassoc.core._keys import mix
 from reassoc.core.pool import PaymentColumns, RemittanceColumns
 from reassoc.stream.items import (
@@ -38,29 +39,8 @@ _ID_KEY, _MATCH_KEY = 0x1D, 0x3A7C
 
 def lookup(ids: Ids, wanted: Ids) -> Rows:
     """int64[k]: the row of each wanted id among `ids` (which are distinct), -1 for none.
-    O((n + k) log n)."""
-    if not len(ids) or not len(wanted):
-        return np.full(len(wanted), -1, np.int64)
-    hashes = _hashes(ids)
-    order = np.argsort(hashes)
-    in_order = hashes[order]
-    if (in_order[1:] == in_order[:-1]).any():
-        return _lookup_exactly(ids, wanted)
-    places = np.minimum(np.searchsorted(in_order, _hashes(wanted)), len(order) - 1)
-    rows = order[places]
-    found = (ids[rows] == wanted).all(axis=1)
-    return np.where(found, rows, -1)
-
-
-def _hashes(ids: Ids) -> Keys:
-    halves = np.ascontiguousarray(ids).view(np.int64).reshape(-1, 2)
-    return mix(halves[:, 0], halves[:, 1])
-
-
-def _lookup_exactly(ids: Ids, wanted: Ids) -> Rows:
-    """As `lookup`, where hashes of different ids are equal, or ids stand twice."""
-    rows = {row.tobytes(): number for number, row in enumerate(ids)}
-    return np.array([rows.get(row.tobytes(), -1) for row in wanted], np.int64)
+    O(n + k)."""
+    return _rows.find(np.ascontiguousarray(ids), np.ascontiguousarray(wanted))
 
 
 def id_keys_of(digest: npt.NDArray[np.uint64], offset: npt.NDArray[np.int64]) -> Keys:

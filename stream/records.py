@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from reassoc.core import _keys
+from reassoc.core import _keys, _rows
 from reassoc.core.columns import TextColumn
 from reassoc.core.pool import text_parts
 
@@ -22,7 +22,7 @@ Stops = npt.NDArray[np.int64]
 
 TEXT_BYTES_MAX = 0xFFFF
 """Bytes of one text: its length has two bytes. No field of a standard comes near."""
-BLOCK_BYTES_MAX = 0xFFFFFFFF
+BLOCK_BYTES_MAX: int = _rows.BLOCK_BYTES_MAX
 """Bytes of a block that is cut or packed: places in it have four bytes."""
 
 
@@ -51,16 +51,6 @@ class Block:
             starts[1:] = self.stops[:-1]
         return starts
 
-    def _refs(self) -> npt.NDArray[np.uint32]:
-        """uint32[n, 2]: where each row begins, and its bytes."""
-        refs = np.empty((len(self.stops), 2), np.uint32)
-        if len(refs):
-            refs[0, 0] = 0
-            refs[1:, 0] = self.stops[:-1]
-            refs[:, 1] = self.stops
-            refs[:, 1] -= refs[:, 0]
-        return refs
-
     def row(self, number: int) -> bytes:
         """The bytes of one row."""
         start = int(self.stops[number - 1]) if number else 0
@@ -80,14 +70,7 @@ class Block:
     def take(self, rows: Rows) -> Block:
         """Some of the rows, by numbers, a mask or a slice. Raises OverflowError above
         BLOCK_BYTES_MAX. O(bytes taken)."""
-        _check_size(len(self.data))
-        refs = self._refs()[rows]
-        data, taken = _keys.gather(np.frombuffer(self.data, np.uint8), refs)
-        stops = np.cumsum(taken[:, 1], dtype=np.int64)
-        if len(stops) and int(stops[-1]) != len(data):
-            # A row that was asked for twice in a row is gathered once.
-            return Block.of([data[start : start + length] for start, length in taken.tolist()])
-        return Block(data, stops)
+        return Block(*_rows.block_take(self.data, self.stops, _numbers(rows, len(self.stops))))
 
     @classmethod
     def of(cls, rows: Sequence[bytes]) -> Block:
@@ -111,6 +94,15 @@ def _check_size(byte_count: int) -> None:
             f"a block of {byte_count} bytes is above BLOCK_BYTES_MAX ({BLOCK_BYTES_MAX}): work on "
             "fewer rows at a time"
         )
+
+
+def _numbers(rows: Rows, count: int) -> npt.NDArray[np.int64]:
+    """int64[k]: rows by their numbers, which may be given as a mask or a slice."""
+    if isinstance(rows, slice):
+        return np.arange(*rows.indices(count))
+    if rows.dtype == np.bool_:
+        return np.flatnonzero(rows)
+    return np.ascontiguousarray(rows, np.int64)
 
 
 Columns = Mapping[str, Any]
@@ -187,7 +179,9 @@ class RowTable(MutableMapping[str, Any]):
 
     def take(self, rows: Rows) -> RowTable:
         """Some of the rows; no text is copied."""
-        return RowTable(self.schema, self.fixed[rows], self.refs[:, rows], self.source)
+        numbers = _numbers(rows, len(self.fixed))
+        fixed, refs = _rows.take(self.row_bytes, self.refs, numbers)
+        return RowTable(self.schema, self.schema.rows_of(fixed), refs, self.source)
 
 
 class Schema:
@@ -213,18 +207,19 @@ class Schema:
         """The rows of a table as bytes.
 
         Raises ValueError where a column is missing, of another type or of another length,
-        OverflowError for a text above TEXT_BYTES_MAX and above BLOCK_BYTES_MAX. O(bytes), two
-        copies.
+        OverflowError for a text above TEXT_BYTES_MAX and above BLOCK_BYTES_MAX. O(bytes).
         """
+        table = self._by_rows(columns)
+        return Block(*_rows.pack(table.row_bytes, table.refs, table.source))
+
+    def _by_rows(self, columns: Columns) -> RowTable:
         if isinstance(columns, RowTable) and columns.schema is self:
-            texts = np.ascontiguousarray(columns.refs.transpose(1, 0, 2)).reshape(-1, 2)
-            data, refs = _keys.gather(np.frombuffer(columns.source, np.uint8), texts)
-            return self._joined(columns.fixed, [data], refs)
+            return columns
         count = self._check(columns)
         fixed = np.zeros(count, self.fixed)
         for name in self.names:
             fixed[name] = columns[name]
-        all_refs = np.empty((count, len(self.texts), 2), np.uint32)
+        all_refs = np.empty((len(self.texts), count, 2), np.uint32)
         sources, base = [], 0
         for place, name in enumerate(self.texts):
             data, refs = _keys.gather(*text_parts(columns[name]))
@@ -232,29 +227,15 @@ class Schema:
                 raise OverflowError(f"a text of {name} is longer than TEXT_BYTES_MAX")
             fixed[f"{name} length"] = refs[:, 1]
             _check_size(base + len(data))
-            all_refs[:, place] = refs
-            all_refs[:, place, 0] += np.uint32(base)
+            all_refs[place] = refs
+            all_refs[place, :, 0] += np.uint32(base)
             sources.append(data)
             base += len(data)
-        return self._joined(fixed, sources, all_refs.reshape(-1, 2))
+        return RowTable(self, fixed, all_refs, b"".join(sources))
 
-    def _joined(
-        self, fixed: npt.NDArray[Any], texts: Sequence[bytes], text_refs: npt.NDArray[np.uint32]
-    ) -> Block:
-        """Rows of their numbers and texts. text_refs : uint32[n * t, 2] in the texts, one behind
-        the other, row by row; two of them that follow each other in a row never share bytes."""
-        count, size = len(fixed), self.fixed.itemsize
-        if not count:
-            return Block(b"", np.zeros(0, np.int64))
-        _check_size(count * size + sum(map(len, texts)))
-        refs = np.empty((count, 1 + len(self.texts), 2), np.uint32)
-        refs[:, 0, 0] = np.arange(0, count * size, size)
-        refs[:, 0, 1] = size
-        refs[:, 1:] = text_refs.reshape(count, len(self.texts), 2)
-        refs[:, 1:, 0] += np.uint32(count * size)
-        source = np.frombuffer(b"".join([fixed.tobytes(), *texts]), np.uint8)
-        data, _ = _keys.gather(source, refs.reshape(-1, 2))
-        return Block(data, np.cumsum(refs[:, :, 1].sum(axis=1, dtype=np.int64)))
+    def rows_of(self, row_bytes: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
+        """fixed[n]: the numbers of rows that lie as bytes, uint8[n, w]; a view."""
+        return row_bytes.reshape(-1).view(self.fixed)
 
     def _check(self, columns: Columns) -> int:
         """The number of rows. numpy would take another type or a single value in silence."""
@@ -275,25 +256,9 @@ class Schema:
 
         Raises ValueError where the rows are not of this schema. O(rows).
         """
-        count, size = len(block), self.fixed.itemsize
-        if not count:
-            return self.empty()
-        _check_size(len(block.data))
-        starts = block.starts
-        if int((starts + size - block.stops).max()) > 0:
-            raise ValueError("a row is shorter than its schema")
-        refs = np.empty((count, 2), np.uint32)
-        refs[:, 0], refs[:, 1] = starts, size
-        data, _ = _keys.gather(np.frombuffer(block.data, np.uint8), refs)
-        table = RowTable(self, np.frombuffer(data, self.fixed).copy(), _no_refs(0), block.data)
-        lengths = np.ascontiguousarray(table.row_bytes[:, size - 2 * len(self.texts) :])
-        lengths = lengths.view("<u2").T.astype(np.int64)
-        ends = starts + size + np.cumsum(lengths, axis=0)
-        if not np.array_equal(ends[-1] if len(self.texts) else starts + size, block.stops):
-            raise ValueError("a row is not as long as its schema says")
-        table.refs = np.empty((len(self.texts), count, 2), np.uint32)
-        table.refs[:, :, 0], table.refs[:, :, 1] = ends - lengths, lengths
-        return table
+        width = self.fixed.itemsize
+        fixed, refs = _rows.unpack(block.data, block.stops, width, len(self.texts))
+        return RowTable(self, self.rows_of(fixed), refs, block.data)
 
     def empty(self) -> RowTable:
         """A table of no rows."""
@@ -311,9 +276,7 @@ class Schema:
 
     def table(self, columns: Columns) -> RowTable:
         """The same table row by row. Raises what `pack` raises."""
-        if isinstance(columns, RowTable) and columns.schema is self:
-            return columns
-        return self.unpack(self.pack(columns))
+        return self._by_rows(columns)
 
     def concat(self, parts: Sequence[Columns]) -> RowTable:
         """Tables one after the other. Raises OverflowError above BLOCK_BYTES_MAX of texts, those
@@ -329,7 +292,7 @@ class Schema:
             base += len(table.source)
         return RowTable(
             self,
-            np.concatenate([table.row_bytes for table in tables]).reshape(-1).view(self.fixed),
+            self.rows_of(np.concatenate([table.row_bytes for table in tables])),
             np.concatenate(refs, axis=1),
             b"".join([table.source for table in tables]),
         )

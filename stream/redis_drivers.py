@@ -12,7 +12,7 @@ import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import CancelledError, wait
 from typing import Any, Protocol, TypeVar
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import redis
 from redis.asyncio.cluster import ClusterNode, RedisCluster
@@ -177,7 +177,8 @@ class ClusterDriver:
 
 def _cluster_of(url: str, connect_seconds: float) -> RedisCluster:
     scheme, _, rest = url.partition("://")
-    user, _, hosts = rest.partition("/")[0].rpartition("@")
+    place, _, query = rest.partition("?")
+    user, _, hosts = place.partition("/")[0].rpartition("@")
     name, _, password = user.partition(":")
     return RedisCluster(
         startup_nodes=[_node(host) for host in hosts.split(",")],
@@ -185,12 +186,22 @@ def _cluster_of(url: str, connect_seconds: float) -> RedisCluster:
         username=unquote(name) or None,
         password=unquote(password) or None,
         ssl=scheme.startswith("rediss"),
+        ssl_ca_certs=_ca_certs(query),
         socket_timeout=None,  # each attempt has its own time
         socket_connect_timeout=connect_seconds,
         retry=AsyncRetry(NoBackoff(), 0),
         protocol=2,
         max_connections=CONNECTIONS_MAX,
     )
+
+
+def _ca_certs(query: str) -> str | None:
+    """The file of whom certificates are believed from, None where the URL names none."""
+    options = dict(parse_qsl(query, keep_blank_values=True))
+    file = options.pop("ssl_ca_certs", None)
+    if options or file == "":
+        raise ValueError("behind the nodes of a cluster only ssl_ca_certs=FILE may stand")
+    return file
 
 
 def _node(text: str) -> ClusterNode:

@@ -23,6 +23,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from reassoc.core import _rows
 from reassoc.core.errors import LimitError
 from reassoc.stream.records import Block
 from reassoc.stream.redis_bodies import pack_bodies, unpack_bodies
@@ -80,7 +81,6 @@ SENDINGS_MAX = 3
 _SECONDS_PER_ROW, _SECONDS_PER_BYTE = 2e-4, 2.5e-7
 """More than a call takes, by what it is about."""
 _LOCKS = 64
-_KEY_BYTES = 8
 _ROW = np.dtype([("id", f"V{ID_BYTES}"), ("bytes", "<u4")])
 _PREFIX = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _SETTINGS = {b"hash-max-listpack-value": 512, b"hash-max-listpack-entries": 128}
@@ -414,16 +414,7 @@ def _cut(letter: bytes, ids: Ids, values: Sequence[bytes]) -> Iterator[bytes]:
 
 def _values(puts: Records) -> list[bytes]:
     """Records without their ids, as common.lua says."""
-    heads = np.empty(len(puts), [("kind", "u1"), ("keys", "<u2")])
-    heads["kind"], heads["keys"] = puts.kinds, puts.key_counts
-    head, size = heads.tobytes(), heads.itemsize
-    keys = Block(puts.keys.astype("<u8").tobytes(), puts.key_stops * _KEY_BYTES)
-    bodies = pack_bodies(puts.bodies.rows())
-    starts = range(0, len(head), size)
-    return [
-        head[start : start + size] + some + body
-        for start, some, body in zip(starts, keys.rows(), bodies, strict=True)
-    ]
+    return _rows.values(puts.kinds, puts.keys, puts.key_stops, pack_bodies(puts.bodies.rows()))
 
 
 def _records(ids: Iterable[bytes], values: Sequence[bytes]) -> Records:
@@ -436,25 +427,9 @@ def _records(ids: Iterable[bytes], values: Sequence[bytes]) -> Records:
     kept = np.ones(len(order), np.bool_)
     kept[1:] = text[order[1:]] != text[order[:-1]]
     order = order[kept]
-    block = Block.of([values[row] for row in order.tolist()])
-    data, starts = np.frombuffer(block.data, np.uint8), block.starts
-    counts = data[starts + 1].astype(np.int64) + 256 * data[starts + 2].astype(np.int64)
-    key_stops = np.cumsum(counts)
-    widths = counts * _KEY_BYTES
-    places = np.repeat(starts + 3 - (np.cumsum(widths) - widths), widths)
-    places += np.arange(len(places))
-    bodies = starts + 3 + widths
-    packed = [
-        block.data[start:stop]
-        for start, stop in zip(bodies.tolist(), block.stops.tolist(), strict=True)
-    ]
-    return Records(
-        names[order],
-        data[starts],
-        data[places].view("<u8").astype(np.uint64),
-        key_stops,
-        Block.of(unpack_bodies(packed)),
-    )
+    in_order = [values[row] for row in order.tolist()]
+    kinds, keys, key_stops, packed = _rows.split_values(in_order)
+    return Records(names[order], kinds, keys, key_stops, Block.of(unpack_bodies(packed)))
 
 
 def _as_ids(blobs: Iterable[bytes]) -> Ids:

@@ -57,10 +57,12 @@ def running_server(folder: Path, **options: str | None) -> Iterator[RedisServer]
 
 
 @contextmanager
-def running_cluster(folder: Path) -> Iterator[RedisCluster]:
-    """Three nodes of our own."""
+def running_cluster(
+    folder: Path, certificate: tuple[Path, Path] | None = None
+) -> Iterator[RedisCluster]:
+    """Three nodes of our own, which speak TLS where they have a certificate."""
     need_redis()
-    cluster = RedisCluster(folder)
+    cluster = RedisCluster(folder, certificate=certificate)
     cluster.start()
     try:
         yield cluster
@@ -87,9 +89,11 @@ def store_of(url: str, **options: int) -> Iterator[RedisStore]:
         yield store
     finally:
         store.close()
-        scheme, _, nodes = url.partition("://")
+        scheme, _, rest = url.partition("://")
+        nodes, slash, more = rest.partition("/")
         for node in nodes.split(","):
-            asyncio.run(_clean(f"{scheme.partition('+')[0]}://{node}", store.prefix))
+            place = f"{scheme.partition('+')[0]}://{node}{slash}{more}"
+            asyncio.run(_clean(place, store.prefix))
 
 
 async def _clean(url: str, prefix: str) -> None:

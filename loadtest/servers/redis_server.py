@@ -97,26 +97,46 @@ class RedisServer:
 
 
 class RedisCluster:
-    """Primaries without replicas, which share the slots."""
+    """Primaries without replicas, which share the slots.
 
-    def __init__(self, folder: Path, nodes: int = 3, *, appendfsync: str | None = None) -> None:
+    certificate : files of a certificate and of its key, by which the nodes speak TLS among each
+        other and to whoever uses `url`
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        nodes: int = 3,
+        *,
+        appendfsync: str | None = None,
+        certificate: tuple[Path, Path] | None = None,
+    ) -> None:
         if not 1 <= nodes <= NODES_MAX:
             raise ServerError(f"a cluster has 1 to NODES_MAX ({NODES_MAX}) nodes")
         options = (
             "--cluster-enabled", "yes", "--cluster-require-full-coverage", "no",
             "--cluster-node-timeout", "5000",
         )  # fmt: skip
+        self._certificate = certificate
+        # Where a node is met: with TLS that is another port than the plain one, which `ask` uses.
+        self._ports = [_bus_free_port() for _ in range(nodes)]
         self.nodes = [
             RedisServer(
-                folder / f"node{n}", _bus_free_port(), appendfsync=appendfsync, options=options
+                folder / f"node{n}",
+                0 if certificate else port,
+                appendfsync=appendfsync,
+                options=(*options, *(_tls_settings(port, *certificate) if certificate else ())),
             )
-            for n in range(nodes)
+            for n, port in enumerate(self._ports)
         ]
 
     @property
     def url(self) -> str:
         """Of the cluster, as `redis_client` reads it."""
-        return "redis+cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
+        nodes = ",".join(f"127.0.0.1:{port}" for port in self._ports)
+        if self._certificate is None:
+            return f"redis+cluster://{nodes}"
+        return f"rediss+cluster://{nodes}/?ssl_ca_certs={self._certificate[0]}"
 
     @property
     def urls(self) -> list[str]:
@@ -152,7 +172,7 @@ class RedisCluster:
             node.ask("CLUSTER", "ADDSLOTSRANGE", str(first), str(last))
             node.ask("CLUSTER", "SET-CONFIG-EPOCH", str(number + 1))
         for node in self.nodes[1:]:
-            node.ask("CLUSTER", "MEET", "127.0.0.1", str(self.nodes[0].port))
+            node.ask("CLUSTER", "MEET", "127.0.0.1", str(self._ports[0]))
 
     def _wait(self) -> None:
         end = time.monotonic() + CLUSTER_SECONDS_MAX
@@ -174,6 +194,14 @@ def _settings(appendfsync: str | None) -> tuple[str, ...]:
     return (
         *durable, "--save", "", "--maxmemory-policy", "noeviction",
         "--hash-max-listpack-value", "512", "--hash-max-listpack-entries", "128",
+    )  # fmt: skip
+
+
+def _tls_settings(port: int, certificate: Path, key: Path) -> tuple[str, ...]:
+    return (
+        "--tls-port", str(port), "--tls-cluster", "yes", "--tls-auth-clients", "no",
+        "--tls-cert-file", str(certificate), "--tls-key-file", str(key),
+        "--tls-ca-cert-file", str(certificate),
     )  # fmt: skip
 
 

@@ -57,6 +57,13 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:
         yield made
 
 
+@pytest.fixture(scope="module")
+def tls_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:
+    folder = tmp_path_factory.mktemp("tls-cluster")
+    with running_cluster(folder / "nodes", make_certificate(folder)) as made:
+        yield made
+
+
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[RedisServer]:
     """A server that a test may do anything to; what it answered is on its disk."""
@@ -95,6 +102,24 @@ class TestRedisStateOnACluster(StateConformance):
     def store(self, cluster: RedisCluster) -> Iterator[RedisStore]:
         with store_of(cluster.url) as made:
             yield made
+
+
+class TestRedisStateOnAClusterOverTls(StateConformance):
+    @pytest.fixture
+    def store(self, tls_cluster: RedisCluster) -> Iterator[RedisStore]:
+        with store_of(tls_cluster.url) as made:
+            yield made
+
+
+def test_a_cluster_that_nobody_vouches_for_is_not_spoken_to(tls_cluster: RedisCluster) -> None:
+    with pytest.raises(StoreError, match="its certificate does not hold here"):
+        RedisState(tls_cluster.url.partition("?")[0], prefix="tls")
+
+
+@pytest.mark.parametrize("query", ["db=1", "ssl_ca_certs=", "ssl_cert_reqs=none&ssl_ca_certs=a"])
+def test_a_cluster_is_told_what_its_url_may_not_say(query: str) -> None:
+    with pytest.raises(ValueError, match="only ssl_ca_certs"):
+        RedisState(f"rediss+cluster://127.0.0.1:1/?{query}", prefix="tls")
 
 
 class TestRedisStateInSmallCalls(StateConformance):

@@ -28,6 +28,7 @@ COMPILED = tuple(
         "_payees",
         "_bulk",
         "_candidates",
+        "_rows",
     )
 )
 

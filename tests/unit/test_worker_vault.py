@@ -287,6 +287,19 @@ def test_places_are_kept_within_limits_and_asked_for_together(
     assert contents.read(digests[3], 0, 100) == files[3]
 
 
+def test_places_of_two_expectations_are_kept(workers: list[WorkerVaults]) -> None:
+    book = Book()
+    digests = [spread(noise(seed, 100), [10], workers, book)[0] for seed in range(3)]
+    contents = FileContents(book, workers[0])
+    for expected in ([0], [1], [0, 2]):
+        contents.expect([digests[number] for number in expected])
+    assert book.asked == [1, 1, 1], "what is expected again is known"
+    contents.expect([digests[2]])
+    for number in range(3):
+        contents.read(digests[number], 0, 1)
+    assert book.asked == [1, 1, 1, 0, 1], "what nobody has expected since is not"
+
+
 def test_the_book_in_a_database_serves_it(workers: list[WorkerVaults], tmp_path: Path) -> None:
     ledger = Ledger.open(f"sqlite:///{tmp_path / 'ledger.db'}")
     book, scratch = PartBook(ledger), Book()
