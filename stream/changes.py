@@ -132,6 +132,7 @@ def make_step(live: Live, decided: Decided, making: Making, profiles: Profiles) 
     _check(live)
     pairs = _pair_changes(live, decided)
     puts, updates, bodies = _item_records(live, making)
+    new_count = 0 if making.rekeyed else sum(map(len, puts))
     puts += [pairs.puts, *_veto_records(making), _other_records(making)]
     updates = np.concatenate([updates, pairs.updates])
     bodies = Block.concat([bodies, pairs.bodies])
@@ -141,6 +142,7 @@ def make_step(live: Live, decided: Decided, making: Making, profiles: Profiles) 
         closed_ids, pairs_gone = _forgotten(live, decided, making.forget)
         removes += [closed_ids, pairs_gone]
         puts = [_without(part, removes) for part in puts]
+        new_count = 0
         keep = lookup(np.concatenate(removes), updates) < 0
         updates, bodies = updates[keep], bodies.take(np.flatnonzero(keep))
     batches = _batches(live, decided, making, pairs.events, closed_ids)
@@ -153,6 +155,7 @@ def make_step(live: Live, decided: Decided, making: Making, profiles: Profiles) 
         bodies,
         np.unique(np.concatenate(removes), axis=0) if any(map(len, removes)) else no_ids(),
         [encode_body(body) for body in _outbox(live, batches, order, making.moved)],
+        new_count,
     )
 
 

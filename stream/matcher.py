@@ -48,7 +48,7 @@ from reassoc.stream.live import (
     profile_id,
     profile_ids,
 )
-from reassoc.stream.neighbours import surround
+from reassoc.stream.neighbours import Surroundings, surround
 from reassoc.stream.new_items import (
     History,
     came_before,
@@ -262,14 +262,13 @@ class Matcher:
     def _take_items(self, entry: ItemsEntry, position: int) -> Step:
         self._read_history()
         left, right = new_rows(entry, position, self.record.day)
+        keys, around = self._surround_new(left, right)
         known_left, known_right = came_before(
-            self._state, self._history, self.tenant, left, right, position
+            self._history, self.tenant, left, right, around, position
         )
-        left, right = take(left, ~known_left), take(right, ~known_right)
-        keys = self._keys(left, right)
-        ids = np.concatenate([ids_of(left), ids_of(right)])
-        both = joined(*keys)
-        around = surround(self._state, self.tenant, ids, both.keys, both.stops, are_new=True)
+        if known_left.any() or known_right.any():
+            left, right = take(left, ~known_left), take(right, ~known_right)
+            keys, around = self._surround_new(left, right)
         mark_known_before(self._history, self.tenant, around.records, left, right, position)
         live = Live.of(around.records, left, right, whole=False, late_ids=around.late)
         making = self._making(live, position, "items")
@@ -282,6 +281,15 @@ class Matcher:
             (profile_id(key), RecordKind.PROFILE, data) for key, data in profiles.items()
         ]
         return self._finish(live, making, self._setting(position), profiles)
+
+    def _surround_new(
+        self, left: Columns, right: Columns
+    ) -> tuple[tuple[KeyedRows, KeyedRows], Surroundings]:
+        """Keys of new items, and what bears on these."""
+        keys = self._keys(left, right)
+        both, ids = joined(*keys), np.concatenate([ids_of(left), ids_of(right)])
+        around = surround(self._state, self.tenant, ids, both.keys, both.stops, are_new=True)
+        return keys, around
 
     def _read_history(self) -> None:
         """Before the first items, and again when a close has forgotten some, for which it waited

@@ -48,7 +48,8 @@ def surround(
     """Records that share a key with some items, with those, and so on to a fixed point.
 
     ids : uint8[n, 16], keys, key_stops    the items and their keys, see state.Records
-    are_new : they were never in the state, so no pair has them
+    are_new : they come now. What the state has of them itself is brought as well; what has nothing
+        there is in no pair
 
     A pair brings both its items, an item its pairs and vetoes. Bounded by POOL_RECORDS_MAX: items
     with keys that were not followed are late. One probe and one fetch a round; most items need two.
@@ -70,7 +71,7 @@ class _Search:
         """Search from some items on."""
         of_pairs = np.zeros(0, np.uint64) if are_new else id_keys_of(*id_parts(ids))
         frontier = distinct(np.concatenate([keys, of_pairs]))
-        missing = no_ids()
+        missing = ids if are_new else no_ids()
         for _ in range(ROUNDS_MAX):
             if self._count > POOL_RECORDS_MAX or not (len(frontier) or len(missing)):
                 break
@@ -86,9 +87,11 @@ class _Search:
         parts = []
         self._probed = distinct(np.concatenate([self._probed, frontier]))
         for start in range(0, len(frontier), PROBE_KEYS_MAX):
-            probe = self._state.probe(self._tenant, frontier[start : start + PROBE_KEYS_MAX])
+            some = frontier[start : start + PROBE_KEYS_MAX]
+            probe = self._state.probe(self._tenant, some, missing)
             self._crowded = distinct(np.concatenate([self._crowded, probe.crowded]))
             parts.append(probe.records)
+            missing = no_ids()
         if len(missing):
             parts.append(self._state.fetch(self._tenant, missing))
         return self._new(Records.concat(parts))

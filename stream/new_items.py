@@ -27,8 +27,9 @@ from reassoc.stream.items import (
 )
 from reassoc.stream.ledger_rows import ItemSide
 from reassoc.stream.live import Columns, Mask, lookup
+from reassoc.stream.neighbours import Surroundings
 from reassoc.stream.records import Block
-from reassoc.stream.state import Ids, Records, State, as_text
+from reassoc.stream.state import Ids, Records, as_text
 
 
 class History(Protocol):
@@ -106,11 +107,19 @@ def joined(left: KeyedRows, right: KeyedRows) -> KeyedRows:
 
 
 def came_before(
-    state: State, history: History, tenant: str, left: Columns, right: Columns, position: int
+    history: History,
+    tenant: str,
+    left: Columns,
+    right: Columns,
+    around: Surroundings,
+    position: int,
 ) -> tuple[Mask, Mask]:
-    """bool[n], bool[m]: items that came before, by their ids."""
+    """bool[n], bool[m]: items that came before, by their ids.
+
+    around : of all of them, with what the state has of themselves
+    """
     ids = np.concatenate([ids_of(left), ids_of(right)])
-    known = lookup(state.fetch(tenant, ids).ids, ids) >= 0
+    known = lookup(around.records.ids, ids) >= 0
     _, first = np.unique(as_text(ids), return_index=True)
     again = np.ones(len(ids), np.bool_)
     again[first] = False

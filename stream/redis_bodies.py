@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import zstandard
 
@@ -42,14 +42,20 @@ class _Codec(threading.local):
 _codec = _Codec()
 
 
-def pack_bodies(bodies: Iterable[bytes]) -> list[bytes]:
-    """Each of them packed; never more than a byte longer than it was. About 2 us a body."""
-    compress = _codec.compressor.compress
-    packed = []
-    for body in bodies:
-        small = compress(body)
-        packed.append(b"\1" + small if len(small) < len(body) else b"\0" + body)
-    return packed
+def pack_bodies(bodies: Sequence[bytes]) -> list[bytes]:
+    """Each of them packed; never more than a byte longer than it was. About 2 us a body.
+
+    PERF: by one call. A call for each lets go of the interpreter's lock each time, and waits until
+    others have had it.
+    """
+    if not any(bodies):
+        return [b"\0"] * len(bodies)  # zstandard takes no list of nothing
+    small = _codec.compressor.multi_compress_to_buffer(list(bodies), threads=0)
+    parts = (small[row] for row in range(len(small)))
+    return [
+        b"\1" + part.tobytes() if len(part) < len(body) else b"\0" + body
+        for part, body in zip(parts, bodies, strict=True)
+    ]
 
 
 def unpack_bodies(packed: Iterable[bytes]) -> list[bytes]:

@@ -182,6 +182,8 @@ class Step:
                               ids that the state does not have are an error
     removes                   ids (uint8[r, 16]) of records that leave, with their keys
     outbox                    bodies of entries for the outbox, in order
+    new_count                 so many of the puts, the first ones, are of ids that the state did not
+                              have at mark_before: nobody needs to look for them
 
     An id stands in a step once: puts, updates and removes have none in common, and none twice.
     """
@@ -193,6 +195,7 @@ class Step:
     update_bodies: Block = field(default_factory=lambda: Block(b"", np.zeros(0, np.int64)))
     removes: Ids = field(default_factory=no_ids)
     outbox: Sequence[bytes] = ()
+    new_count: int = 0
 
 
 def check_step(step: Step) -> None:
@@ -208,6 +211,8 @@ def check_step(step: Step) -> None:
         raise ValueError("ids, kinds, keys and bodies of the puts are not of one length")
     if len(puts.keys) != (int(puts.key_stops[-1]) if len(puts) else 0):
         raise ValueError("the keys of the puts do not end at the last of key_stops")
+    if not 0 <= step.new_count <= len(puts):
+        raise ValueError("more puts are new than there are")
     if len(step.updates) != len(step.update_bodies):
         raise ValueError("updates and update_bodies are not of one length")
     ids = np.concatenate([puts.ids, step.updates, step.removes])
@@ -286,8 +291,9 @@ class State(Protocol):
         """The position up to which the tenant's log is applied, 0 for nothing."""
         ...
 
-    def probe(self, tenant: str, keys: Keys) -> Probe:
-        """Records by their keys, in the order of ids. At most PROBE_KEYS_MAX keys (ValueError)."""
+    def probe(self, tenant: str, keys: Keys, ids: Ids | None = None) -> Probe:
+        """Records by their keys, and by ids as `fetch` does, in the order of ids. At most
+        PROBE_KEYS_MAX keys (ValueError)."""
         ...
 
     def fetch(self, tenant: str, ids: Ids) -> Records:

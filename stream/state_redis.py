@@ -170,15 +170,17 @@ class RedisState:
         """How many outbox entries nobody acknowledged."""
         return int(self._client.call("LLEN", self._key(tenant.encode(), b"o")))
 
-    def probe(self, tenant: str, keys: Keys) -> Probe:
-        """Records by their keys, in the order of ids. At most PROBE_KEYS_MAX keys (ValueError).
+    def probe(self, tenant: str, keys: Keys, ids: Ids | None = None) -> Probe:
+        """Records by their keys, and by ids as `fetch` does, in the order of ids. At most
+        PROBE_KEYS_MAX keys (ValueError).
 
-        One call for each CALL_ROWS_MAX keys or REPLY_BYTES_MAX bytes found; they see one moment.
+        One call for each CALL_ROWS_MAX keys and ids or REPLY_BYTES_MAX bytes found; they see one
+        moment.
         """
         if len(keys) > PROBE_KEYS_MAX:
             raise ValueError(f"more than PROBE_KEYS_MAX ({PROBE_KEYS_MAX}) keys")
-        wanted = distinct(keys)
-        raw, crowded = self._of_one_moment(lambda seen: self._probe(tenant, wanted, seen))
+        wanted, by_id = distinct(keys), b"" if ids is None else _unique(ids).tobytes()
+        raw, crowded = self._of_one_moment(lambda seen: self._probe(tenant, wanted, by_id, seen))
         return Probe(_records(*raw), np.frombuffer(crowded, "<u8").astype(np.uint64))
 
     def fetch(self, tenant: str, ids: Ids) -> Records:
@@ -284,20 +286,23 @@ class RedisState:
             "readings: read fewer keys or ids at a time"
         )
 
-    def _probe(self, tenant: str, keys: Keys, seen: set[bytes]) -> tuple[_Raw, bytes]:
+    def _probe(self, tenant: str, keys: Keys, ids: bytes, seen: set[bytes]) -> tuple[_Raw, bytes]:
         found, values, crowded = list[bytes](), list[bytes](), b""
         for start in range(0, len(keys), CALL_ROWS_MAX):
             some = keys[start : start + CALL_ROWS_MAX].astype("<u8").tobytes()
-            token, ids, these, left, many = self._client.run(
-                _PROBE, self._keys(tenant), some, KEY_RECORDS_MAX, REPLY_BYTES_MAX,
+            room = CALL_ROWS_MAX * ID_BYTES - 2 * len(some)
+            asked, ids = ids[:room], ids[room:]
+            token, there, these, left, many = self._client.run(
+                _PROBE, self._keys(tenant), some, KEY_RECORDS_MAX, REPLY_BYTES_MAX, asked,
                 seconds=_seconds(CALL_ROWS_MAX, REPLY_BYTES_MAX),
             )  # fmt: skip
             seen.add(token)
-            more, more_values = self._fetch(tenant, left, seen)
-            found += [ids, *more]
-            values += these + more_values
+            found.append(there)
+            values += these
             crowded += many
-        return (found, values), crowded
+            ids = left + ids
+        more, more_values = self._fetch(tenant, ids, seen)
+        return (found + more, values + more_values), crowded
 
     def _fetch(self, tenant: str, ids: bytes, seen: set[bytes]) -> _Raw:
         found, values = list[bytes](), list[bytes]()
@@ -388,8 +393,10 @@ def _seconds(rows: int, size: int) -> float:
 def _parts(step: Step) -> list[bytes]:
     """A step as apply.lua reads it."""
     none = np.zeros((max(len(step.outbox), len(step.removes)), ID_BYTES), np.uint8)
+    values, new = _values(step.puts), step.new_count
     return [
-        *_cut(b"P", step.puts.ids, _values(step.puts)),
+        *_cut(b"N", step.puts.ids[:new], values[:new]),
+        *_cut(b"P", step.puts.ids[new:], values[new:]),
         *_cut(b"U", step.updates, pack_bodies(step.update_bodies.rows())),
         *_cut(b"R", step.removes, [b""] * len(step.removes)),
         *_cut(b"O", none[: len(step.outbox)], pack_bodies(step.outbox)),

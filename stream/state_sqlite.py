@@ -139,19 +139,20 @@ class SqliteState:
         with self._file.read() as connection:
             return _tenant(connection, tenant)[1]
 
-    def probe(self, tenant: str, keys: Keys) -> Probe:
-        """Records by their keys, in the order of ids. At most PROBE_KEYS_MAX keys (ValueError)."""
+    def probe(self, tenant: str, keys: Keys, ids: Ids | None = None) -> Probe:
+        """Records by their keys, and by ids as `fetch` does, in the order of ids. At most
+        PROBE_KEYS_MAX keys (ValueError)."""
         if len(keys) > PROBE_KEYS_MAX:
             raise ValueError(f"more than PROBE_KEYS_MAX ({PROBE_KEYS_MAX}) keys")
         wanted = distinct(keys)
-        found: set[bytes] = set()
+        found = {row.tobytes() for row in ids} if ids is not None else set[bytes]()
         crowded = [np.zeros(0, np.uint64)]
         with self._file.read() as connection:
             number, _ = _tenant(connection, tenant)
             for start in range(0, len(wanted), STATEMENT_ROWS_MAX):
                 some = wanted[start : start + STATEMENT_ROWS_MAX]
-                ids, too_many = _ids_of_keys(connection, number, some)
-                found |= ids
+                having, too_many = _ids_of_keys(connection, number, some)
+                found |= having
                 crowded.append(too_many)
             records = _fetch(connection, number, _unpacked(sorted(found)))
             return Probe(records, np.concatenate(crowded))

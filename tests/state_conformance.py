@@ -8,6 +8,7 @@ the test's end, so opening again finds what was durable, not what a clean end wo
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -194,6 +195,27 @@ class StateConformance:
         assert rows_of(found.records) == ROWS[:2]
         assert len(found.crowded) == 0
         assert probed(state, 1, 6, 8, KEY_MAX - 1) == []
+
+    def test_a_probe_brings_records_by_ids_as_well(self, store: Store) -> None:
+        state, _ = filled(store)
+        wanted = ids_of([C, b"\xee" * 16, B, C])
+        for keys, expected in (((), ROWS[1:]), ((7,), ROWS[1:]), ((0, 7, *range(8, 99)), ROWS)):
+            found = state.probe("t", keys_of(*keys), wanted)
+            assert rows_of(found.records) == expected
+            assert len(found.crowded) == 0
+
+    def test_puts_that_are_said_to_be_new_are_as_others(self, store: Store) -> None:
+        state, claim = filled(store)
+        rows = [(bytes([n]) * 16, 1, [7, n], bytes([n]) * n) for n in range(100, 160)]
+        made = replace(step(1, 2, *rows, (B, 5, [9], b"other")), new_count=len(rows))
+        state.apply(claim, made)
+        state.apply(claim, made)
+        assert seen(state) == sorted([ROWS[0], (B, 5, [9], b"other"), ROWS[2], *rows])
+        assert probed(state, 9) == [B]
+        assert probed(state, 120) == [rows[20][0]]
+        for count in (-1, len(rows) + 2):
+            with pytest.raises(ValueError, match="more puts are new"):
+                state.apply(claim, replace(step(2, 3, *rows), new_count=count))
 
     def test_a_put_replaces_keys_and_body(self, store: Store) -> None:
         state, claim = filled(store)

@@ -69,7 +69,7 @@ class MemoryState:
     def mark(self, tenant: str) -> int:
         return self._tenant(tenant).mark
 
-    def probe(self, tenant: str, keys: Keys) -> Probe:
+    def probe(self, tenant: str, keys: Keys, ids: Ids | None = None) -> Probe:
         if len(keys) > state.PROBE_KEYS_MAX:
             raise ValueError("above PROBE_KEYS_MAX")
         records = self._tenant(tenant).records
@@ -78,6 +78,8 @@ class MemoryState:
             for key in having.keys() & records[name].keys:
                 having[key].append(name)
         found = {name for each in having.values() for name in each[: state.KEY_RECORDS_MAX]}
+        if ids is not None:
+            found |= set(names(ids)) & records.keys()
         crowded = sorted(key for key, each in having.items() if len(each) > state.KEY_RECORDS_MAX)
         return Probe(self._records(tenant, found), np.array(crowded, np.uint64))
 
@@ -113,6 +115,7 @@ class MemoryState:
             return
         if step.mark_before != mine.mark:
             raise MarkError("another mark")
+        assert not mine.records.keys() & set(names(step.puts.ids[: step.new_count]))
         for name in names(step.updates):
             if name not in mine.records:
                 raise StateError("an update of nothing")

@@ -1,9 +1,10 @@
 -- Makes a step. ARGV: epoch, mark before, mark after, token, records at most, parts that were sent
 -- before, the other parts. Gives {word, number}.
 --
--- A part is a letter (P puts, U updates, R removes, O outbox), the number of its rows (4 bytes),
--- for each row an id and the length of its value (4 bytes), and the values. Everything is looked
--- at before anything is written, for Lua takes nothing back.
+-- A part is a letter (N puts of what is not here, P other puts, U updates, R removes, O outbox), the
+-- number of its rows (4 bytes), for each row an id and the length of its value (4 bytes), and the
+-- values. Everything is looked at before anything is written, for Lua takes nothing back; that an id
+-- of N is not here was seen at the mark, which is looked at.
 local token, records_max = ARGV[4], tonumber(ARGV[5])
 local before, after, sent = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[6])
 local stage = base .. 's' .. token
@@ -42,13 +43,13 @@ local function each_row(letters, visit)
   end
 end
 
-local ITEMS = {P = true, U = true, R = true}
+local ITEMS = {N = true, P = true, U = true, R = true}
 local olds, missing, put_keys = {}, 0, 0
 local record_name = namer('r', record_buckets)
 each_row(ITEMS, function(letter, id, part, at)
-  local value = call('HGET', record_name(id_hash(id)), id)
+  local value = letter ~= 'N' and call('HGET', record_name(id_hash(id)), id)
   olds[#olds + 1] = value and head_of(value)
-  if letter == 'P' then
+  if letter == 'N' or letter == 'P' then
     put_keys = put_keys + cut('<I2', part, at + 1)
     if not value then records = records + 1 end
   elseif not value then
@@ -146,7 +147,12 @@ local row = 0
 each_row(ITEMS, function(letter, id, part, first, last)
   row = row + 1
   local old, name = olds[row], record_name(id_hash(id))
-  if letter == 'U' then
+  if letter == 'N' then
+    for i = first + 3, first + 2 + 8 * cut('<I2', part, first + 1), 8 do
+      add_key(sub(part, i, i + 7), id)
+    end
+    call('HSET', name, id, sub(part, first, last))
+  elseif letter == 'U' then
     call('HSET', name, id, old .. sub(part, first, last))
   elseif letter == 'R' then
     if old then

@@ -42,14 +42,19 @@ local function power_below(count)
   return top
 end
 
--- A function from a hash to the name of its bucket.
+-- A function from a hash to the name of its bucket. Numbers below 10^14 are texts without a point.
 local function namer(letter, count)
-  local start, both = base .. letter, power_below(count) * 2
+  local start, both, names = base .. letter, power_below(count) * 2, {}
   local top = both / 2
   return function(hash)
     local number = hash % both
     if number >= count then number = number - top end
-    return start .. format('%d', number)
+    local name = names[number]
+    if not name then
+      name = start .. number
+      names[number] = name
+    end
+    return name
   end
 end
 

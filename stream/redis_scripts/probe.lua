@@ -1,4 +1,5 @@
--- Records by keys. ARGV: keys, ids that a key brings at most, bytes of values at most.
+-- Records by keys, and by ids. ARGV: keys, ids that a key brings at most, bytes of values at most,
+-- ids.
 -- Gives {token, ids, values, ids whose values are left, crowded keys}.
 local held = call('HMGET', head, 't', 'r', 'k')
 if not held[1] then return {'', '', {}, '', ''} end
@@ -13,6 +14,7 @@ local function bring(id)
   end
 end
 
+for i = 1, #ARGV[4], 16 do bring(sub(ARGV[4], i, i + 15)) end
 for i = 1, #keys, 8 do
   local key = sub(keys, i, i + 7)
   local found = call('HGET', name(key_hash(key)), key)

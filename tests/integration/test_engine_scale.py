@@ -34,9 +34,9 @@ class Counting:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._state, name)
 
-    def probe(self, tenant: str, keys: Keys) -> Probe:
-        found = self._state.probe(tenant, keys)
-        self.counts += Counter(calls=1, keys=len(keys), records=len(found.records))
+    def probe(self, tenant: str, keys: Keys, ids: Ids) -> Probe:
+        found = self._state.probe(tenant, keys, ids)
+        self.counts += Counter(calls=1, keys=len(keys) + len(ids), records=len(found.records))
         return found
 
     def fetch(self, tenant: str, ids: Ids) -> Records:

@@ -40,7 +40,7 @@ tenants = st.sampled_from(["a", "b"])
 calls = st.one_of(
     st.tuples(st.just("apply"), tenants, st.sampled_from([0, 0, 0, 0, 0, 1, -1]), steps),
     st.tuples(st.just("claim"), tenants),
-    st.tuples(st.just("probe"), tenants, keys),
+    st.tuples(st.just("probe"), tenants, keys, st.lists(names, max_size=3)),
     st.tuples(st.just("fetch"), tenants, st.lists(names, max_size=4)),
     st.tuples(st.just("scan"), tenants, st.lists(st.integers(0, 3), max_size=2)),
     st.tuples(st.just("outbox"), tenants, st.integers(0, 3)),
@@ -90,7 +90,8 @@ def _run(state: Any, prefix: str, epochs: dict[str, int], call: tuple[Any, ...])
         epoch = epochs.get(tenant, 1) + rest[0]
         return _outcome(lambda: _made(state, tenant, epoch, rest[1]))
     if name == "probe":
-        return _outcome(lambda: state.probe(tenant, np.array(rest[0], np.uint64)))
+        probed = np.array(rest[0], np.uint64)
+        return _outcome(lambda: state.probe(tenant, probed, ids_of(rest[1])))
     if name == "fetch":
         return _outcome(lambda: state.fetch(tenant, ids_of(rest[0])))
     if name == "scan":
