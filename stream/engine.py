@@ -133,6 +133,12 @@ class Engine:
         """See Publisher.publish, for all tenants."""
         return self._publisher.publish(self._parts.state.tenants(), releases=releases)
 
+    def is_settled(self) -> bool:
+        """Whether everything is matched and published, and nothing was handed on meanwhile: what is
+        published may be another tenant's to match."""
+        ends = self._parts.log.tenants()
+        return self.is_matched() and self.is_published() and self._parts.log.tenants() == ends
+
     def is_published(self) -> bool:
         """Whether no outbox holds anything."""
         state = self._parts.state

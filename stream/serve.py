@@ -167,7 +167,7 @@ class Server:
     def _wait_until_settled(self) -> None:
         """Until every entry is matched and every outbox is empty."""
         engine = self._opened.engine
-        while not self._stop.is_set() and not (engine.is_matched() and engine.is_published()):
+        while not self._stop.is_set() and not engine.is_settled():
             self._settled.wait(SETTLE_SECONDS)
             self._settled.clear()
 

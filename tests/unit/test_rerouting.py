@@ -75,6 +75,31 @@ def test_what_moved_comes_once_though_its_handing_on_failed_and_crashed(
     assert {row.item_count for row in rows} == {2 * COUNT}
 
 
+def test_what_was_handed_on_meanwhile_is_not_settled(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert home.engine.is_settled()
+    move(home)
+    assert not home.engine.is_settled()
+    while home.engine.match(1):
+        pass
+    assert not home.engine.is_settled()
+    # The publisher, between the two questions: its outbox is empty then.
+    is_published = home.engine.is_published
+
+    def publishes() -> bool:
+        while home.engine.publish():
+            pass
+        return is_published()
+
+    monkeypatch.setattr(home.engine, "is_published", publishes)
+    assert not home.engine.is_settled()
+    while home.engine.match(1):
+        pass
+    home.settle()
+    assert home.engine.is_settled()
+
+
 def test_a_move_to_nobody_else_is_refused(home: Home) -> None:
     for target in ("", "north", "~quarantine"):
         move(home, target)
