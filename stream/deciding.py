@@ -160,7 +160,8 @@ def _ids(pairs: Columns, side: str) -> npt.NDArray[np.uint8]:
 
 
 class _Stored:
-    """Pairs of the state as the matcher takes them: by rows of its pools."""
+    """Pairs of the state as the matcher takes them: by rows of its pools. PERF: most small steps
+    meet none, and each of these would take dozens of calls to say so."""
 
     def __init__(self, live: Live, left_rows: Rows, right_rows: Rows) -> None:
         self._live = live
@@ -174,6 +175,8 @@ class _Stored:
         between two of them the first payment that comes must not shut out the next.
         """
         pairs = self._live.basis
+        if not len(pairs["status"]):
+            return np.zeros(0, np.bool_)
         at = lookup(self._live.remittances.ids, _ids(pairs, "remittance"))
         released = np.append(self._live.remittances.has(ItemFlag.RELEASED), False)[at]
         undone = pairs["status"] == MatchStatus.UNMATCHED
@@ -193,6 +196,8 @@ class _Stored:
     def pairs(self, wanted: Mask) -> Pairs:
         """Those of which all items take part."""
         rows = np.flatnonzero(wanted)
+        if not len(rows):
+            return Pairs.none()
         pairs = take(self._live.basis, rows)
         left, right, both = self._rows(pairs)
         groups = pairs["match_id"][both]
@@ -200,6 +205,8 @@ class _Stored:
         return Pairs(left[whole], right[whole], groups[whole], pairs["tier"][both][whole])
 
     def vetoes(self) -> Pairs:
+        if not len(self._live.vetoes["position"]):
+            return Pairs.none()
         left, right, _ = self._rows(self._live.vetoes)
         return Pairs(left, right, np.zeros(len(left), np.uint64), np.zeros(len(left), np.uint8))
 
@@ -279,6 +286,8 @@ def _with_kept(live: Live, pairs: Columns, is_part: bool) -> Columns:
     """Add pairs of the state that this matching does not speak of: candidates of tiers that were
     not run, while both items wait, and the memory of what stood at the last clock entry."""
     stored = live.basis
+    if not len(stored["status"]):
+        return pairs
     fresh = lookup(pair_ids(pairs), pair_ids(stored)) < 0
     keep = np.zeros(len(fresh), np.bool_)
     if is_part:

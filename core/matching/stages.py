@@ -51,9 +51,11 @@ def decide(
     reviewed = ranking.review(state, Candidates.concat([carried, known]))
     waiting = standing.demote(state, at_close, surest_only)
     on_stage("explanation")
-    parts = [Decided.sure(taken, MatchStatus.AUTO) for taken in (*state.taken, state.pinned)]
-    parts += [Decided.reviewed(reviewed), Decided.sure(waiting, MatchStatus.REVIEW)]
-    parts += [Decided.sure(gone, MatchStatus.UNMATCHED) for gone in (undone, state.undone)]
+    sure = [(taken, MatchStatus.AUTO) for taken in (*state.taken, state.pinned)]
+    sure += [(waiting, MatchStatus.REVIEW)]
+    sure += [(gone, MatchStatus.UNMATCHED) for gone in (undone, state.undone)]
+    parts = [Decided.sure(pairs, status) for pairs, status in sure if len(pairs)]
+    parts.append(Decided.reviewed(reviewed))
     state.taken.clear()
     state.compiled = None  # its counts are large, and no stage needs them any more
     return Decided.concat(parts), joined.kernel(traces.Lefts(state.remittances.items))

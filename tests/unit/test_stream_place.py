@@ -12,13 +12,14 @@ from typer.testing import CliRunner
 from reassoc.stream import decide_stream
 from reassoc.stream.asking import AskingError
 from reassoc.stream.cli import app
-from reassoc.stream.config import Kafka
+from reassoc.stream.config import Config, Kafka, Warehouse
 from reassoc.stream.decide_stream import StreamPlace
 from reassoc.stream.item_log import DecisionEntry, Entry
 from reassoc.stream.ledger import Ledger
 from reassoc.stream.part_book import PartBook
 from reassoc.stream.partition import partition_name
 from reassoc.stream.partition_log import partition_of
+from reassoc.stream.routing import QUARANTINE
 from reassoc.stream.sqlite_file import SqliteFile
 from reassoc.stream.state_sqlite import SqliteState
 from reassoc.stream.topic_log import TopicLogError
@@ -65,7 +66,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StreamPla
     state = SqliteState(file)
     for name in ("north", partition_name(0)):
         state.claim(name)
-    yield StreamPlace(Kafka(), state, ledger, None)
+    yield StreamPlace(Config(warehouse=Warehouse(folder=str(tmp_path))), state, ledger, None)
     ledger.close()
     file.close()
 
@@ -74,6 +75,17 @@ def test_a_decision_is_logged_for_a_tenant_that_is_known(place: StreamPlace) -> 
     assert place.tenants == ["north"]
     place.log([("north", ENTRY)])
     assert Topic.entries == [("north", ENTRY)]
+
+
+def test_items_may_move_to_tenants_of_the_log_and_of_the_directory(
+    place: StreamPlace, tmp_path: Path
+) -> None:
+    PartBook(place.ledger).see_tenant(QUARANTINE, 0)
+    PartBook(place.ledger).see_tenant(partition_name(1), 1)
+    assert place.targets == {"north"}
+    directory = '[[payees]]\nname = "South"\nnpis = ["1999999984"]\ntenant = "south"\n'
+    (tmp_path / "directory.toml").write_text(directory)
+    assert place.targets == {"north", "south"}
 
 
 def test_nothing_is_logged_where_a_tenant_is_in_another_partition(
