@@ -85,7 +85,7 @@ def test_items_may_move_to_tenants_of_the_log_and_of_the_directory(
     assert place.targets == {"north"}
     directory = '[[payees]]\nname = "South"\nnpis = ["1999999984"]\ntenant = "south"\n'
     (tmp_path / "directory.toml").write_text(directory)
-    assert place.targets == {"north", "south"}
+    assert place.targets == {"default", "north", "south"}
 
 
 def test_nothing_is_logged_where_a_tenant_is_in_another_partition(
