@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 from sqlalchemy import select
 
 from reassoc.core.errors import ReassocError
@@ -21,14 +22,14 @@ from reassoc.stream.item_log import DecisionEntry, DecisionKind
 from reassoc.stream.items import PAYMENT, REMITTANCE, ItemFlag, RecordKind, id_bytes, id_parts
 from reassoc.stream.ledger import Ledger
 from reassoc.stream.ledger_rows import DecisionAnswer
-from reassoc.stream.new_items import History
 from reassoc.stream.state import Records, State
 
 ANSWER_SECONDS_MAX = 30.0
 """How long an answer is waited for; the decision stands on the log all the same."""
 WHY_CHARACTERS_MAX = 250
-POSITION_MAX = 2**62
-"""Above every position of a log."""
+
+EverHad = Callable[[str, npt.NDArray[np.uint64], npt.NDArray[np.int64]], npt.NDArray[np.bool_]]
+"""Whether a tenant ever had items, given by digests and offsets."""
 
 
 class AskingError(ReassocError):
@@ -121,16 +122,17 @@ def entry_of(
     return msgspec.structs.replace(entry, **more)
 
 
-def check_never_there(state: State, history: History, target: str, asked: Iterable[Asked]) -> None:
+def check_never_there(state: State, ever_had: EverHad, target: str, asked: Iterable[Asked]) -> None:
     """Raises AskingError where a tenant has or had some of the items: it would not take them again.
+
+    ever_had : by the ledger
 
     What is not of that tenant now and was once left it by a move, and came to where it is when the
     ledger knew that: so state and ledger say all of it. O(items).
     """
     for one in asked:
         ids = ids_of(b"".join(one.remittances + one.payments))
-        known = history.known(target, *id_parts(ids), POSITION_MAX)
-        if len(state.fetch(target, ids)) or known.any():
+        if len(state.fetch(target, ids)) or ever_had(target, *id_parts(ids)).any():
             raise AskingError(
                 "some of the items were of the other tenant before: items never go back"
             )

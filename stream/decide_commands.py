@@ -10,6 +10,7 @@ import secrets
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -38,7 +39,7 @@ from reassoc.stream.exits import EXIT_UNREADABLE, EXIT_USAGE, fail, say
 from reassoc.stream.home import Home
 from reassoc.stream.item_log import DecisionEntry, DecisionKind, Entry
 from reassoc.stream.items import parse_item_name
-from reassoc.stream.ledger_history import History
+from reassoc.stream.ledger_history import ever_had
 from reassoc.stream.live import match_keys_of
 from reassoc.stream.serve_commands import reporting
 
@@ -213,7 +214,7 @@ def _moves(desk: _Desk, asked: dict[str, Asked], target: str) -> list[tuple[str,
         raise AskingError(f"--to must be a tenant that the directory or the log has: {known}")
     if target in asked:
         raise AskingError("some of the items are of this tenant already")
-    check_never_there(place.state, History(place.ledger), target, asked.values())
+    check_never_there(place.state, partial(ever_had, place.ledger), target, asked.values())
     return [(tenant, desk.entry(of_tenant, tenant=target)) for tenant, of_tenant in asked.items()]
 
 

@@ -32,7 +32,7 @@ from reassoc.core.statuses import (
     RemittanceStatus,
     Tier,
 )
-from reassoc.stream.asking import POSITION_MAX, Asked, AskingError, check_never_there
+from reassoc.stream.asking import Asked, AskingError, check_never_there
 from reassoc.stream.clock import parse_as_of
 from reassoc.stream.engine import Engine
 from reassoc.stream.home_tables import read_items
@@ -72,6 +72,8 @@ from reassoc.stream.records import Block, take
 Row = dict[str, Any]
 Id = tuple[int, int]
 
+NEVER = 1 << 60
+"""A position that no log comes to."""
 TENANTS = ("north", "south")
 DIRECTORY = """
 [[payees]]
@@ -343,12 +345,17 @@ class PlainHistory(Books):
         self, tenant: str, digests: Any, offsets: npt.NDArray[np.int64], below_position: int
     ) -> npt.NDArray[np.bool_]:
         ids = zip(digests.tolist(), offsets.tolist(), strict=True)
-        return _mask(self._items.get((tenant, one), POSITION_MAX) < below_position for one in ids)
+        return _mask(self._items.get((tenant, one), NEVER) < below_position for one in ids)
+
+    def ever_had(
+        self, tenant: str, digests: Any, offsets: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.bool_]:
+        return self.known(tenant, digests, offsets, NEVER)
 
     def known_business(
         self, tenant: str, keys: npt.NDArray[np.uint64], below_position: int
     ) -> npt.NDArray[np.bool_]:
-        found = (self._business.get((tenant, key), POSITION_MAX) for key in keys.tolist())
+        found = (self._business.get((tenant, key), NEVER) for key in keys.tolist())
         return _mask(position < below_position for position in found)
 
 
@@ -1041,7 +1048,7 @@ class Life:
         asked.remittances += [id_of(one) for one in left]
         asked.payments += [id_of(one) for one in right]
         with suppress(AskingError):
-            check_never_there(self.home.state, self.home.books, target, [asked])
+            check_never_there(self.home.state, self.home.books.ever_had, target, [asked])
             self.home.log.append([(tenant, structs.replace(entry, tenant=target))])
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from reassoc.stream import ledger_history
 from reassoc.stream.ledger import Ledger
-from reassoc.stream.ledger_history import History
+from reassoc.stream.ledger_history import History, ever_had
 from reassoc.stream.ledger_rows import ItemSide
 
 TENANT = ledgers.TENANT
@@ -70,6 +70,16 @@ def test_tenants_do_not_know_each_other(ledger: Ledger) -> None:
     assert known(history, 10, 20) == [True, False]
     assert known(history, 10, 20, tenant="south") == [False, True]
     assert known_business(history, 20 | 1 << 63) == [False]
+
+
+def test_a_few_are_looked_up_without_a_history(ledger: Ledger) -> None:
+    put(ledger, 1, 10)
+    put(ledger, 1, 20, tenant="south")
+    offsets = np.array([20, 10, 30])
+    digests = np.full(3, ledgers.FILE, np.uint64)
+    assert ever_had(ledger, TENANT, digests, offsets).tolist() == [False, True, False]
+    assert ever_had(ledger, "south", digests, offsets).tolist() == [True, False, False]
+    assert ever_had(ledger, "nobody", digests[:0], offsets[:0]).tolist() == []
 
 
 def test_key_zero_is_none(ledger: Ledger) -> None:
