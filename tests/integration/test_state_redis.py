@@ -104,18 +104,21 @@ class TestRedisStateOnACluster(StateConformance):
             yield made
 
 
-class TestRedisStateOnAClusterOverTls(StateConformance):
-    @pytest.fixture
-    def store(self, tls_cluster: RedisCluster) -> Iterator[RedisStore]:
-        with store_of(tls_cluster.url) as made:
-            yield made
+class ShortConformance(StateConformance):
+    """Without what takes long."""
 
-    # What takes long is shown above: here it is only about how nodes are reached.
     test_many_keys_at_once = None
     test_many_steps_leave_what_plain_dictionaries_have = None
     test_scan_comes_in_order_and_in_pieces = None
     test_crowded_keys_bring_their_first_records = None
     test_readers_see_a_step_whole_or_not_at_all = None
+
+
+class TestRedisStateOnAClusterOverTls(ShortConformance):
+    @pytest.fixture
+    def store(self, tls_cluster: RedisCluster) -> Iterator[RedisStore]:
+        with store_of(tls_cluster.url) as made:
+            yield made
 
 
 def test_a_cluster_that_nobody_vouches_for_is_not_spoken_to(tls_cluster: RedisCluster) -> None:
@@ -129,8 +132,9 @@ def test_a_cluster_is_told_what_its_url_may_not_say(query: str) -> None:
         RedisState(f"rediss+cluster://127.0.0.1:1/?{query}", prefix="tls")
 
 
-class TestRedisStateInSmallCalls(StateConformance):
-    """The same where every call needs several, and every step is sent before it is made."""
+class TestRedisStateInSmallCalls(ShortConformance):
+    """The same where every call needs several, and every step is sent before it is made. Much would
+    take very long in calls of three rows, and readers would see no whole step in fifty."""
 
     @pytest.fixture
     def store(self, url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[RedisStore]:
@@ -141,13 +145,6 @@ class TestRedisStateInSmallCalls(StateConformance):
         monkeypatch.setattr(state_redis, "OUTBOX_READ_BYTES_MAX", 64)
         with store_of(url) as made:
             yield made
-
-    # They would take very long in calls of three rows; readers would see no whole step in fifty.
-    test_many_keys_at_once = None
-    test_many_steps_leave_what_plain_dictionaries_have = None
-    test_scan_comes_in_order_and_in_pieces = None
-    test_crowded_keys_bring_their_first_records = None
-    test_readers_see_a_step_whole_or_not_at_all = None
 
 
 def numbered(mark: int) -> Step:
