@@ -78,6 +78,16 @@ def own(server: RedisServer) -> Iterator[RedisStore]:
     made.close()
 
 
+class ShortConformance(StateConformance):
+    """Without what takes long."""
+
+    test_many_keys_at_once = None
+    test_many_steps_leave_what_plain_dictionaries_have = None
+    test_scan_comes_in_order_and_in_pieces = None
+    test_crowded_keys_bring_their_first_records = None
+    test_readers_see_a_step_whole_or_not_at_all = None
+
+
 class TestRedisState(StateConformance):
     @pytest.fixture
     def store(self, url: str) -> Iterator[RedisStore]:
@@ -85,7 +95,7 @@ class TestRedisState(StateConformance):
             yield made
 
 
-class TestRedisStateOverTls(StateConformance):
+class TestRedisStateOverTls(ShortConformance):
     @pytest.fixture
     def store(self, tls_url: str) -> Iterator[RedisStore]:
         with store_of(tls_url) as made:
@@ -102,16 +112,6 @@ class TestRedisStateOnACluster(StateConformance):
     def store(self, cluster: RedisCluster) -> Iterator[RedisStore]:
         with store_of(cluster.url) as made:
             yield made
-
-
-class ShortConformance(StateConformance):
-    """Without what takes long."""
-
-    test_many_keys_at_once = None
-    test_many_steps_leave_what_plain_dictionaries_have = None
-    test_scan_comes_in_order_and_in_pieces = None
-    test_crowded_keys_bring_their_first_records = None
-    test_readers_see_a_step_whole_or_not_at_all = None
 
 
 class TestRedisStateOnAClusterOverTls(ShortConformance):
