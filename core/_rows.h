@@ -36,13 +36,20 @@ static inline int outside(text_ref ref, size_t source_size) {
     return ref.offset > source_size || ref.length > source_size - ref.offset;
 }
 
+/* A table may have no numbers, and a block no bytes: then nothing is where memcpy must have
+ * something.
+ */
+static inline void copy_bytes(uint8_t *to, const uint8_t *from, size_t count) {
+    if (count > 0) memcpy(to, from, count);
+}
+
 /* Some rows of a table. `to` has room for `count` rows. */
 static inline rows_status rows_take(const row_table *from, const int64_t *places, size_t count,
                                     row_table *to) {
     size_t width = from->width;
     for (size_t i = 0; i < count; i++) {
         if ((uint64_t)places[i] >= from->rows) return ROWS_NO_ROW;
-        memcpy(to->fixed + i * width, from->fixed + (size_t)places[i] * width, width);
+        copy_bytes(to->fixed + i * width, from->fixed + (size_t)places[i] * width, width);
     }
     for (size_t t = 0; t < from->texts; t++) {
         const text_ref *column = from->refs + t * from->rows;
@@ -69,11 +76,11 @@ static inline rows_status rows_stops(const row_table *table, size_t source_size,
 /* `out` has room for what rows_stops says. */
 static inline void rows_pack(const row_table *table, const uint8_t *source, uint8_t *out) {
     for (size_t i = 0; i < table->rows; i++) {
-        memcpy(out, table->fixed + i * table->width, table->width);
+        copy_bytes(out, table->fixed + i * table->width, table->width);
         out += table->width;
         for (size_t t = 0; t < table->texts; t++) {
             text_ref ref = table->refs[t * table->rows + i];
-            if (ref.length > 0) memcpy(out, source + ref.offset, ref.length);
+            copy_bytes(out, source + ref.offset, ref.length);
             out += ref.length;
         }
     }
@@ -88,7 +95,7 @@ static inline rows_status rows_unpack(const uint8_t *data, size_t size, const in
         uint64_t stop = (uint64_t)stops[i], at = start + width;
         if (stop > size || stop < start) return ROWS_OUT_OF_SOURCE;
         if (at > stop) return ROWS_SHORT;
-        memcpy(table->fixed + i * width, data + start, width);
+        copy_bytes(table->fixed + i * width, data + start, width);
         const uint8_t *lengths = data + at - 2 * texts;
         for (size_t t = 0; t < texts; t++) {
             uint32_t length = lengths[2 * t] | (uint32_t)lengths[2 * t + 1] << 8;
@@ -119,7 +126,7 @@ static inline rows_status block_take(const uint8_t *data, size_t size, const int
     for (size_t i = 0; i < count; i++) {
         int64_t start = places[i] ? stops[places[i] - 1] : 0, stop = stops[places[i]];
         if (start < 0 || stop < start || (uint64_t)stop > size) return ROWS_OUT_OF_SOURCE;
-        memcpy(out, data + start, (size_t)(stop - start));
+        copy_bytes(out, data + start, (size_t)(stop - start));
         out += stop - start;
     }
     return ROWS_OK;
