@@ -78,7 +78,8 @@ cdef object check(int status):
     raise ValueError("a row is not as long as its schema says")
 
 
-cdef object check_size(uint64_t size):
+def check_size(uint64_t size):
+    """Raises OverflowError above BLOCK_BYTES_MAX."""
     if size > BLOCK_BYTES_MAX:
         raise OverflowError(
             f"a block of {size} bytes is above BLOCK_BYTES_MAX ({BLOCK_BYTES_MAX}): work on "

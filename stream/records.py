@@ -22,8 +22,6 @@ Stops = npt.NDArray[np.int64]
 
 TEXT_BYTES_MAX = 0xFFFF
 """Bytes of one text: its length has two bytes. No field of a standard comes near."""
-BLOCK_BYTES_MAX: int = _rows.BLOCK_BYTES_MAX
-"""Bytes of a block that is cut or packed: places in it have four bytes."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -69,7 +67,7 @@ class Block:
 
     def take(self, rows: Rows) -> Block:
         """Some of the rows, by numbers, a mask or a slice. Raises OverflowError above
-        BLOCK_BYTES_MAX. O(bytes taken)."""
+        _rows.BLOCK_BYTES_MAX. O(bytes taken)."""
         return Block(*_rows.block_take(self.data, self.stops, _numbers(rows, len(self.stops))))
 
     @classmethod
@@ -86,14 +84,6 @@ class Block:
             stops.append(part.stops + base)
             base += len(part.data)
         return cls(b"".join(part.data for part in parts), np.concatenate(stops))
-
-
-def _check_size(byte_count: int) -> None:
-    if byte_count > BLOCK_BYTES_MAX:
-        raise OverflowError(
-            f"a block of {byte_count} bytes is above BLOCK_BYTES_MAX ({BLOCK_BYTES_MAX}): work on "
-            "fewer rows at a time"
-        )
 
 
 def _numbers(rows: Rows, count: int) -> npt.NDArray[np.int64]:
@@ -207,7 +197,7 @@ class Schema:
         """The rows of a table as bytes.
 
         Raises ValueError where a column is missing, of another type or of another length,
-        OverflowError for a text above TEXT_BYTES_MAX and above BLOCK_BYTES_MAX. O(bytes).
+        OverflowError for a text above TEXT_BYTES_MAX and above _rows.BLOCK_BYTES_MAX. O(bytes).
         """
         table = self._by_rows(columns)
         return Block(*_rows.pack(table.row_bytes, table.refs, table.source))
@@ -226,7 +216,7 @@ class Schema:
             if count and int(refs[:, 1].max()) > TEXT_BYTES_MAX:
                 raise OverflowError(f"a text of {name} is longer than TEXT_BYTES_MAX")
             fixed[f"{name} length"] = refs[:, 1]
-            _check_size(base + len(data))
+            _rows.check_size(base + len(data))
             all_refs[place] = refs
             all_refs[place, :, 0] += np.uint32(base)
             sources.append(data)
@@ -279,12 +269,12 @@ class Schema:
         return self._by_rows(columns)
 
     def concat(self, parts: Sequence[Columns]) -> RowTable:
-        """Tables one after the other. Raises OverflowError above BLOCK_BYTES_MAX of texts, those
-        included that no row uses any more. O(bytes)."""
+        """Tables one after the other. Raises OverflowError above _rows.BLOCK_BYTES_MAX of texts,
+        those included that no row uses any more. O(bytes)."""
         tables = [self.table(part) for part in parts if len(part[self._first])]
         if len(tables) < 2:
             return tables[0] if tables else self.empty()
-        _check_size(sum(len(table.source) for table in tables))
+        _rows.check_size(sum(len(table.source) for table in tables))
         refs, base = [], 0
         for table in tables:
             refs.append(table.refs.copy())
