@@ -37,7 +37,7 @@ from reassoc.loadtest.chaos_feed import ChaosError, Delivery, Feeder, phases_of
 from reassoc.loadtest.feed import FeedOptions, generate_feed
 from reassoc.loadtest.servers.process import ServerError
 from reassoc.loadtest.servers.stack import Stack
-from reassoc.loadtest.stream_compare import CompareError, compare
+from reassoc.loadtest.stream_compare import CompareError, compare, seal_vaults_left
 from reassoc.loadtest.stream_faults import Faults, FeedProcess, Happened, Kind
 from reassoc.loadtest.stream_rest import wait_for_rest
 from reassoc.stream.clock import parse_as_of
@@ -63,6 +63,7 @@ LAST_DAYS = 21
 LAST_SHARE = 5
 """One of so many things happens after the clock has gone on to the last day."""
 REST_S_MAX = 1800.0
+READY_S_MAX = 120.0
 STRIKES_TRIED_MAX = 20
 DECIDE_TRIES_MAX = 60
 DECIDE_TENANTS_MAX = 3
@@ -256,6 +257,8 @@ class Run:
         if why:
             self.result.wrong.append(f"it does not come to rest: {why}")
         feeder.stop()
+        _wait_ready(stack, keep)
+        seal_vaults_left(config)
         for worker in stack.workers:
             code = worker.stop()
             if code:
@@ -294,6 +297,17 @@ def _seen(config: Config, rng: random.Random) -> Picture:
         tenants = tenants_of(state)
         some = rng.sample(tenants, min(DECIDE_TENANTS_MAX, len(tenants)))
         return Picture(state_tables(state, some), 0)
+
+
+def _wait_ready(stack: Stack, keep: Callable[[], None]) -> None:
+    """Wait until every worker works, those too that were started a moment ago: one that is told to
+    end before it has opened its vault does not seal what the one before it left."""
+    end = time.monotonic() + READY_S_MAX
+    while not all(worker.is_ready() for worker in stack.workers):
+        keep()
+        if time.monotonic() > end:
+            raise ChaosError(f"READY_S_MAX ({READY_S_MAX:.0f} s): a worker does not become ready")
+        time.sleep(LOOK_S)
 
 
 async def _log(config: Config, entries: Sequence[tuple[str, DecisionEntry]]) -> None:

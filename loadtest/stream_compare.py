@@ -16,7 +16,7 @@ import secrets
 import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -54,6 +54,7 @@ from reassoc.stream.sqlite_file import SqliteFile
 from reassoc.stream.state_sqlite import SqliteState
 from reassoc.stream.topics import ITEMS_TOPIC, client_settings
 from reassoc.stream.vault import Vault
+from reassoc.stream.vault_errors import BusyError
 from reassoc.stream.vault_keys import open_key_ring
 from reassoc.stream.worker_parts import KEY_FILE, WorkerParts, open_worker_parts
 from reassoc.stream.worker_vault import vault_names, vault_url
@@ -273,22 +274,32 @@ def _half_done(parts: WorkerParts, views: Mapping[int, Views]) -> list[str]:
     return lines
 
 
+def seal_vaults_left(config: Config) -> None:
+    """Open and close the vaults that no running worker writes, as more workers would: where the
+    writer of one died, and fewer ran after it, nobody has sealed it yet."""
+    for name in vault_names(config.vault.url):
+        with suppress(BusyError):
+            _open_vault(config, name, read_only=False).close()
+
+
 def _damaged(config: Config) -> list[str]:
     """What is damaged in the workers' vaults."""
-    key_file = Path(config.vault.key_file or Path(config.warehouse.folder) / KEY_FILE)
-    keys = open_key_ring(key_file, os.environ, may_create=False)
     lines: list[str] = []
     for name in vault_names(config.vault.url):
-        vault = Vault.open(
-            vault_url(config.vault.url, name),
-            keys,
-            now=lambda: datetime.now(UTC),
-            new_id=lambda: secrets.token_hex(8),
-            read_only=True,
-        )
-        with closing(vault):
+        with closing(_open_vault(config, name, read_only=True)) as vault:
             lines += [f"vault {name}: {damage}" for damage in vault.verify()]
     return lines
+
+
+def _open_vault(config: Config, name: str, *, read_only: bool) -> Vault:
+    key_file = Path(config.vault.key_file or Path(config.warehouse.folder) / KEY_FILE)
+    return Vault.open(
+        vault_url(config.vault.url, name),
+        open_key_ring(key_file, os.environ, may_create=False),
+        now=lambda: datetime.now(UTC),
+        new_id=lambda: secrets.token_hex(8),
+        read_only=read_only,
+    )
 
 
 def main(
