@@ -6,7 +6,6 @@ with the same `release`; this module is the order in which one run calls them.
 
 from __future__ import annotations
 
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -33,6 +32,7 @@ from reassoc.stream.intake import Items, read_source
 from reassoc.stream.outcome import Outcome
 from reassoc.stream.outputs import whole_or_nothing
 from reassoc.stream.pools import Pools, pool
+from reassoc.stream.processors import processor_count
 from reassoc.stream.readers import open_reader
 from reassoc.stream.release import (
     Plan,
@@ -85,7 +85,7 @@ def run_match(
         with (folder / "findings.csv").open("wb") as findings:
             findings.write(FINDINGS_HEADER.encode() + b"\n")
             read = partial(read_source, scratch=folder, progress=on_advance, layouts=layouts)
-            items = _read_all(found, read, findings, worker_count or _cpu_count())
+            items = _read_all(found, read, findings, worker_count or processor_count())
         read_all = _note_problems(found, items)
         pools = pool(read_all)
         on_step("matching", 0)
@@ -97,10 +97,6 @@ def run_match(
         (folder / "summary.json").write_bytes(summary.to_json())
         on_step("flushing to disk", 0)
     return summary
-
-
-def _cpu_count() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _read_all(

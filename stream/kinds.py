@@ -105,7 +105,7 @@ def _is_ach(text: bytes) -> bool:
     """True when more than half of the first records look like ACH records and at least one says
     more than its type.
     """
-    lines = [line for line in re.split(rb"[\r\n]+", text[: 94 * ACH_LINES * 4]) if line.strip()]
+    lines = [line for line in text[: 94 * ACH_LINES * 4].splitlines() if line.strip()]
     records = []
     for line in lines[:ACH_LINES]:
         records += [line[start : start + 94] for start in range(0, len(line), 94)]

@@ -26,6 +26,7 @@ from reassoc.stream.clock import Now, iso, utc_now
 from reassoc.stream.exits import say
 from reassoc.stream.home import Home
 from reassoc.stream.home_intake import needed_contents, open_intake
+from reassoc.stream.processors import processor_count
 from reassoc.stream.serve_taking import (
     TAKING_LANES,
     HomeTaking,
@@ -84,7 +85,7 @@ def _server_here(
     opened = stack.enter_context(open_parts(home, now=now, on_failure=_telling(tell)))
     needed = partial(contents_in_use, opened.ledger, opened.state)
     parts = IntakeParts(home, opened.vault, opened.log, now, needed)
-    taking = stack.enter_context(taking_here(parts, workers or _cpu_count(), Flag(), tell))
+    taking = stack.enter_context(taking_here(parts, workers or processor_count(), Flag(), tell))
     return opened, Server(opened, taking, HomePublishing(opened), HomeDelivering(opened), say=tell)
 
 
@@ -180,7 +181,7 @@ def _telling(tell: Tell) -> Callable[[Failure], None]:
 
 def _reader_count() -> int:
     """Files that a process of its own reads at a time: the matchers want the other cores."""
-    return max(_cpu_count() // 2, 1)
+    return max(processor_count() // 2, 1)
 
 
 @contextmanager
@@ -201,7 +202,3 @@ def _stopping(server: Server) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _cpu_count() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -11,6 +11,8 @@ import pytest
 from corpus import ACH_ROOT, X12_ROOT, Sample, samples
 from hypothesis import HealthCheck, settings
 
+from reassoc.stream.processors import processor_count
+
 NO_SERVER = " to test on: "
 """In the reason of every skip for want of a server: "no Kafka to test on: why"."""
 
@@ -37,6 +39,13 @@ def ach_samples() -> list[Sample]:
     if not ACH_ROOT.is_dir():
         pytest.skip(f"no ACH samples: {ACH_ROOT} does not exist")
     return samples(ACH_ROOT)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Of `-n auto`: three for two processors, since the longest tests wait for servers and for
+    processes that they start more than they compute."""
+    return max(processor_count() * 3 // 2, 1)
 
 
 @pytest.hookimpl(wrapper=True)

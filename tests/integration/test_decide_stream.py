@@ -13,6 +13,7 @@ from aiokafka.structs import TopicPartition
 from worker_stacks import Rig, rig
 
 from reassoc.loadtest.stream_compare import compare
+from reassoc.stream.asking import answers
 from reassoc.stream.config import load_config
 from reassoc.stream.partition_log import partition_of
 from reassoc.stream.topics import ITEMS_TOPIC, client_settings
@@ -25,15 +26,15 @@ WHY = "the payer asked for it"
 def decides(made: Rig, kind: str, *words: str, code: int = 0) -> list[dict[str, Any]]:
     """The answers of `reassoc decide`."""
     told = made.run("decide", kind, "--why", WHY, "--json", *words)
-    assert told.returncode == code, told.stderr
-    answers: list[dict[str, Any]] = json.loads(told.stdout)
-    return answers
+    assert told.exit_code == code, told.stderr
+    given: list[dict[str, Any]] = json.loads(told.stdout)
+    return given
 
 
 def refused(made: Rig, kind: str, *words: str) -> str:
     """Why a decision was not even asked for."""
     told = made.run("decide", kind, "--why", WHY, *words)
-    assert told.returncode == 2, told.stdout
+    assert told.exit_code == 2, told.stdout
     return told.stderr
 
 
@@ -71,7 +72,9 @@ def logged(made: Rig) -> int:
 
 
 @pytest.mark.slow
-def test_what_people_decide_is_applied_and_answered(tmp_path: Path) -> None:
+def test_what_people_decide_is_applied_and_answered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with rig(tmp_path, PAYMENTS, 1, items_partitions=PARTITIONS, raw_partitions=1) as made:
         made.send()
         made.rest()
@@ -114,7 +117,9 @@ def test_what_people_decide_is_applied_and_answered(tmp_path: Path) -> None:
 
         # Nobody works: it stands on the log, and is decided as soon as somebody does.
         made.stack.workers[0].stop()
-        (answer,) = decides(made, "void", "--item", second["item"], code=1)
+        with monkeypatch.context() as soon:
+            soon.setitem(answers.__kwdefaults__, "seconds_max", 2.0)
+            (answer,) = decides(made, "void", "--item", second["item"], code=1)
         assert answer["is_done"] is None
         made.stack.add_worker().wait_ready()
         (answer,) = decides(made, "hold", "--item", third["item"])

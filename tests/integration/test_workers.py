@@ -85,11 +85,11 @@ def test_a_lost_state_is_waited_for_and_rebuilt(tmp_path: Path) -> None:
         worker.stop()
         redis.ask("FLUSHALL")
         told = made.run("rebuild", "--json")
-        assert told.returncode == 1
+        assert told.exit_code == 1
         assert json.loads(told.stdout)["missing"] > 3
         fresh = made.stack.add_worker()
         assert _waits(fresh)
-        assert made.run("rebuild", "--yes").returncode == 0
+        assert made.run("rebuild", "--yes").exit_code == 0
         fresh.wait_ready()
         made.rest()
         assert compare(load_config(made.config_file).config).wrong == []
