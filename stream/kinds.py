@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Iterator
 from enum import Enum
+from itertools import islice
 
 from reassoc.core.lockbox import LockboxLayout
 from reassoc.core.policy import Policy
@@ -105,13 +107,20 @@ def _is_ach(text: bytes) -> bool:
     """True when more than half of the first records look like ACH records and at least one says
     more than its type.
     """
-    lines = [line for line in text[: 94 * ACH_LINES * 4].splitlines() if line.strip()]
-    records = []
-    for line in lines[:ACH_LINES]:
-        records += [line[start : start + 94] for start in range(0, len(line), 94)]
-    records = [record for record in records[:ACH_LINES] if record.strip()]
-    hits = sum(1 for record in records if _ACH_RECORD.match(record) and len(record) >= 30)
+    first = islice(_pieces(text[: 94 * ACH_LINES * 4]), ACH_LINES)
+    records = [record for record in first if record.strip()]
+    hits = len([each for each in records if len(each) >= 30 and _ACH_RECORD.match(each)])
     return 2 * hits > len(records) > 0
+
+
+def _pieces(text: bytes) -> Iterator[bytes]:
+    """Lines that are not blank; of longer ones what a record would be."""
+    for line in text.splitlines():
+        if len(line) <= 94:
+            if line.strip():
+                yield line
+        elif line.strip():
+            yield from (line[start : start + 94] for start in range(0, len(line), 94))
 
 
 def _is_settings(text: bytes, *, is_whole: bool) -> bool:
