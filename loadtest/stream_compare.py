@@ -11,12 +11,10 @@ stream must know the same, item by item, and the laws of a warehouse must hold f
 from __future__ import annotations
 
 import asyncio
-import os
-import secrets
 import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -53,11 +51,9 @@ from reassoc.stream.release_book import ReleaseBook
 from reassoc.stream.sqlite_file import SqliteFile
 from reassoc.stream.state_sqlite import SqliteState
 from reassoc.stream.topics import ITEMS_TOPIC, client_settings
-from reassoc.stream.vault import Vault
 from reassoc.stream.vault_errors import BusyError
-from reassoc.stream.vault_keys import open_key_ring
-from reassoc.stream.worker_parts import KEY_FILE, WorkerParts, open_worker_parts
-from reassoc.stream.worker_vault import vault_names, vault_url
+from reassoc.stream.vault_places import worker_vaults
+from reassoc.stream.worker_parts import WorkerParts, open_worker_parts
 
 READ_SECONDS_MAX = 600.0
 """For the whole item log."""
@@ -277,29 +273,17 @@ def _half_done(parts: WorkerParts, views: Mapping[int, Views]) -> list[str]:
 def seal_vaults_left(config: Config) -> None:
     """Open and close the vaults that no running worker writes, as more workers would: where the
     writer of one died, and fewer ran after it, nobody has sealed it yet."""
-    for name in vault_names(config.vault.url):
+    for place in worker_vaults(config).each:
         with suppress(BusyError):
-            _open_vault(config, name, read_only=False).close()
+            place.open(read_only=False).close()
 
 
 def _damaged(config: Config) -> list[str]:
     """What is damaged in the workers' vaults."""
-    lines: list[str] = []
-    for name in vault_names(config.vault.url):
-        with closing(_open_vault(config, name, read_only=True)) as vault:
-            lines += [f"vault {name}: {damage}" for damage in vault.verify()]
-    return lines
-
-
-def _open_vault(config: Config, name: str, *, read_only: bool) -> Vault:
-    key_file = Path(config.vault.key_file or Path(config.warehouse.folder) / KEY_FILE)
-    return Vault.open(
-        vault_url(config.vault.url, name),
-        open_key_ring(key_file, os.environ, may_create=False),
-        now=lambda: datetime.now(UTC),
-        new_id=lambda: secrets.token_hex(8),
-        read_only=read_only,
-    )
+    with worker_vaults(config).opened(read_only=True) as opened:
+        return [
+            f"vault {place.name}: {damage}" for place, vault in opened for damage in vault.verify()
+        ]
 
 
 def main(

@@ -309,7 +309,7 @@ LATE = (
     Late("resume", "backup_commands", "resume_command", "RESUME_HELP", KEEPING,
          "Let the releases of a restored home go on."),
     Late("vault", "vault_commands", "vault_app", "", KEEPING,
-         "The vault of a home: look at it, check it, erase from it, change its keys."),
+         "The vaults of a home or of workers: look at them, check them, erase, change keys."),
     Late("audit", "ledger_commands", "audit_app", "", KEEPING, "Checks for auditors."),
     Late("worker", "worker_commands", "worker_command", "WORKER_HELP", MANY,
          "Run a worker: as many as there are partitions may run side by side."),

@@ -126,6 +126,10 @@ class LedgerPlace(_Section, frozen=True, kw_only=True):
     url: str = "postgresql://127.0.0.1/reassoc"
 
 
+_KEY_FILE = "vault.key"
+"""Beside the settings, where the configuration names no other."""
+
+
 class VaultPlace(_Section, frozen=True, kw_only=True):
     """The vaults of the workers. url : a folder, or what fsspec knows (s3://bucket/path)
 
@@ -193,6 +197,11 @@ class Config(_Section, frozen=True, kw_only=True):
     warehouse: Warehouse = msgspec.field(default_factory=Warehouse)
     worker: Worker = msgspec.field(default_factory=Worker)
     log: Log = msgspec.field(default_factory=Log)
+
+    @property
+    def vault_key_file(self) -> Path:
+        """Where the vaults' master key lies, unless REASSOC_VAULT_KEY holds it."""
+        return Path(self.vault.key_file or Path(self.warehouse.folder) / _KEY_FILE)
 
 
 _RANGES: dict[str, tuple[float, float]] = {

@@ -45,6 +45,8 @@ ROUTE_BYTES_MAX = 64 << 20
 """Bytes of where the items of one part went."""
 FILE_PARTS_MAX = 1 << 22
 """Parts of files whose places are asked for together."""
+CONTENTS_ASKED_MAX = 1000
+"""Contents of which one statement asks who has parts in them."""
 VAULT_CHARS_MAX = 64
 TENANTS_SEEN_MAX = 1_000_000
 OPEN_FILES_MAX = 10_000
@@ -225,6 +227,36 @@ class PartBook:
                 for part in map(_part, rows):
                     if part.digest in wanted:
                         found.setdefault(part.digest, []).append(part)
+        return found
+
+    def parts_named(self, name: int) -> list[Part]:
+        """The same of the file of a name (`file_name_of`): what of its digest is in items' ids."""
+        statement = (
+            select(*_PLACES)
+            .where(schema.part.c.name == name)
+            .order_by(schema.part.c.start)
+            .limit(FILE_PARTS_MAX + 1)
+        )
+        with self._ledger.reading() as connection:
+            rows = fetch(connection, statement)
+        if len(rows) > FILE_PARTS_MAX:
+            raise LimitError(f"a file has more parts than FILE_PARTS_MAX ({FILE_PARTS_MAX})")
+        return [_part(row) for row in rows]
+
+    def file_counts(self, contents: Collection[bytes]) -> dict[tuple[str, bytes], int]:
+        """How many files have parts in contents, by vault and content. O(all parts) for each
+        CONTENTS_ASKED_MAX of them: for people, not for steps."""
+        part, wanted = schema.part.c, sorted(contents)
+        found: dict[tuple[str, bytes], int] = {}
+        with self._ledger.reading() as connection:
+            for first in range(0, len(wanted), CONTENTS_ASKED_MAX):
+                statement = (
+                    select(part.vault, part.content, func.count(part.name.distinct()))
+                    .where(part.content.in_(wanted[first : first + CONTENTS_ASKED_MAX]))
+                    .group_by(part.vault, part.content)
+                )
+                for vault, content, count in fetch(connection, statement, once=True):
+                    found[vault, bytes(content)] = count
         return found
 
     # ---- files ----

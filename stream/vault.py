@@ -308,6 +308,10 @@ class Vault:
         with self._changing("the hold was not lifted"):
             return self._keeper.unhold(digest, why, who)
 
+    def check_free(self, digest: bytes) -> None:
+        """Raise HeldError where a content must be kept, NoContentError where it is not there."""
+        self._keeper.check_free(digest, self._content(digest)[1], self._now())
+
     def erase(self, digest: bytes, why: str, who: str) -> None:
         """Erase a content for ever: its data key is destroyed, a tombstone says when, who and why.
 

@@ -1,14 +1,16 @@
-"""Commands about the vault of a home: `reassoc vault verify`, `list`, `rotate` and so on."""
+"""Commands about the vault of a home, or those of workers: `reassoc vault verify`, `list`,
+`rotate` and so on."""
 
 from __future__ import annotations
 
 import getpass
 import json
 import os
-import secrets
+import re
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -18,22 +20,35 @@ from rich.console import Console
 from rich.table import Table
 
 from reassoc.core.errors import ReassocError
+from reassoc.stream.config import ConfigError, load_config
 from reassoc.stream.console import ProgressBar
+from reassoc.stream.desk_commands import ConfigOption, HomeOption, JsonOption
 from reassoc.stream.exits import EXIT_UNREADABLE, EXIT_USAGE, fail, say
 from reassoc.stream.home import Home
+from reassoc.stream.ledger import Ledger
+from reassoc.stream.part_book import Part, PartBook, file_name_of
 from reassoc.stream.vault import Vault, VaultContent
-from reassoc.stream.vault_keys import KEY_VARIABLE, FileKeyRing, open_key_ring
+from reassoc.stream.vault_errors import NoContentError
+from reassoc.stream.vault_keys import KEY_VARIABLE, FileKeyRing
+from reassoc.stream.vault_places import NamedVault, Vaults, home_vault, worker_vaults
 
 PREFIX_DIGITS_MIN = 8
 """Hexadecimal digits that a content must at least be named by."""
+FILE_DIGITS = 16
+"""Hexadecimal digits of a file's digest that an item's id begins with."""
 DAMAGES_SHOWN_MAX = 1000
+
+_FILE = re.compile(r"[0-9a-f]{16}-\d+|[0-9a-f]{16,64}")
 
 vault_app = typer.Typer(
     no_args_is_help=True,
-    help="The vault of a home: look at it, check it, erase from it, change its keys.",
+    help="The vault of a home, or those of workers: look at them, check them, erase from them, "
+    "change their keys.",
 )
 
-HomeOption = Annotated[Path, typer.Option("--home", metavar="DIR", help="The warehouse's folder.")]
+VaultOption = Annotated[
+    str, typer.Option("--vault", metavar="NAME", help="With --config: of the vaults this one only.")
+]
 ContentArgument = Annotated[
     str,
     typer.Argument(metavar="DIGEST", help="BLAKE3 digest in hexadecimal, or its beginning."),
@@ -45,76 +60,105 @@ WhoOption = Annotated[
 
 
 @contextmanager
-def _open(home: Path, *, read_only: bool) -> Iterator[Vault]:
-    """The vault of a home; every failure becomes a message and an exit code."""
+def _failing() -> Iterator[None]:
+    """Every failure becomes a message and an exit code."""
     try:
-        place = Home.open(home)
-        keys = open_key_ring(place.key_file(os.environ), os.environ, may_create=False)
-        with Vault.open(
-            place.vault,
-            keys,
-            now=lambda: datetime.now(UTC),
-            new_id=lambda: secrets.token_hex(8),
-            read_only=read_only,
-        ) as vault:
-            yield vault
+        yield
+    except ConfigError as error:
+        fail(str(error), EXIT_USAGE)
     except ReassocError as error:
         fail(str(error), EXIT_UNREADABLE)
 
 
-@vault_app.command("verify")
-def verify_command(home: HomeOption) -> None:
-    """Read every byte of the vault and say what is damaged, missing or surplus.
+@contextmanager
+def _vaults(home: Path | None, config: Path | None, name: str = "") -> Iterator[Vaults]:
+    """The vaults that a command is about."""
+    if (home is None) == (config is None) or (home is not None and name):
+        fail("give --home DIR, or --config FILE.toml of the workers, with --vault NAME", EXIT_USAGE)
+    with _failing():
+        if home is not None:
+            yield home_vault(Home.open(home))
+        elif config is not None:
+            yield worker_vaults(load_config(config).config, name)
 
-    May run while the server does. Exit code 0: all is whole. 1: something is not.
+
+@vault_app.command("verify")
+def verify_command(
+    home: HomeOption = None, config: ConfigOption = None, vault: VaultOption = ""
+) -> None:
+    """Read every byte of the vaults and say what is damaged, missing or surplus.
+
+    May run while the server or workers do. Exit code 0: all is whole. 1: something is not.
     """
-    with _open(home, read_only=True) as vault:
-        with ProgressBar(Console(stderr=True)) as progress:
-            progress.step("verifying", vault.stored_bytes())
-            damages = vault.verify(progress.advance)
-        use = vault.key_use()
-        for key_id, count in use.items():
-            say(f"key {key_id!r}: {count:,} contents hang on it")
-        for damage in damages[:DAMAGES_SHOWN_MAX]:
-            about = "" if damage.digest is None else f" (content {damage.digest.hex()})"
-            typer.echo(
-                f"{damage.file}, bytes {damage.start} to {damage.stop}{about}: {damage.what}; "
-                f"{damage.remedy}"
-            )
-        if len(damages) > DAMAGES_SHOWN_MAX:
-            say(f"{len(damages) - DAMAGES_SHOWN_MAX:,} more are not shown")
-        if damages:
-            fail(f"{len(damages):,} damages", EXIT_UNREADABLE)
-        say(f"{sum(use.values()):,} contents are whole")
+    use, count = Counter[str](), 0
+    with _vaults(home, config, vault) as vaults:
+        for place in vaults.each:
+            with place.open(read_only=True) as opened:
+                count += _verify(place, opened)
+                use.update(opened.key_use())
+    for key_id, hanging in use.items():
+        say(f"key {key_id!r}: {hanging:,} contents hang on it")
+    if count > DAMAGES_SHOWN_MAX:
+        say(f"of each vault no more than {DAMAGES_SHOWN_MAX:,} are shown")
+    if count:
+        fail(f"{count:,} damages", EXIT_UNREADABLE)
+    say(f"{use.total():,} contents are whole")
+
+
+def _verify(place: NamedVault, vault: Vault) -> int:
+    """Show what is damaged in a vault; how much that is."""
+    where = f"{place.name}/" if place.name else ""
+    with ProgressBar(Console(stderr=True)) as progress:
+        progress.step(f"verifying {place.name}".rstrip(), vault.stored_bytes())
+        damages = vault.verify(progress.advance)
+    for damage in damages[:DAMAGES_SHOWN_MAX]:
+        about = "" if damage.digest is None else f" (content {damage.digest.hex()})"
+        typer.echo(
+            f"{where}{damage.file}, bytes {damage.start} to {damage.stop}{about}: {damage.what}; "
+            f"{damage.remedy}"
+        )
+    return len(damages)
 
 
 @vault_app.command("list")
 def list_command(
-    home: HomeOption,
+    home: HomeOption = None,
+    config: ConfigOption = None,
+    vault: VaultOption = "",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
     """Show every content: digest, bytes, when it was stored, what holds or erased it.
 
-    Exit code 0: shown. 1: the vault cannot be read.
+    Exit code 0: shown. 1: a vault cannot be read.
     """
-    with _open(home, read_only=True) as vault:
-        if as_json:
-            for content in vault.contents():
-                sys.stdout.write(json.dumps(_fields(content)) + "\n")
-            return
-        table = Table(show_edge=False, pad_edge=False, header_style="bold")
-        table.add_column("digest", no_wrap=True)
-        table.add_column("bytes", justify="right", no_wrap=True)
-        table.add_column("stored", no_wrap=True)
-        table.add_column("state")
-        for content in vault.contents():
+    table = Table(show_edge=False, pad_edge=False, header_style="bold")
+    if config is not None:
+        table.add_column("vault", no_wrap=True)
+    table.add_column("digest", no_wrap=True)
+    table.add_column("bytes", justify="right", no_wrap=True)
+    table.add_column("stored", no_wrap=True)
+    table.add_column("state")
+    with _vaults(home, config, vault) as vaults:
+        for place, content in _contents(vaults):
+            named = {"vault": place.name} if place.name else {}
+            if as_json:
+                sys.stdout.write(json.dumps(named | _fields(content)) + "\n")
+                continue
             table.add_row(
+                *named.values(),
                 content.digest.hex()[:16],
                 f"{content.byte_count:,}",
                 f"{content.stored_at:%Y-%m-%d %H:%M}",
                 _state(content),
             )
+    if not as_json:
         Console().print(table)
+
+
+def _contents(vaults: Vaults) -> Iterator[tuple[NamedVault, VaultContent]]:
+    for place in vaults.each:
+        with place.open(read_only=True) as opened:
+            yield from ((place, content) for content in opened.contents())
 
 
 def _state(content: VaultContent) -> str:
@@ -145,85 +189,197 @@ def _fields(content: VaultContent) -> dict[str, object]:
 
 @vault_app.command("rotate")
 def rotate_command(
-    home: HomeOption,
+    home: HomeOption = None,
+    config: ConfigOption = None,
+    vault: VaultOption = "",
     new_key: Annotated[
         bool, typer.Option("--new-key", help="Add a new key to the key file first.")
     ] = False,
 ) -> None:
     """Wrap every data key anew with the newest master key; contents are not rewritten.
 
-    The server must not run. Keep older keys as long as backups that were made under them.
-    Exit code 0: complete. 1: it is not; run it again.
+    The server, or the workers, must not run. Keep older keys as long as backups that were made
+    under them. Exit code 0: complete. 1: it is not; run it again.
     """
     if new_key:
-        _add_key(home)
-    with _open(home, read_only=False) as vault:
-        count = vault.rotate()
-        say(f"{count:,} data keys wrapped anew; keys in use: {', '.join(vault.key_use())}")
+        with _vaults(home, config, vault) as vaults:
+            _add_key(vaults.key_file)
+    count, use = 0, Counter[str]()
+    with _vaults(home, config, vault) as vaults:
+        for place in vaults.each:
+            with place.open(read_only=False) as opened:
+                count += opened.rotate()
+                use.update(opened.key_use())
+    say(f"{count:,} data keys wrapped anew; keys in use: {', '.join(use)}")
 
 
-def _add_key(home: Path) -> None:
+def _add_key(path: Path) -> None:
+    """Raises what the key file raises."""
     if KEY_VARIABLE in os.environ:
         fail(f"{KEY_VARIABLE} is set: add the new key there, behind the others", EXIT_USAGE)
-    try:
-        path = Home.open(home).key_file(os.environ)
-        key_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S}"
-        FileKeyRing.add(path, key_id)
-    except ReassocError as error:
-        fail(str(error), EXIT_UNREADABLE)
+    key_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S}"
+    FileKeyRing.add(path, key_id)
     say(f"{path}: key {key_id!r} was added: keep a copy of the file where the vault is not")
+
+
+@vault_app.command("find")
+def find_command(
+    item: Annotated[
+        str,
+        typer.Argument(metavar="ITEM|DIGEST", help="An item's id, or a file's digest."),
+    ],
+    config: Annotated[
+        Path, typer.Option("--config", metavar="FILE.toml", help="The workers' configuration.")
+    ],
+    as_json: JsonOption = False,
+) -> None:
+    """Show where the bytes of a file lie that came to the workers: in which contents of which
+    vaults, and how many other files have bytes in these.
+
+    What is held or erased is a content, with all that lies in it. In a home a file is one content,
+    and its digest is the content's.
+
+    Exit code 0: shown. 1: no such file came, or it cannot be looked for. 2: wrong usage.
+    """
+    if not _FILE.fullmatch(item):
+        fail("give an item's id, or 16 to 64 hexadecimal digits of a file's digest", EXIT_USAGE)
+    name = file_name_of(bytes.fromhex(item[:FILE_DIGITS]))
+    with (
+        _failing(),
+        closing(Ledger.open(load_config(config).config.ledger.url, read_only=True)) as ledger,
+    ):
+        book = PartBook(ledger)
+        parts = book.parts_named(name)
+        counts = book.file_counts({part.content for part in parts})
+    if not parts:
+        fail(f"{item}: no such file came", EXIT_UNREADABLE)
+    _show_places(_places(parts, counts), as_json=as_json)
+
+
+def _places(
+    parts: Sequence[Part], counts: Mapping[tuple[str, bytes], int]
+) -> list[dict[str, object]]:
+    """A row for each content that has parts of a file."""
+    sizes = Counter[tuple[str, bytes]]()
+    for part in parts:
+        sizes[part.vault, part.content] += part.stop - part.start
+    return [
+        {
+            "vault": vault,
+            "content": content.hex(),
+            "bytes": size,
+            "other_files": counts.get((vault, content), 1) - 1,
+        }
+        for (vault, content), size in sorted(sizes.items())
+    ]
+
+
+def _show_places(places: Sequence[Mapping[str, object]], *, as_json: bool) -> None:
+    if as_json:
+        for place in places:
+            sys.stdout.write(json.dumps(place) + "\n")
+        return
+    table = Table(show_edge=False, pad_edge=False, header_style="bold")
+    table.add_column("vault", no_wrap=True)
+    table.add_column("content", no_wrap=True)
+    table.add_column("bytes of the file", justify="right")
+    table.add_column("other files in it", justify="right")
+    for place in places:
+        table.add_row(
+            str(place["vault"]),
+            str(place["content"])[:16],
+            f"{place['bytes']:,}",
+            f"{place['other_files']:,}",
+        )
+    Console().print(table)
 
 
 @vault_app.command("erase")
 def erase_command(
-    home: HomeOption, content: ContentArgument, why: WhyOption, who: WhoOption = None
+    content: ContentArgument,
+    why: WhyOption,
+    who: WhoOption = None,
+    home: HomeOption = None,
+    config: ConfigOption = None,
 ) -> None:
-    """Erase a content for ever: its key is destroyed. The server must not run.
+    """Erase a content for ever: its key is destroyed. The server, or the workers, must not run.
 
-    Backups that were made before still have it. Exit code 0: erased. 1: refused or failed.
+    Of workers' vaults all that have it. Backups that were made before still have it.
+    Exit code 0: erased. 1: refused or failed.
     """
-    with _open(home, read_only=False) as vault:
-        digest = _digest(vault, content)
-        vault.erase(digest, why, who or getpass.getuser())
+    with _changing(home, config, content) as (digest, vaults):
+        for vault in vaults:
+            vault.check_free(digest)
+        for vault in vaults:
+            vault.erase(digest, why, who or getpass.getuser())
         say(f"content {digest.hex()} is erased")
 
 
 @vault_app.command("hold")
 def hold_command(
-    home: HomeOption, content: ContentArgument, why: WhyOption, who: WhoOption = None
+    content: ContentArgument,
+    why: WhyOption,
+    who: WhoOption = None,
+    home: HomeOption = None,
+    config: ConfigOption = None,
 ) -> None:
-    """Put a legal hold on a content: it cannot be erased. The server must not run.
+    """Put a legal hold on a content: it cannot be erased. The server, or the workers, must not run.
 
     Exit code 0: held. 1: refused or failed.
     """
-    with _open(home, read_only=False) as vault:
-        digest = _digest(vault, content)
-        vault.hold(digest, why, who or getpass.getuser())
+    with _changing(home, config, content) as (digest, vaults):
+        for vault in vaults:
+            vault.hold(digest, why, who or getpass.getuser())
         say(f"content {digest.hex()} is held")
 
 
 @vault_app.command("unhold")
 def unhold_command(
-    home: HomeOption, content: ContentArgument, why: WhyOption, who: WhoOption = None
+    content: ContentArgument,
+    why: WhyOption,
+    who: WhoOption = None,
+    home: HomeOption = None,
+    config: ConfigOption = None,
 ) -> None:
-    """Lift the oldest legal hold on a content. The server must not run.
+    """Lift the oldest legal hold on a content. The server, or the workers, must not run.
 
     Exit code 0: lifted. 1: refused or failed.
     """
-    with _open(home, read_only=False) as vault:
-        digest = _digest(vault, content)
-        left = vault.unhold(digest, why, who or getpass.getuser())
+    with _changing(home, config, content) as (digest, vaults):
+        left = max(vault.unhold(digest, why, who or getpass.getuser()) for vault in vaults)
         say(f"content {digest.hex()}: a hold is lifted, {left} are left on it")
+
+
+@contextmanager
+def _changing(
+    home: Path | None, config: Path | None, text: str
+) -> Iterator[tuple[bytes, list[Vault]]]:
+    """The content whose digest begins so, and the vaults in which it is not erased, to be changed:
+    all of them can be, or none is."""
+    wanted = text.lower()
+    if len(wanted) < PREFIX_DIGITS_MIN or any(digit not in "0123456789abcdef" for digit in wanted):
+        fail(f"DIGEST must be {PREFIX_DIGITS_MIN} to 64 hexadecimal digits", EXIT_USAGE)
+    with _vaults(home, config) as vaults:
+        try:
+            digest, having = vaults.having(wanted)
+        except NoContentError as error:
+            fail(str(error), EXIT_USAGE)
+        with having.opened(read_only=False) as opened:
+            there = [vault for _, vault in opened if vault.has(digest)]
+            if not there:
+                fail(f"content {digest.hex()} is erased already", EXIT_UNREADABLE)
+            yield digest, there
 
 
 @vault_app.command("retain")
 def retain_command(
-    home: HomeOption,
     days: Annotated[
         str, typer.Argument(metavar="DAYS|forever", help="How long contents are kept.")
     ],
+    home: Annotated[Path, typer.Option("--home", metavar="DIR", help="The warehouse's folder.")],
 ) -> None:
-    """Set how long contents are kept: at least that long, and no longer.
+    """Set how long contents of a home are kept: at least that long, and no longer. Workers keep
+    theirs for ever.
 
     `reassoc serve` erases what is older at each opening and close; never what is held, nor what an
     835 that waits, or a file that is not delivered, still needs.
@@ -232,18 +388,6 @@ def retain_command(
     """
     if days != "forever" and not (days.isascii() and days.isdigit()):
         fail("DAYS must be a number of days, or forever", EXIT_USAGE)
-    with _open(home, read_only=False) as vault:
+    with _vaults(home, None) as vaults, vaults.each[0].open(read_only=False) as vault:
         vault.retain(None if days == "forever" else int(days))
         say("contents are kept for ever" if days == "forever" else f"contents are kept {days} days")
-
-
-def _digest(vault: Vault, text: str) -> bytes:
-    """The digest that begins so. Ends the command where it is none, or not one only."""
-    wanted = text.lower()
-    if len(wanted) < PREFIX_DIGITS_MIN or any(digit not in "0123456789abcdef" for digit in wanted):
-        fail(f"DIGEST must be {PREFIX_DIGITS_MIN} to 64 hexadecimal digits", EXIT_USAGE)
-    found = [each.digest for each in vault.contents() if each.digest.hex().startswith(wanted)]
-    if len(found) != 1:
-        reason = "begins more than one digest" if found else "is no content of the vault"
-        fail(f"{wanted}: {reason}", EXIT_USAGE)
-    return found[0]

@@ -32,8 +32,6 @@ from reassoc.stream.taking import Rules
 from reassoc.stream.vault_keys import open_key_ring
 from reassoc.stream.worker_vault import WorkerVaults, vaults_are_written
 
-KEY_FILE = "vault.key"
-"""Beside the settings, where the configuration names no other."""
 DIRECTORY_KIND = "SETTINGS"
 
 
@@ -166,8 +164,8 @@ def open_worker_parts(
 
 def _open_vaults(config: Config, environment: Mapping[str, str], now: Now) -> WorkerVaults:
     place = config.vault
-    key_file = Path(place.key_file or Path(config.warehouse.folder) / KEY_FILE)
-    keys = open_key_ring(key_file, environment, may_create=not vaults_are_written(place.url))
+    may_create = not vaults_are_written(place.url)
+    keys = open_key_ring(config.vault_key_file, environment, may_create=may_create)
     return WorkerVaults.open(
         place.url, place.name or None, keys, now=now, new_id=lambda: secrets.token_hex(8)
     )

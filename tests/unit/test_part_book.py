@@ -68,6 +68,18 @@ def part(file: int, number: int, vault: str = "w0", **more: object) -> Part:
     return msgspec.structs.replace(made, **more)
 
 
+def test_a_file_is_found_by_its_name_and_what_shares_its_contents(book: PartBook) -> None:
+    shared, own = b"s" * 32, b"o" * 32
+    mine = [part(1, 0, content=shared), part(1, 1, content=shared), part(1, 2, content=own)]
+    others = [part(2, 0, content=shared), part(3, 0, content=shared, vault="w1")]
+    book.remember([*mine, *others])
+    assert book.parts_named(file_name_of(digest_of(1))) == book.parts_of(digest_of(1)) != []
+    assert book.parts_named(file_name_of(digest_of(9))) == []
+    found = book.file_counts([shared, own])
+    assert found == {("w0", shared): 2, ("w1", shared): 1, ("w0", own): 1}
+    assert book.file_counts([]) == {}
+
+
 FAR_MS = 1 << 50
 """Later than any test."""
 

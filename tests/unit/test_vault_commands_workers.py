@@ -1,0 +1,184 @@
+"""The commands about vaults where each worker has one."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+from vault_build import World, noise
+
+from reassoc.stream.ledger import Ledger
+from reassoc.stream.part_book import Part, PartBook
+from reassoc.stream.vault_commands import vault_app
+from reassoc.stream.vault_keys import FileKeyRing
+from reassoc.stream.worker_vault import WorkerVaults
+
+FILE, OTHER = b"f" * 32, b"o" * 32
+
+
+class Filled:
+    """Vaults w0 and w1: both have the first content, and each one of its own. A file lies in the
+    first and the second, another one in the first."""
+
+    def __init__(self, folder: Path) -> None:
+        self.vaults = folder / "vault"
+        self.key_file = folder / "vault.key"
+        self.config = folder / "reassoc.toml"
+        self.config.write_text(
+            f'[vault]\nurl = "{self.vaults}"\nkey_file = "{self.key_file}"\n'
+            f'[ledger]\nurl = "sqlite:///{folder / "ledger.db"}"\n'
+        )
+        self.world = World()
+        FileKeyRing.create(self.key_file, "1")
+        first, second = self.open(), self.open()
+        shared, *own = [noise(number, 900) for number in range(3)]
+        with closing(first), closing(second):
+            assert (first.name, second.name) == ("w0", "w1")
+            lies = [first.put([shared]), first.put([own[0]]), second.put([own[1]])]
+            second.put([shared])
+        self.digests = [each.digest for each in lies]
+        with closing(Ledger.open(f"sqlite:///{folder / 'ledger.db'}")) as ledger:
+            PartBook(ledger).remember(
+                [
+                    Part(FILE, 0, 500, "w0", self.digests[0], 0, b"", logged=True),
+                    Part(FILE, 500, 600, "w0", self.digests[0], 700, b"", logged=True),
+                    Part(FILE, 600, 1500, "w0", self.digests[1], 0, b"", logged=True),
+                    Part(OTHER, 0, 200, "w0", self.digests[0], 500, b"", logged=True),
+                ]
+            )
+
+    def open(self) -> WorkerVaults:
+        """A worker's vaults."""
+        keys = FileKeyRing.load(self.key_file)
+        return WorkerVaults.open(
+            self.vaults, None, keys, now=lambda: self.world.now, new_id=self.world.new_id
+        )
+
+    def run(self, command: str, *words: str) -> Result:
+        return CliRunner().invoke(vault_app, [command, *words, "--config", str(self.config)])
+
+    def listed(self, *words: str) -> list[dict[str, object]]:
+        result = self.run("list", "--json", *words)
+        assert result.exit_code == 0, result.output
+        return [json.loads(line) for line in result.stdout.splitlines()]
+
+    def erased(self) -> set[tuple[object, object]]:
+        """Vaults and contents that are erased."""
+        return {(one["vault"], one["digest"]) for one in self.listed() if one["erased"]}
+
+
+@pytest.fixture
+def filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Filled:
+    for name in ("REASSOC_VAULT_KEY", "REASSOC_VAULT_KEY_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    return Filled(tmp_path)
+
+
+def test_all_vaults_are_verified_or_one(filled: Filled) -> None:
+    result = filled.run("verify")
+    assert (result.exit_code, "4 contents are whole" in result.output) == (0, True), result.output
+    (file,) = (filled.vaults / "w1").rglob("*.data")
+    data = bytearray(file.read_bytes())
+    data[500] ^= 1
+    file.write_bytes(data)
+    result = filled.run("verify")
+    assert result.exit_code == 1
+    assert f"w1/segments/{file.name}, bytes 16 to " in result.stdout
+    assert filled.run("verify", "--vault", "w0").exit_code == 0
+    assert filled.run("verify", "--vault", "w1").exit_code == 1
+    result = filled.run("verify", "--vault", "w7")
+    assert (result.exit_code, "there are w0, w1" in result.output) == (1, True)
+
+
+def test_contents_are_listed_with_their_vaults(filled: Filled) -> None:
+    first, second, third = (digest.hex() for digest in filled.digests)
+    found = {(each["vault"], each["digest"]) for each in filled.listed()}
+    assert found == {("w0", first), ("w0", second), ("w1", third), ("w1", first)}
+    assert {each["vault"] for each in filled.listed("--vault", "w1")} == {"w1"}
+    shown = filled.run("list").output
+    assert "w1" in shown
+    assert third[:16] in shown
+
+
+def test_a_file_is_found_by_an_item(filled: Filled) -> None:
+    item = f"{FILE[:8].hex()}-120"
+    result = filled.run("find", item, "--json")
+    assert result.exit_code == 0, result.output
+    found = {each["content"]: each for each in map(json.loads, result.stdout.splitlines())}
+    first, second = (digest.hex() for digest in filled.digests[:2])
+    assert found == {
+        first: {"vault": "w0", "content": first, "bytes": 600, "other_files": 1},
+        second: {"vault": "w0", "content": second, "bytes": 900, "other_files": 0},
+    }
+    shown = filled.run("find", FILE.hex())
+    assert (shown.exit_code, second[:16] in shown.output) == (0, True)
+    assert filled.run("find", "0" * 16).exit_code == 1
+    assert filled.run("find", "no item").exit_code == 2
+
+
+def test_every_copy_is_held_and_erased(filled: Filled) -> None:
+    first, second = (digest.hex() for digest in filled.digests[:2])
+    words = (first[:12], "--who", "counsel", "--why", "case 1")
+    assert filled.run("hold", *words).exit_code == 0
+    result = filled.run("erase", *words)
+    assert (result.exit_code, "legal hold" in result.output) == (1, True)
+    assert filled.erased() == set()
+    assert filled.run("unhold", *words).exit_code == 0
+    assert filled.run("erase", *words).exit_code == 0
+    assert filled.erased() == {("w0", first), ("w1", first)}
+    result = filled.run("erase", *words)
+    assert (result.exit_code, "is erased already" in result.output) == (1, True)
+    assert filled.run("erase", second, "--why", "a request").exit_code == 0
+    assert filled.erased() == {("w0", first), ("w1", first), ("w0", second)}
+    assert filled.run("verify").exit_code == 0
+
+
+def test_a_copy_that_must_be_kept_keeps_all(filled: Filled) -> None:
+    digest = filled.digests[0]
+    keys = FileKeyRing.load(filled.key_file)
+    with filled.world.open(filled.vaults / "w1", keys) as vault:
+        vault.hold(digest, "case 1", "counsel")
+    result = filled.run("erase", digest.hex(), "--why", "x")
+    assert (result.exit_code, "legal hold" in result.output) == (1, True)
+    assert filled.erased() == set()
+
+
+def test_while_a_worker_writes_nothing_is_changed(filled: Filled) -> None:
+    digest = filled.digests[0].hex()
+    with closing(filled.open()) as own:
+        assert own.name == "w1"
+        for words in (("hold", digest), ("erase", digest)):
+            result = filled.run(*words, "--why", "x")
+            assert (result.exit_code, "another process writes" in result.output) == (1, True)
+        assert filled.run("verify").exit_code == 0
+    assert all(each["erased"] is None and not each["holds"] for each in filled.listed())
+
+
+def test_keys_are_rotated_in_every_vault(filled: Filled) -> None:
+    result = filled.run("rotate", "--new-key")
+    assert result.exit_code == 0, result.output
+    assert "4 data keys wrapped anew" in result.output
+    lines = filled.key_file.read_text().splitlines()
+    keys = [line for line in lines if not line.startswith("#")]
+    # The old key is not needed any more.
+    filled.key_file.write_text(keys[1] + "\n")
+    assert filled.run("verify").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "words", [[], ["--home", "x", "--config", "y"], ["--home", "x", "--vault", "w0"]]
+)
+def test_it_is_said_which_vaults(words: list[str]) -> None:
+    result = CliRunner().invoke(vault_app, ["verify", *words])
+    assert (result.exit_code, "give --home DIR, or --config" in result.output) == (2, True)
+
+
+def test_a_wrong_configuration_is_told(tmp_path: Path) -> None:
+    wrong = tmp_path / "reassoc.toml"
+    wrong.write_text("[vault]\nurll = 'x'\n")
+    for words in (["list"], ["find", "0" * 16]):
+        result = CliRunner().invoke(vault_app, [*words, "--config", str(wrong)])
+        assert (result.exit_code, "vault.urll" in result.output) == (2, True)
