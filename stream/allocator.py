@@ -8,7 +8,6 @@ what its largest moment needed: of 563 MB resident after 77,000 items 144 were i
 from __future__ import annotations
 
 import ctypes
-import gc
 from functools import cache
 
 ARENAS_MAX = 2
@@ -28,15 +27,6 @@ def bound_arenas() -> None:
     """Let threads share ARENAS_MAX arenas. Before there are threads; of no effect elsewhere."""
     if (library := _library()) is not None:
         library.mallopt(_M_ARENA_MAX, ARENAS_MAX)
-
-
-def keep_what_is_loaded() -> None:
-    """Let the garbage collector pass over what is there now: modules, settings, schemas, half a
-    million objects that stay. It looks at all others the sooner for it, and holds everybody up for
-    a shorter time."""
-    gc.collect()
-    gc.freeze()
-    gc.collect()  # how many objects this one finds says how soon the next one comes
 
 
 def give_back() -> None:

@@ -214,7 +214,6 @@ class StreamWorker:
         """Run the application and what goes on beside it until one of them ends."""
         await app.start()
         logs.route_others()
-        allocator.keep_what_is_loaded()
         beside: list[Coroutine[Any, Any, object]] = [
             self._stop.wait(),
             self._crash_of(app),
