@@ -19,7 +19,7 @@ from reassoc.core.directory import Directory
 from reassoc.core.errors import ReassocError
 from reassoc.core.policy import Policy
 from reassoc.stream import decisions
-from reassoc.stream.changes import KeyedRows, Making, make_step
+from reassoc.stream.changes import make_step
 from reassoc.stream.deciding import Setting, decide, keep_released
 from reassoc.stream.decisions import Decision, RefusedError
 from reassoc.stream.forgetting import long_closed, unpaired
@@ -48,6 +48,7 @@ from reassoc.stream.live import (
     profile_id,
     profile_ids,
 )
+from reassoc.stream.making import KeyedRows, Making
 from reassoc.stream.neighbours import Surroundings, surround
 from reassoc.stream.new_items import (
     History,

@@ -12,7 +12,6 @@ from reassoc.core.directory import Directory
 from reassoc.core.matching.neighbours import payment_keys, remittance_keys
 from reassoc.core.policy import Policy
 from reassoc.core.statuses import PaymentStatus, Reason, RemittanceStatus
-from reassoc.stream.changes import KeyedRows, business_keys
 from reassoc.stream.item_log import ItemsEntry
 from reassoc.stream.items import (
     PAYMENT,
@@ -27,9 +26,11 @@ from reassoc.stream.items import (
 )
 from reassoc.stream.ledger_rows import ItemSide
 from reassoc.stream.live import Columns, Mask, lookup
+from reassoc.stream.making import KeyedRows
 from reassoc.stream.neighbours import Surroundings
 from reassoc.stream.records import Block
 from reassoc.stream.state import Ids, Records, as_text
+from reassoc.stream.step_rows import business_keys
 
 
 class History(Protocol):
