@@ -10,7 +10,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -28,7 +28,7 @@ from reassoc.stream.home import Home
 from reassoc.stream.ledger import Ledger
 from reassoc.stream.part_book import Part, PartBook, file_name_of
 from reassoc.stream.vault import Vault, VaultContent
-from reassoc.stream.vault_errors import NoContentError
+from reassoc.stream.vault_errors import NoContentError, VaultError
 from reassoc.stream.vault_keys import KEY_VARIABLE, FileKeyRing
 from reassoc.stream.vault_places import NamedVault, Vaults, home_vault, worker_vaults
 
@@ -42,6 +42,7 @@ _FILE = re.compile(r"[0-9a-f]{16}-\d+|[0-9a-f]{16,64}")
 
 vault_app = typer.Typer(
     no_args_is_help=True,
+    add_completion=False,
     help="The vault of a home, or those of workers: look at them, check them, erase from them, "
     "change their keys.",
 )
@@ -92,10 +93,9 @@ def verify_command(
     """
     use, count = Counter[str](), 0
     with _vaults(home, config, vault) as vaults:
-        for place in vaults.each:
-            with place.open(read_only=True) as opened:
-                count += _verify(place, opened)
-                use.update(opened.key_use())
+        for place, opened in _in_turn(vaults, read_only=True):
+            count += _verify(place, opened) if opened is not None else 1
+            use.update(opened.key_use() if opened is not None else {})
     for key_id, hanging in use.items():
         say(f"key {key_id!r}: {hanging:,} contents hang on it")
     if count > DAMAGES_SHOWN_MAX:
@@ -103,6 +103,21 @@ def verify_command(
     if count:
         fail(f"{count:,} damages", EXIT_UNREADABLE)
     say(f"{use.total():,} contents are whole")
+
+
+def _in_turn(vaults: Vaults, *, read_only: bool) -> Iterator[tuple[NamedVault, Vault | None]]:
+    """Each of them opened, one after the other; None where that is refused, which is told."""
+    for place in vaults.each:
+        with ExitStack() as stack:
+            try:
+                opened = stack.enter_context(place.open(read_only=read_only))
+            except VaultError as error:
+                if not place.name:
+                    raise
+                say(f"{place.name}: {error}")
+                yield place, None
+            else:
+                yield place, opened
 
 
 def _verify(place: NamedVault, vault: Vault) -> int:
@@ -204,13 +219,17 @@ def rotate_command(
     if new_key:
         with _vaults(home, config, vault) as vaults:
             _add_key(vaults.key_file)
-    count, use = 0, Counter[str]()
+    count, use, left = 0, Counter[str](), 0
     with _vaults(home, config, vault) as vaults:
-        for place in vaults.each:
-            with place.open(read_only=False) as opened:
-                count += opened.rotate()
-                use.update(opened.key_use())
+        for _, opened in _in_turn(vaults, read_only=False):
+            if opened is None:
+                left += 1
+                continue
+            count += opened.rotate()
+            use.update(opened.key_use())
     say(f"{count:,} data keys wrapped anew; keys in use: {', '.join(use)}")
+    if left:
+        fail(f"{left} of the vaults are left: run it again for them", EXIT_UNREADABLE)
 
 
 def _add_key(path: Path) -> None:
@@ -233,11 +252,10 @@ def find_command(
     ],
     as_json: JsonOption = False,
 ) -> None:
-    """Show where the bytes of a file lie that came to the workers: in which contents of which
-    vaults, and how many other files have bytes in these.
+    """Show where the bytes of a file lie that came to the workers.
 
-    What is held or erased is a content, with all that lies in it. In a home a file is one content,
-    and its digest is the content's.
+    In which contents of which vaults, and how many other files have bytes in these: what is held
+    or erased is a content, with all that lies in it. In a home a file is one content.
 
     Exit code 0: shown. 1: no such file came, or it cannot be looked for. 2: wrong usage.
     """
@@ -302,9 +320,11 @@ def erase_command(
     home: HomeOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Erase a content for ever: its key is destroyed. The server, or the workers, must not run.
+    """Erase a content for ever: its key is destroyed.
 
-    Of workers' vaults all that have it. Backups that were made before still have it.
+    The server, or the workers, must not run. Of workers' vaults all that have it are changed.
+    Backups that were made before still have it.
+
     Exit code 0: erased. 1: refused or failed.
     """
     with _changing(home, config, content) as (digest, vaults):
@@ -323,9 +343,9 @@ def hold_command(
     home: HomeOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Put a legal hold on a content: it cannot be erased. The server, or the workers, must not run.
+    """Put a legal hold on a content: it cannot be erased.
 
-    Exit code 0: held. 1: refused or failed.
+    The server, or the workers, must not run. Exit code 0: held. 1: refused or failed.
     """
     with _changing(home, config, content) as (digest, vaults):
         for vault in vaults:
@@ -341,9 +361,9 @@ def unhold_command(
     home: HomeOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Lift the oldest legal hold on a content. The server, or the workers, must not run.
+    """Lift the oldest legal hold on a content.
 
-    Exit code 0: lifted. 1: refused or failed.
+    The server, or the workers, must not run. Exit code 0: lifted. 1: refused or failed.
     """
     with _changing(home, config, content) as (digest, vaults):
         left = max(vault.unhold(digest, why, who or getpass.getuser()) for vault in vaults)
@@ -378,11 +398,10 @@ def retain_command(
     ],
     home: Annotated[Path, typer.Option("--home", metavar="DIR", help="The warehouse's folder.")],
 ) -> None:
-    """Set how long contents of a home are kept: at least that long, and no longer. Workers keep
-    theirs for ever.
+    """Set how long contents of a home are kept: at least that long, and no longer.
 
     `reassoc serve` erases what is older at each opening and close; never what is held, nor what an
-    835 that waits, or a file that is not delivered, still needs.
+    835 that waits, or a file that is not delivered, still needs. Workers keep theirs for ever.
 
     The server must not run. Exit code 0: set. 1: refused or failed. 2: not a number of days.
     """

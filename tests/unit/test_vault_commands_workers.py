@@ -93,6 +93,13 @@ def test_all_vaults_are_verified_or_one(filled: Filled) -> None:
     assert (result.exit_code, "there are w0, w1" in result.output) == (1, True)
 
 
+def test_a_vault_that_does_not_open_keeps_no_other_from_being_verified(filled: Filled) -> None:
+    (filled.vaults / "w0" / "head").write_bytes(b"no head")
+    result = filled.run("verify")
+    assert (result.exit_code, "1 damages" in result.output) == (1, True)
+    assert "2 contents hang on it" in result.output
+
+
 def test_contents_are_listed_with_their_vaults(filled: Filled) -> None:
     first, second, third = (digest.hex() for digest in filled.digests)
     found = {(each["vault"], each["digest"]) for each in filled.listed()}
@@ -158,6 +165,10 @@ def test_while_a_worker_writes_nothing_is_changed(filled: Filled) -> None:
 
 
 def test_keys_are_rotated_in_every_vault(filled: Filled) -> None:
+    with closing(filled.open()):
+        result = filled.run("rotate")
+        assert (result.exit_code, "1 of the vaults are left" in result.output) == (1, True)
+        assert "w1: " in result.output
     result = filled.run("rotate", "--new-key")
     assert result.exit_code == 0, result.output
     assert "4 data keys wrapped anew" in result.output
