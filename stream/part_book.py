@@ -243,20 +243,20 @@ class PartBook:
             raise LimitError(f"a file has more parts than FILE_PARTS_MAX ({FILE_PARTS_MAX})")
         return [_part(row) for row in rows]
 
-    def file_counts(self, contents: Collection[bytes]) -> dict[tuple[str, bytes], int]:
-        """How many files have parts in contents, by vault and content. O(all parts) for each
+    def file_counts(self, contents: Collection[bytes]) -> dict[bytes, int]:
+        """How many files have parts in contents, in whatever vault. O(all parts) for each
         CONTENTS_ASKED_MAX of them: for people, not for steps."""
         part, wanted = schema.part.c, sorted(contents)
-        found: dict[tuple[str, bytes], int] = {}
+        found: dict[bytes, int] = {}
         with self._ledger.reading() as connection:
             for first in range(0, len(wanted), CONTENTS_ASKED_MAX):
                 statement = (
-                    select(part.vault, part.content, func.count(part.name.distinct()))
+                    select(part.content, func.count(part.name.distinct()))
                     .where(part.content.in_(wanted[first : first + CONTENTS_ASKED_MAX]))
-                    .group_by(part.vault, part.content)
+                    .group_by(part.content)
                 )
-                for vault, content, count in fetch(connection, statement, once=True):
-                    found[vault, bytes(content)] = count
+                for content, count in fetch(connection, statement, once=True):
+                    found[bytes(content)] = count
         return found
 
     # ---- files ----

@@ -308,6 +308,10 @@ class Vault:
         with self._changing("the hold was not lifted"):
             return self._keeper.unhold(digest, why, who)
 
+    def holds_on(self, digest: bytes) -> tuple[Hold, ...]:
+        """The legal holds on a content that nobody lifted, oldest first."""
+        return self._keeper.holds_on(digest)
+
     def check_free(self, digest: bytes) -> None:
         """Raise HeldError where a content must be kept, NoContentError where it is not there."""
         self._keeper.check_free(digest, self._content(digest)[1], self._now())

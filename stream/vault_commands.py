@@ -9,18 +9,20 @@ import os
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from reassoc.core.errors import ReassocError
-from reassoc.stream.config import ConfigError, load_config
+from reassoc.stream.config import load_config
 from reassoc.stream.console import ProgressBar
 from reassoc.stream.desk_commands import ConfigOption, HomeOption, JsonOption
 from reassoc.stream.exits import EXIT_UNREADABLE, EXIT_USAGE, fail, say
@@ -28,15 +30,19 @@ from reassoc.stream.home import Home
 from reassoc.stream.ledger import Ledger
 from reassoc.stream.part_book import Part, PartBook, file_name_of
 from reassoc.stream.vault import Vault, VaultContent
-from reassoc.stream.vault_errors import NoContentError, VaultError
+from reassoc.stream.vault_errors import NoContentError
 from reassoc.stream.vault_keys import KEY_VARIABLE, FileKeyRing
 from reassoc.stream.vault_places import NamedVault, Vaults, home_vault, worker_vaults
+from reassoc.stream.worker_commands import reporting
 
 PREFIX_DIGITS_MIN = 8
 """Hexadecimal digits that a content must at least be named by."""
 FILE_DIGITS = 16
 """Hexadecimal digits of a file's digest that an item's id begins with."""
 DAMAGES_SHOWN_MAX = 1000
+
+T = TypeVar("T")
+Opened = Sequence[tuple[NamedVault, Vault]]
 
 _FILE = re.compile(r"[0-9a-f]{16}-\d+|[0-9a-f]{16,64}")
 
@@ -61,22 +67,11 @@ WhoOption = Annotated[
 
 
 @contextmanager
-def _failing() -> Iterator[None]:
-    """Every failure becomes a message and an exit code."""
-    try:
-        yield
-    except ConfigError as error:
-        fail(str(error), EXIT_USAGE)
-    except ReassocError as error:
-        fail(str(error), EXIT_UNREADABLE)
-
-
-@contextmanager
 def _vaults(home: Path | None, config: Path | None, name: str = "") -> Iterator[Vaults]:
     """The vaults that a command is about."""
     if (home is None) == (config is None) or (home is not None and name):
         fail("give --home DIR, or --config FILE.toml of the workers, with --vault NAME", EXIT_USAGE)
-    with _failing():
+    with reporting():
         if home is not None:
             yield home_vault(Home.open(home))
         elif config is not None:
@@ -93,9 +88,11 @@ def verify_command(
     """
     use, count = Counter[str](), 0
     with _vaults(home, config, vault) as vaults:
-        for place, opened in _in_turn(vaults, read_only=True):
-            count += _verify(place, opened) if opened is not None else 1
-            use.update(opened.key_use() if opened is not None else {})
+        for place in vaults.each:
+            with _telling(vaults, place) as told, place.open(read_only=True) as opened:
+                told.count = _verify(place, opened)
+                use.update(opened.key_use())
+            count += told.count
     for key_id, hanging in use.items():
         say(f"key {key_id!r}: {hanging:,} contents hang on it")
     if count > DAMAGES_SHOWN_MAX:
@@ -105,19 +102,24 @@ def verify_command(
     say(f"{use.total():,} contents are whole")
 
 
-def _in_turn(vaults: Vaults, *, read_only: bool) -> Iterator[tuple[NamedVault, Vault | None]]:
-    """Each of them opened, one after the other; None where that is refused, which is told."""
-    for place in vaults.each:
-        with ExitStack() as stack:
-            try:
-                opened = stack.enter_context(place.open(read_only=read_only))
-            except VaultError as error:
-                if not place.name:
-                    raise
-                say(f"{place.name}: {error}")
-                yield place, None
-            else:
-                yield place, opened
+@dataclass(slots=True)
+class _Told:
+    """How much is wrong with a vault; 1 where that ended what was done with it."""
+
+    count: int = 1
+
+
+@contextmanager
+def _telling(vaults: Vaults, place: NamedVault) -> Iterator[_Told]:
+    """Where there are several vaults, say what is wrong with one and go on with the others."""
+    told = _Told()
+    try:
+        yield told
+    except (ReassocError, OSError) as error:
+        if len(vaults.each) == 1:
+            raise
+        say(f"{place.name}: {error}")
+        told.count = max(told.count, 1)
 
 
 def _verify(place: NamedVault, vault: Vault) -> int:
@@ -179,8 +181,8 @@ def _contents(vaults: Vaults) -> Iterator[tuple[NamedVault, VaultContent]]:
 def _state(content: VaultContent) -> str:
     if content.erased is not None:
         at = datetime.fromtimestamp(content.erased.at, UTC)
-        return f"erased {at:%Y-%m-%d} by {content.erased.who}: {content.erased.why}"
-    return "; ".join(f"held by {hold.who}: {hold.why}" for hold in content.holds)
+        return escape(f"erased {at:%Y-%m-%d} by {content.erased.who}: {content.erased.why}")
+    return escape("; ".join(f"held by {hold.who}: {hold.why}" for hold in content.holds))
 
 
 def _fields(content: VaultContent) -> dict[str, object]:
@@ -216,20 +218,24 @@ def rotate_command(
     The server, or the workers, must not run. Keep older keys as long as backups that were made
     under them. Exit code 0: complete. 1: it is not; run it again.
     """
-    if new_key:
-        with _vaults(home, config, vault) as vaults:
-            _add_key(vaults.key_file)
+    if new_key and vault:
+        fail("a new key is for all vaults: leave out --vault", EXIT_USAGE)
     count, use, left = 0, Counter[str](), 0
     with _vaults(home, config, vault) as vaults:
-        for _, opened in _in_turn(vaults, read_only=False):
-            if opened is None:
-                left += 1
-                continue
-            count += opened.rotate()
-            use.update(opened.key_use())
+        vaults.check_nobody_writes()
+    if new_key:
+        with reporting():
+            _add_key(vaults.key_file)
+    with _vaults(home, config, vault) as vaults:
+        for place in vaults.each:
+            with _telling(vaults, place) as told, place.open(read_only=False) as opened:
+                count += opened.rotate()
+                use.update(opened.key_use())
+                told.count = 0
+            left += told.count
     say(f"{count:,} data keys wrapped anew; keys in use: {', '.join(use)}")
     if left:
-        fail(f"{left} of the vaults are left: run it again for them", EXIT_UNREADABLE)
+        fail(f"{left} of the vaults are left: run it again without --new-key", EXIT_UNREADABLE)
 
 
 def _add_key(path: Path) -> None:
@@ -252,10 +258,11 @@ def find_command(
     ],
     as_json: JsonOption = False,
 ) -> None:
-    """Show where the bytes of a file lie that came to the workers.
+    """Show where the bytes of a file lie that came to the workers, by the part book.
 
-    In which contents of which vaults, and how many other files have bytes in these: what is held
-    or erased is a content, with all that lies in it. In a home a file is one content.
+    In which contents of which vaults, erased or not, and how many other files have bytes in these:
+    what is held or erased is a content, with all that lies in it. A message that came twice may lie
+    in one more content, which no book names. In a home a file is one content.
 
     Exit code 0: shown. 1: no such file came, or it cannot be looked for. 2: wrong usage.
     """
@@ -263,20 +270,23 @@ def find_command(
         fail("give an item's id, or 16 to 64 hexadecimal digits of a file's digest", EXIT_USAGE)
     name = file_name_of(bytes.fromhex(item[:FILE_DIGITS]))
     with (
-        _failing(),
+        reporting(),
         closing(Ledger.open(load_config(config).config.ledger.url, read_only=True)) as ledger,
     ):
         book = PartBook(ledger)
-        parts = book.parts_named(name)
+        parts = [part for part in book.parts_named(name) if _is_of(part, item)]
         counts = book.file_counts({part.content for part in parts})
     if not parts:
         fail(f"{item}: no such file came", EXIT_UNREADABLE)
     _show_places(_places(parts, counts), as_json=as_json)
 
 
-def _places(
-    parts: Sequence[Part], counts: Mapping[tuple[str, bytes], int]
-) -> list[dict[str, object]]:
+def _is_of(part: Part, item: str) -> bool:
+    """Whether a part is of the file of an item's id, or of a digest that begins so."""
+    return part.digest.hex().startswith(item.partition("-")[0])
+
+
+def _places(parts: Sequence[Part], counts: Mapping[bytes, int]) -> list[dict[str, object]]:
     """A row for each content that has parts of a file."""
     sizes = Counter[tuple[str, bytes]]()
     for part in parts:
@@ -286,7 +296,7 @@ def _places(
             "vault": vault,
             "content": content.hex(),
             "bytes": size,
-            "other_files": counts.get((vault, content), 1) - 1,
+            "other_files": counts.get(content, 1) - 1,
         }
         for (vault, content), size in sorted(sizes.items())
     ]
@@ -319,6 +329,7 @@ def erase_command(
     who: WhoOption = None,
     home: HomeOption = None,
     config: ConfigOption = None,
+    vault: VaultOption = "",
 ) -> None:
     """Erase a content for ever: its key is destroyed.
 
@@ -327,11 +338,10 @@ def erase_command(
 
     Exit code 0: erased. 1: refused or failed.
     """
-    with _changing(home, config, content) as (digest, vaults):
-        for vault in vaults:
-            vault.check_free(digest)
-        for vault in vaults:
-            vault.erase(digest, why, who or getpass.getuser())
+    with _changing(home, config, vault, content) as (digest, opened):
+        for _, each in opened:
+            each.check_free(digest)
+        _change(opened, lambda each: each.erase(digest, why, who or getpass.getuser()))
         say(f"content {digest.hex()} is erased")
 
 
@@ -342,14 +352,14 @@ def hold_command(
     who: WhoOption = None,
     home: HomeOption = None,
     config: ConfigOption = None,
+    vault: VaultOption = "",
 ) -> None:
     """Put a legal hold on a content: it cannot be erased.
 
     The server, or the workers, must not run. Exit code 0: held. 1: refused or failed.
     """
-    with _changing(home, config, content) as (digest, vaults):
-        for vault in vaults:
-            vault.hold(digest, why, who or getpass.getuser())
+    with _changing(home, config, vault, content) as (digest, opened):
+        _change(opened, lambda each: each.hold(digest, why, who or getpass.getuser()))
         say(f"content {digest.hex()} is held")
 
 
@@ -360,35 +370,57 @@ def unhold_command(
     who: WhoOption = None,
     home: HomeOption = None,
     config: ConfigOption = None,
+    vault: VaultOption = "",
 ) -> None:
     """Lift the oldest legal hold on a content.
 
     The server, or the workers, must not run. Exit code 0: lifted. 1: refused or failed.
     """
-    with _changing(home, config, content) as (digest, vaults):
-        left = max(vault.unhold(digest, why, who or getpass.getuser()) for vault in vaults)
+    with _changing(home, config, vault, content) as (digest, opened):
+        # A copy that came later may have none of the holds.
+        held = [(place, each) for place, each in opened if each.holds_on(digest)] or opened
+        left = max(_change(held, lambda each: each.unhold(digest, why, who or getpass.getuser())))
         say(f"content {digest.hex()}: a hold is lifted, {left} are left on it")
 
 
 @contextmanager
 def _changing(
-    home: Path | None, config: Path | None, text: str
-) -> Iterator[tuple[bytes, list[Vault]]]:
-    """The content whose digest begins so, and the vaults in which it is not erased, to be changed:
-    all of them can be, or none is."""
+    home: Path | None, config: Path | None, name: str, text: str
+) -> Iterator[tuple[bytes, Opened]]:
+    """The content whose digest begins so, and the vaults that have it, all of them open to be
+    changed."""
     wanted = text.lower()
     if len(wanted) < PREFIX_DIGITS_MIN or any(digit not in "0123456789abcdef" for digit in wanted):
         fail(f"DIGEST must be {PREFIX_DIGITS_MIN} to 64 hexadecimal digits", EXIT_USAGE)
-    with _vaults(home, config) as vaults:
+    with _vaults(home, config, name) as vaults:
         try:
             digest, having = vaults.having(wanted)
         except NoContentError as error:
             fail(str(error), EXIT_USAGE)
+        if not having.each:
+            fail(f"content {digest.hex()} is erased already", EXIT_UNREADABLE)
         with having.opened(read_only=False) as opened:
-            there = [vault for _, vault in opened if vault.has(digest)]
-            if not there:
-                fail(f"content {digest.hex()} is erased already", EXIT_UNREADABLE)
-            yield digest, there
+            yield digest, opened
+
+
+def _change(opened: Opened, change: Callable[[Vault], T]) -> list[T]:
+    """Change vaults; where one fails the others are changed all the same, and it is told."""
+    done: list[T] = []
+    for place, vault in opened:
+        try:
+            done.append(change(vault))
+        except (ReassocError, OSError) as error:
+            if len(opened) == 1:
+                raise
+            say(f"{place.name}: was not changed: {error}")
+    if len(done) < len(opened):
+        names = ", ".join(place.name for place, _ in opened)
+        fail(
+            f"{len(opened) - len(done)} of {names} were not changed, the others were: "
+            "mend what is told above and run it again for these, with --vault NAME",
+            EXIT_UNREADABLE,
+        )
+    return done
 
 
 @vault_app.command("retain")

@@ -13,7 +13,7 @@ from reassoc.stream.clock import utc_now
 from reassoc.stream.config import Config
 from reassoc.stream.home import Home
 from reassoc.stream.vault import Vault
-from reassoc.stream.vault_errors import NoContentError, VaultError
+from reassoc.stream.vault_errors import BusyError, NoContentError, VaultError
 from reassoc.stream.vault_keys import KeyRing, open_key_ring
 from reassoc.stream.worker_vault import vault_names, vault_url
 
@@ -54,19 +54,31 @@ class Vaults:
             ]
 
     def having(self, prefix: str) -> tuple[bytes, Vaults]:
-        """The content whose digest begins so, and the vaults that have it. Raises NoContentError
-        where there is none, or more than one. O(contents)."""
+        """The content whose digest begins so, and the vaults in which it is not erased. Raises
+        NoContentError where there is none, or more than one. O(contents)."""
         found: dict[bytes, list[NamedVault]] = {}
         for place in self.each:
             with place.open(read_only=True) as vault:
                 for content in vault.contents():
                     if content.digest.hex().startswith(prefix):
-                        found.setdefault(content.digest, []).append(place)
+                        live = found.setdefault(content.digest, [])
+                        live += [] if content.erased is not None else [place]
         if len(found) != 1:
             reason = "begins more than one digest" if found else "is no content of the vault"
             raise NoContentError(f"{prefix}: {reason}")
         ((digest, places),) = found.items()
         return digest, Vaults(places, self.key_file)
+
+    def check_nobody_writes(self) -> None:
+        """Raises BusyError where somebody writes one of them; in a folder only, an object store
+        does not know."""
+        for place in self.each:
+            try:
+                place.open(read_only=False).close()
+            except BusyError:
+                raise
+            except VaultError:
+                continue  # it is told when it is its turn
 
 
 def home_vault(home: Home) -> Vaults:
@@ -77,9 +89,12 @@ def home_vault(home: Home) -> Vaults:
 
 
 def worker_vaults(config: Config, name: str = "") -> Vaults:
-    """Those of the workers of a configuration, or one of them. Raises VaultError."""
+    """Those of the workers of a configuration, or one of them. Raises VaultError, also where there
+    is none."""
     keys = open_key_ring(config.vault_key_file, os.environ, may_create=False)
     there = vault_names(config.vault.url)
+    if not there:
+        raise VaultError(f"{config.vault.url}: there is no vault (vault.url of the configuration)")
     if name and name not in there:
         raise VaultError(f"{name}: no vault of that name; there are {', '.join(there) or 'none'}")
     each = [

@@ -42,9 +42,11 @@ def ach_samples() -> list[Sample]:
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers() -> int:
+def pytest_xdist_auto_num_workers() -> int | None:
     """Of `-n auto`: three for two processors, since the longest tests wait for servers and for
-    processes that they start more than they compute."""
+    processes that they start more than they compute. Its variable says otherwise."""
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
+        return None
     return max(processor_count() * 3 // 2, 1)
 
 

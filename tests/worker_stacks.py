@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +24,7 @@ from reassoc.stream.worker_commands import CLOCK_VARIABLE
 
 EARLY, LATE = "2026-03-16T09:00", "2026-03-31"
 REST_SECONDS_MAX = 120.0
+COMMAND_SECONDS_MAX = 120.0
 
 
 class Rig:
@@ -60,8 +62,15 @@ class Rig:
 
     def run(self, *words: str) -> Result:
         """A command on this stack's configuration. In this process: to load what a command needs
-        takes longer than most of them do."""
-        return CliRunner().invoke(app, [*words, "--config", str(self.config_file)])
+        takes longer than most of them do. One that hangs ends the process, and says where."""
+        faulthandler.dump_traceback_later(COMMAND_SECONDS_MAX, exit=True)
+        try:
+            told = CliRunner().invoke(app, [*words, "--config", str(self.config_file)])
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+        if told.exception is not None and not isinstance(told.exception, SystemExit):
+            raise told.exception
+        return told
 
     @property
     def config_file(self) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -12,7 +13,9 @@ from vault_build import World, noise
 
 from reassoc.stream.ledger import Ledger
 from reassoc.stream.part_book import Part, PartBook
+from reassoc.stream.vault import Vault
 from reassoc.stream.vault_commands import vault_app
+from reassoc.stream.vault_errors import VaultError
 from reassoc.stream.vault_keys import FileKeyRing
 from reassoc.stream.worker_vault import WorkerVaults
 
@@ -64,6 +67,27 @@ class Filled:
         result = self.run("list", "--json", *words)
         assert result.exit_code == 0, result.output
         return [json.loads(line) for line in result.stdout.splitlines()]
+
+    def damage(self, name: str) -> None:
+        """Change a byte in the middle of a vault's indexes."""
+        for file in (self.vaults / name).rglob("*.index"):
+            data = bytearray(file.read_bytes())
+            data[len(data) // 2] ^= 1
+            file.write_bytes(data)
+
+    def holds(self) -> dict[object, int]:
+        """How many holds are on the first content, by vault."""
+        digest = self.digests[0].hex()
+        return {
+            one["vault"]: len(one["holds"])  # type: ignore[arg-type]
+            for one in self.listed()
+            if one["digest"] == digest
+        }
+
+    def key_count(self) -> int:
+        """Keys in the key file."""
+        lines = self.key_file.read_text().splitlines()
+        return len([line for line in lines if not line.startswith("#")])
 
     def erased(self) -> set[tuple[object, object]]:
         """Vaults and contents that are erased."""
@@ -123,6 +147,7 @@ def test_a_file_is_found_by_an_item(filled: Filled) -> None:
     shown = filled.run("find", FILE.hex())
     assert (shown.exit_code, second[:16] in shown.output) == (0, True)
     assert filled.run("find", "0" * 16).exit_code == 1
+    assert filled.run("find", FILE.hex()[:-1] + "0").exit_code == 1
     assert filled.run("find", "no item").exit_code == 2
 
 
@@ -130,10 +155,12 @@ def test_every_copy_is_held_and_erased(filled: Filled) -> None:
     first, second = (digest.hex() for digest in filled.digests[:2])
     words = (first[:12], "--who", "counsel", "--why", "case 1")
     assert filled.run("hold", *words).exit_code == 0
+    assert filled.holds() == {"w0": 1, "w1": 1}
     result = filled.run("erase", *words)
     assert (result.exit_code, "legal hold" in result.output) == (1, True)
     assert filled.erased() == set()
     assert filled.run("unhold", *words).exit_code == 0
+    assert filled.holds() == {"w0": 0, "w1": 0}
     assert filled.run("erase", *words).exit_code == 0
     assert filled.erased() == {("w0", first), ("w1", first)}
     result = filled.run("erase", *words)
@@ -164,11 +191,45 @@ def test_while_a_worker_writes_nothing_is_changed(filled: Filled) -> None:
     assert all(each["erased"] is None and not each["holds"] for each in filled.listed())
 
 
+def test_holds_that_are_not_on_every_copy_are_lifted(filled: Filled) -> None:
+    digest = filled.digests[0].hex()
+    words = (digest, "--who", "counsel", "--why", "case 1")
+    assert filled.run("hold", *words, "--vault", "w1").exit_code == 0
+    assert filled.run("hold", *words).exit_code == 0
+    assert filled.holds() == {"w0": 1, "w1": 2}
+    result = filled.run("unhold", *words)
+    assert (result.exit_code, "1 are left" in result.output) == (0, True)
+    assert filled.run("unhold", *words).exit_code == 0
+    assert filled.holds() == {"w0": 0, "w1": 0}
+    result = filled.run("unhold", *words)
+    assert (result.exit_code, "is not held" in result.output) == (1, True)
+
+
+def test_what_was_not_erased_everywhere_is_told(
+    filled: Filled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = filled.digests[0].hex()
+    erase, calls = Vault.erase, []
+
+    def fails_once(vault: Vault, *words: Any) -> None:
+        calls.append(words)
+        if len(calls) == 1:
+            raise VaultError("the disk is full")
+        erase(vault, *words)
+
+    monkeypatch.setattr(Vault, "erase", fails_once)
+    result = filled.run("erase", digest, "--why", "x")
+    assert result.exit_code == 1
+    assert "w0: was not changed: the disk is full" in result.output
+    assert "1 of w0, w1 were not changed" in result.output
+    assert filled.erased() == {("w1", digest)}
+    assert filled.run("erase", digest, "--why", "x", "--vault", "w0").exit_code == 0
+    assert filled.erased() == {("w0", digest), ("w1", digest)}
+
+
 def test_keys_are_rotated_in_every_vault(filled: Filled) -> None:
-    with closing(filled.open()):
-        result = filled.run("rotate")
-        assert (result.exit_code, "1 of the vaults are left" in result.output) == (1, True)
-        assert "w1: " in result.output
+    result = filled.run("rotate", "--new-key", "--vault", "w0")
+    assert (result.exit_code, filled.key_count()) == (2, 1)
     result = filled.run("rotate", "--new-key")
     assert result.exit_code == 0, result.output
     assert "4 data keys wrapped anew" in result.output
@@ -177,6 +238,44 @@ def test_keys_are_rotated_in_every_vault(filled: Filled) -> None:
     # The old key is not needed any more.
     filled.key_file.write_text(keys[1] + "\n")
     assert filled.run("verify").exit_code == 0
+
+
+def test_while_a_worker_writes_no_key_is_changed(filled: Filled) -> None:
+    with closing(filled.open()):  # it has the old key only, and reads the other vaults with it
+        result = filled.run("rotate", "--new-key")
+        assert (result.exit_code, "another process writes" in result.output) == (1, True)
+    assert filled.key_count() == 1
+    assert {each["key"] for each in filled.listed()} == {"1"}
+
+
+def test_a_damaged_vault_keeps_no_other_from_a_new_key(filled: Filled) -> None:
+    filled.damage("w0")
+    result = filled.run("rotate", "--new-key")
+    assert (result.exit_code, "1 of the vaults are left" in result.output) == (1, True)
+    assert "w0: " in result.output
+    assert {each["key"] for each in filled.listed("--vault", "w1")} != {"1"}
+
+
+def test_where_there_is_no_vault_nothing_is_whole(filled: Filled) -> None:
+    filled.config.write_text(filled.config.read_text().replace('/vault"', '/elsewhere"'))
+    for words in (["verify"], ["list"], ["rotate", "--new-key"]):
+        result = filled.run(*words)
+        assert (result.exit_code, "there is no vault" in result.output) == (1, True)
+    assert filled.key_count() == 1
+
+
+def test_words_of_people_are_no_markup(filled: Filled) -> None:
+    digest = filled.digests[1].hex()
+    assert filled.run("hold", digest, "--why", "see [/b] 7", "--who", "[red]").exit_code == 0
+    result = filled.run("list", "--vault", "w0")
+    assert (result.exit_code, "see [/b] 7" in result.output) == (0, True)
+
+
+def test_a_database_that_is_away_is_told(filled: Filled, tmp_path: Path) -> None:
+    (tmp_path / "ledger.db").write_bytes(b"no database at all" * 100)
+    result = filled.run("find", FILE.hex())
+    assert result.exit_code == 1
+    assert isinstance(result.exception, SystemExit)
 
 
 @pytest.mark.parametrize(
