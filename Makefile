@@ -45,7 +45,7 @@ $(VENV)/servers: $(VENV)/installed loadtest/servers/pom.xml
 	touch $@
 
 test: $(VENV)/test-tools $(VENV)/servers     ## set up and pass the tests, on servers of their own
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 STACK_WORKERS ?= 2
 
