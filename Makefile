@@ -44,6 +44,7 @@ $(VENV)/servers: $(VENV)/installed loadtest/servers/pom.xml
 	$(BIN)/python -m reassoc.loadtest.servers.install
 	touch $@
 
+# File after file, as they come: those that take minutes wait for servers, and stand next to each other.
 test: $(VENV)/test-tools $(VENV)/servers     ## set up and pass the tests, on servers of their own
 	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
