@@ -37,8 +37,9 @@ BEHIND_SECONDS = 2.0
 HOLD_SECONDS_MAX = 1.0
 """How long a group that has room waits for those before it."""
 _LOOK_SECONDS = 0.004
-"""Between two looks at how far those are, at first; then a share of what it has waited already."""
-_LOOKS = 16
+_LOOK_SHARE = 16
+"""Between two looks at how far those are, at first; then one part in so many of what it has waited
+already."""
 QUEUE_BATCHES_MAX = 1024
 
 T = TypeVar("T")
@@ -177,7 +178,7 @@ class IntakeRunner:
         """How long a group that is not full waits on, which has waited so long."""
         left = HOLD_SECONDS_MAX - waited
         is_held = left > 0 and (bool(self._groups) or await self._is_ahead(left))
-        look = max(_LOOK_SECONDS, waited / _LOOKS) if is_held else 0.0
+        look = max(_LOOK_SECONDS, waited / _LOOK_SHARE) if is_held else 0.0
         return max(self._limits.linger_seconds - waited, look)
 
     async def _is_ahead(self, seconds: float) -> bool:

@@ -155,27 +155,33 @@ def list_command(
     table.add_column("bytes", justify="right", no_wrap=True)
     table.add_column("stored", no_wrap=True)
     table.add_column("state")
+    count = 0
     with _vaults(home, config, vault) as vaults:
-        for place, content in _contents(vaults):
-            named = {"vault": place.name} if place.name else {}
-            if as_json:
-                sys.stdout.write(json.dumps(named | _fields(content)) + "\n")
-                continue
-            table.add_row(
-                *named.values(),
-                content.digest.hex()[:16],
-                f"{content.byte_count:,}",
-                f"{content.stored_at:%Y-%m-%d %H:%M}",
-                _state(content),
-            )
+        for place in vaults.each:
+            with _telling(vaults, place) as told, place.open(read_only=True) as opened:
+                _list(place, opened, None if as_json else table)
+                told.count = 0
+            count += told.count
     if not as_json:
         Console().print(table)
+    if count:
+        fail(f"{count} of the vaults cannot be read", EXIT_UNREADABLE)
 
 
-def _contents(vaults: Vaults) -> Iterator[tuple[NamedVault, VaultContent]]:
-    for place in vaults.each:
-        with place.open(read_only=True) as opened:
-            yield from ((place, content) for content in opened.contents())
+def _list(place: NamedVault, vault: Vault, table: Table | None) -> None:
+    """Add a vault's contents to a table; print them as JSON where there is none."""
+    named = {"vault": place.name} if place.name else {}
+    for content in vault.contents():
+        if table is None:
+            sys.stdout.write(json.dumps(named | _fields(content)) + "\n")
+            continue
+        table.add_row(
+            *named.values(),
+            content.digest.hex()[:16],
+            f"{content.byte_count:,}",
+            f"{content.stored_at:%Y-%m-%d %H:%M}",
+            _state(content),
+        )
 
 
 def _state(content: VaultContent) -> str:
@@ -226,7 +232,7 @@ def rotate_command(
     if new_key:
         with reporting():
             _add_key(vaults.key_file)
-    with _vaults(home, config, vault) as vaults:
+    with _vaults(home, config, vault) as vaults:  # once more: with the new key
         for place in vaults.each:
             with _telling(vaults, place) as told, place.open(read_only=False) as opened:
                 count += opened.rotate()

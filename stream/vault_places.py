@@ -61,8 +61,9 @@ class Vaults:
             with place.open(read_only=True) as vault:
                 for content in vault.contents():
                     if content.digest.hex().startswith(prefix):
-                        live = found.setdefault(content.digest, [])
-                        live += [] if content.erased is not None else [place]
+                        having = found.setdefault(content.digest, [])
+                        if content.erased is None:
+                            having.append(place)
         if len(found) != 1:
             reason = "begins more than one digest" if found else "is no content of the vault"
             raise NoContentError(f"{prefix}: {reason}")
@@ -92,14 +93,11 @@ def worker_vaults(config: Config, name: str = "") -> Vaults:
     """Those of the workers of a configuration, or one of them. Raises VaultError, also where there
     is none."""
     keys = open_key_ring(config.vault_key_file, os.environ, may_create=False)
-    there = vault_names(config.vault.url)
+    root = config.vault.url.rstrip("/")
+    there = vault_names(root)
     if not there:
         raise VaultError(f"{config.vault.url}: there is no vault (vault.url of the configuration)")
     if name and name not in there:
-        raise VaultError(f"{name}: no vault of that name; there are {', '.join(there) or 'none'}")
-    each = [
-        NamedVault(one, vault_url(config.vault.url.rstrip("/"), one), keys)
-        for one in there
-        if name in ("", one)
-    ]
+        raise VaultError(f"{name}: no vault of that name; there are {', '.join(there)}")
+    each = [NamedVault(one, vault_url(root, one), keys) for one in there if name in ("", one)]
     return Vaults(each, config.vault_key_file)

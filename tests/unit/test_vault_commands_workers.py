@@ -63,7 +63,7 @@ class Filled:
     def run(self, command: str, *words: str) -> Result:
         return CliRunner().invoke(vault_app, [command, *words, "--config", str(self.config)])
 
-    def listed(self, *words: str) -> list[dict[str, object]]:
+    def listed(self, *words: str) -> list[dict[str, Any]]:
         result = self.run("list", "--json", *words)
         assert result.exit_code == 0, result.output
         return [json.loads(line) for line in result.stdout.splitlines()]
@@ -78,11 +78,7 @@ class Filled:
     def holds(self) -> dict[object, int]:
         """How many holds are on the first content, by vault."""
         digest = self.digests[0].hex()
-        return {
-            one["vault"]: len(one["holds"])  # type: ignore[arg-type]
-            for one in self.listed()
-            if one["digest"] == digest
-        }
+        return {one["vault"]: len(one["holds"]) for one in self.listed() if one["digest"] == digest}
 
     def key_count(self) -> int:
         """Keys in the key file."""
@@ -117,11 +113,14 @@ def test_all_vaults_are_verified_or_one(filled: Filled) -> None:
     assert (result.exit_code, "there are w0, w1" in result.output) == (1, True)
 
 
-def test_a_vault_that_does_not_open_keeps_no_other_from_being_verified(filled: Filled) -> None:
+def test_a_vault_that_does_not_open_keeps_no_other_from_being_looked_at(filled: Filled) -> None:
     (filled.vaults / "w0" / "head").write_bytes(b"no head")
     result = filled.run("verify")
     assert (result.exit_code, "1 damages" in result.output) == (1, True)
     assert "2 contents hang on it" in result.output
+    result = filled.run("list", "--json")
+    assert (result.exit_code, "w0: " in result.stderr) == (1, True)
+    assert {json.loads(line)["vault"] for line in result.stdout.splitlines()} == {"w1"}
 
 
 def test_contents_are_listed_with_their_vaults(filled: Filled) -> None:
