@@ -4,10 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
+# The releases that the tests pass with: what others release changes nothing here by itself.
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 # One build at a time: the words may be run side by side.
 BUILD_LOCK := flock build/lock
 
-.PHONY: help demo test score chaos chaos-stream lint type bench fuzz sanitize dist build dev clean stack
+.PHONY: help demo test score chaos chaos-stream lint type bench fuzz sanitize dist build dev clean stack constraints
 
 help:            ## list the words
 	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:  *##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -18,22 +20,22 @@ $(VENV)/made:
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
 	touch $@
 
-$(VENV)/installed: $(VENV)/made pyproject.toml setup.py $(wildcard core/*.pyx core/*.pxd core/*.h)
+$(VENV)/installed: $(VENV)/made constraints.txt pyproject.toml setup.py $(wildcard core/*.pyx core/*.pxd core/*.h)
 	@mkdir -p build
-	$(BIN)/python -m pip install --quiet --group build
-	$(BUILD_LOCK) $(BIN)/python -m pip install --quiet --no-build-isolation --editable ".[kafka]"
+	$(PIP_INSTALL) --group build
+	$(BUILD_LOCK) $(PIP_INSTALL) --no-build-isolation --editable ".[kafka]"
 	touch $@
 
 $(VENV)/test-tools: $(VENV)/installed
-	$(BIN)/python -m pip install --quiet --group test --group oracles
+	$(PIP_INSTALL) --group test --group oracles
 	touch $@
 
 $(VENV)/lint-tools: $(VENV)/installed
-	$(BIN)/python -m pip install --quiet --group lint --group test
+	$(PIP_INSTALL) --group lint --group test
 	touch $@
 
 $(VENV)/bench-tools: $(VENV)/test-tools
-	$(BIN)/python -m pip install --quiet --group bench
+	$(PIP_INSTALL) --group bench
 	touch $@
 
 build: $(VENV)/installed     ## build the package in place
@@ -120,8 +122,13 @@ demo: $(VENV)/installed     ## make a small feed, run the main job on it and sho
 	@echo
 	@echo "A week of a warehouse, to watch: $(BIN)/reassoc serve --demo"
 
+constraints: $(VENV)/bench-tools $(VENV)/lint-tools     ## take the newest releases of what is used; then test and commit
+	$(BIN)/python -m pip install --quiet --upgrade --upgrade-strategy eager --group build --group test --group oracles --group lint --group bench
+	$(BUILD_LOCK) $(BIN)/python -m pip install --quiet --upgrade --upgrade-strategy eager --no-build-isolation --editable ".[kafka]"
+	{ echo "# The releases that the tests pass with. \"make constraints\" writes it."; $(BIN)/python -m pip freeze --exclude-editable; } > constraints.txt
+
 dist: $(VENV)/installed     ## source distribution and wheel
-	$(BIN)/python -m pip install --quiet build
+	$(PIP_INSTALL) build
 	rm -rf dist
 	$(BIN)/python -m build --outdir dist .
 

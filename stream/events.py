@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from datetime import date, timedelta
 from enum import StrEnum
 from functools import lru_cache, partial
+from inspect import cleandoc
 from itertools import count
 from typing import Any, Literal, TypeVar
 
@@ -332,7 +333,11 @@ def schemas() -> dict[str, bytes]:
     """The JSON schema of each event by the name of its file in docs/schemas/."""
     found = {}
     for kind in EVENT_TYPES:
-        schema = msgspec.json.encode(msgspec.json.schema(kind), order="sorted")
+        schema = msgspec.json.schema(kind)
+        for part in schema["$defs"].values():
+            # As docstrings are indented, releases of msgspec differ in what they leave of it.
+            part["description"] = cleandoc(part["description"])
+        text = msgspec.json.encode(schema, order="sorted")
         name = f"{kind.__struct_config__.tag}.v1.json"
-        found[name] = msgspec.json.format(schema, indent=2) + b"\n"
+        found[name] = msgspec.json.format(text, indent=2) + b"\n"
     return found

@@ -112,11 +112,15 @@ def test_a_new_start_waits_for_what_a_killed_one_leaves(feed: Path, tmp_path: Pa
 
 
 def test_settings_that_change_hold_in_every_process(feed: Path, tmp_path: Path) -> None:
-    home = tmp_path / "home"
+    home, other = tmp_path / "home", tmp_path / "other"
+    drop(other, files_of(feed, TUESDAY))
+    drain(other, datetime.now(UTC).date().isoformat())
+    expected = traces(released(other))
+    assert expected
     with serve(home) as process:
         assert process.stderr is not None
         drop(home, files_of(feed, TUESDAY))
-        until(lambda: bool(released(home)))
+        until(lambda: traces(released(home)) == expected)
         before = released(home)
         (home / "policy.toml").write_text('review_tiers = ["T0", "T1", "T2", "T3"]\n')
         assert "hold from now on" in process.stderr.readline()
