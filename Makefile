@@ -123,8 +123,9 @@ demo: $(VENV)/installed     ## make a small feed, run the main job on it and sho
 	@echo "A week of a warehouse, to watch: $(BIN)/reassoc serve --demo"
 
 constraints: $(VENV)/bench-tools $(VENV)/lint-tools     ## take the newest releases of what is used; then test and commit
-	$(BIN)/python -m pip install --quiet --upgrade --upgrade-strategy eager --group build --group test --group oracles --group lint --group bench
-	$(BUILD_LOCK) $(BIN)/python -m pip install --quiet --upgrade --upgrade-strategy eager --no-build-isolation --editable ".[kafka]"
+	$(BUILD_LOCK) $(BIN)/python -m pip install --quiet --upgrade --upgrade-strategy eager --no-build-isolation \
+		--group build --group test --group oracles --group lint --group bench --editable ".[kafka]"
+	$(BIN)/python -m pip check
 	{ echo "# The releases that the tests pass with. \"make constraints\" writes it."; $(BIN)/python -m pip freeze --exclude-editable; } > constraints.txt
 
 dist: $(VENV)/installed     ## source distribution and wheel
