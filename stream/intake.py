@@ -51,6 +51,8 @@ from reassoc.stream.verdicts import (
 FINDINGS_MEMORY_BYTES = 4 << 20
 """Findings of one input that are kept in memory; more go to a file of the run's private folder."""
 
+_READ = (Kind.X12, Kind.ACH, Kind.BAI2)
+"""Kinds that are told without a layout and read here."""
 PASSED_OVER = (Kind.OWN_TABLE, Kind.SETTINGS)
 """Kinds of files that are no inputs, though they may lie among them."""
 
@@ -245,12 +247,14 @@ def told_by(
 ) -> tuple[Kind, str, LockboxLayout | None]:
     """What an input's name and first bytes tell: kind, reason and layout, as `recognise`."""
     kind = kind_of(head)
+    if kind in _READ and not layouts:
+        return kind, "", None
     if kind in PASSED_OVER:
         return kind, kind.value, None
     layout = layout_of(layouts, name, head) if layouts else None
     if layout is not None and kind is not Kind.EMPTY:
         return Kind.LOCKBOX, "", layout
-    return kind, "" if kind in (Kind.X12, Kind.ACH, Kind.BAI2) else ADVICE[kind], layout
+    return kind, "" if kind in _READ else ADVICE[kind], layout
 
 
 def _read(

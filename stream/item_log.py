@@ -27,7 +27,7 @@ class LogEndError(ReassocError):
     """A log has gone on since somebody looked."""
 
 
-class SourceNote(msgspec.Struct, frozen=True, array_like=True):
+class SourceNote(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The file that items come from.
 
     digest : BLAKE3 of its decompressed bytes, 32 bytes; item ids begin with its first 8

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -213,8 +213,7 @@ _EACH_BYTES = 9
 """What an encoded entry has at most for a row, a profile or a note beside its own bytes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Share:
+class Share(msgspec.Struct, frozen=True, gc=False):
     """Items of one window that go to one tenant: final rows, in the order of the input."""
 
     tenant: str
@@ -282,19 +281,19 @@ class _Filling:
         """Take all of a share where it has room, as most of them have; the bytes of it, else 0."""
         left, right = share.remittances, share.payments
         keys = _profile_keys(left, profiles)
-        note_bytes = self._note_bytes(note)
-        count = len(left) + len(right)
-        size = len(left.data) + len(right.data) + count * _EACH_BYTES
-        size += sum(len(profiles[key]) + _EACH_BYTES for key in keys)
-        if self._byte_count + note_bytes + size > self._bytes_max:
+        count = len(left.stops) + len(right.stops)
+        size = len(left.data) + len(right.data) + count * _EACH_BYTES + self._note_bytes(note)
+        for key in keys:
+            size += len(profiles[key]) + _EACH_BYTES
+        if self._byte_count + size > self._bytes_max or self._item_count + count > ENTRY_ITEMS_MAX:
             return 0
-        if self._item_count + count > ENTRY_ITEMS_MAX:
-            return 0
-        return self._put(left, right, {key: profiles[key] for key in keys}, note, size)
+        self._put(left, right, keys, profiles, note, size)
+        return size
 
     def take(self, rest: _Rest, note: SourceNote | None, profiles: Mapping[int, bytes]) -> int:
         """Take as much as has room; the bytes of it."""
-        room = self._bytes_max - self._byte_count - self._note_bytes(note)
+        note_bytes = self._note_bytes(note)
+        room = self._bytes_max - self._byte_count - note_bytes
         count = rest.fitting(
             room, ENTRY_ITEMS_MAX - self._item_count, may_split=not self._item_count
         )
@@ -302,7 +301,8 @@ class _Filling:
             assert self._item_count, "an entry holds at least one item"
             return 0
         left, right, keys, size = rest.cut(count)
-        return self._put(left, right, {key: profiles[key] for key in keys}, note, size)
+        self._put(left, right, keys, profiles, note, size + note_bytes)
+        return size + note_bytes
 
     def _note_bytes(self, note: SourceNote | None) -> int:
         if note is None or note.digest in self._sources:
@@ -313,20 +313,22 @@ class _Filling:
         self,
         left: Block,
         right: Block,
+        keys: Sequence[int],
         profiles: Mapping[int, bytes],
         note: SourceNote | None,
         byte_count: int,
-    ) -> int:
-        """Put rows behind the others; their bytes with those of the note."""
-        byte_count += self._note_bytes(note)
+    ) -> None:
+        """Put rows behind the others, with the profiles of some keys. byte_count : of all of it"""
         if note is not None:
             self._sources[note.digest] = note
-        self._remittances.append(left)
-        self._payments.append(right)
-        self._profiles |= profiles
+        if len(left.stops):
+            self._remittances.append(left)
+        if len(right.stops):
+            self._payments.append(right)
+        for key in keys:
+            self._profiles[key] = profiles[key]
         self._byte_count += byte_count
-        self._item_count += len(left) + len(right)
-        return byte_count
+        self._item_count += len(left.stops) + len(right.stops)
 
     def entry(self) -> ItemsEntry:
         """What was taken, as an entry."""
@@ -401,7 +403,7 @@ class _Rest:
 def _profile_keys(remittances: Block, profiles: Mapping[int, bytes]) -> list[int]:
     """Keys of the profiles that some remittances of an input name."""
     if len(profiles) <= 1:
-        return list(profiles) if len(remittances) else []
+        return list(profiles) if len(remittances.stops) else []
     return _known(numbers_of(REMITTANCE_ITEM, remittances, "profile"), profiles)
 
 

@@ -32,6 +32,8 @@ _ACH_RECORD = re.compile(
     rb"1\d\d[ 0-9]{2}[0-9 A-Za-z]|5 ?(?:200|220|225|280)|6\d\d\d{6}|7\d\d"
     rb"|8(?:200|220|225|280)[\d ]{6}|9[\d ]{6}"
 )
+_ACH_LINES_AT_ONCE = re.compile(rb"(?:(?=%s)[^\r\n]{30,94}\r?\n){7}" % _ACH_RECORD.pattern)
+"""More than half of ACH_LINES records in a row."""
 _BAI2_START = re.compile(
     rb"01,[^,\r\n]{0,60},[^,\r\n]{0,60},\d{6},"
     rb"|02,[^,\r\n]{0,60},[^,\r\n]{0,60},[1-4]?,\d{6},"
@@ -107,6 +109,8 @@ def _is_ach(text: bytes) -> bool:
     """True when more than half of the first records look like ACH records and at least one says
     more than its type.
     """
+    if _ACH_LINES_AT_ONCE.match(text):  # PERF: as nearly all are, a tenth of the time
+        return True
     first = islice(_pieces(text[: 94 * ACH_LINES * 4]), ACH_LINES)
     records = [record for record in first if record.strip()]
     hits = len([each for each in records if len(each) >= 30 and _ACH_RECORD.match(each)])

@@ -11,7 +11,6 @@ A message without the header is a whole input of somebody who knows nothing of t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import chain
 from typing import TypeVar
 
@@ -63,7 +62,7 @@ class Reference(msgspec.Struct, frozen=True, array_like=True):
     digest: bytes
 
 
-class PartHead(msgspec.Struct, frozen=True, array_like=True, tag="part1"):
+class PartHead(msgspec.Struct, frozen=True, array_like=True, tag="part1", gc=False):
     """A part of a file: bytes [start, stop) of it, decompressed.
 
     digest : BLAKE3 of the whole file, 32 bytes    name : as people know the file, printable
@@ -131,8 +130,7 @@ _encode = msgspec.msgpack.Encoder().encode
 _decoder: msgspec.msgpack.Decoder[Head] = msgspec.msgpack.Decoder(Head)
 
 
-@dataclass(frozen=True, slots=True)
-class RawMessage:
+class RawMessage(msgspec.Struct, frozen=True, gc=False):
     """A message as it lies in a raw topic.
 
     headers : as Kafka has them    place : what an input without a name is called, such as

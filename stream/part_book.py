@@ -63,7 +63,7 @@ class PartKey(NamedTuple):
     start: int
 
 
-class Part(msgspec.Struct, frozen=True):
+class Part(msgspec.Struct, frozen=True, gc=False):
     """A part of a file.
 
     digest         of the whole file, 32 bytes
@@ -176,13 +176,13 @@ class PartBook:
             _check(part)
             first.setdefault(part.key, part)
         # In one order everywhere, so that two who write the same do not wait for each other.
-        ordered = [first[key] for key in sorted(first)]
+        ordered = sorted(first.items())
         for piece in _portions(ordered):
             if retried(partial(self._insert, piece)) != len(piece):
-                first |= self.known([part.key for part in piece])
+                first |= self.known([key for key, _ in piece])
         return first
 
-    def _insert(self, parts: Sequence[Part]) -> int:
+    def _insert(self, parts: Sequence[tuple[PartKey, Part]]) -> int:
         """Write parts that are new; how many were."""
         with self._ledger.adding() as connection:
             return _insert_parts(connection, parts)
@@ -473,10 +473,12 @@ def _check(part: Part) -> None:
         )
 
 
-def _portions(parts: Sequence[Part]) -> Iterator[Sequence[Part]]:
+def _portions(
+    parts: Sequence[tuple[PartKey, Part]],
+) -> Iterator[Sequence[tuple[PartKey, Part]]]:
     """Parts for one statement each."""
     first = size = 0
-    for row, part in enumerate(parts):
+    for row, (_, part) in enumerate(parts):
         size += len(part.route)
         if row - first == STATEMENT_PARTS_MAX or (row > first and size > STATEMENT_BYTES_MAX):
             yield parts[first:row]
@@ -504,17 +506,16 @@ def _read_parts(connection: Connection, keys: Sequence[PartKey]) -> Iterator[Seq
         yield from fetch(connection, statement, once=True)
 
 
-def _insert_parts(connection: Connection, parts: Sequence[Part]) -> int:
+def _insert_parts(connection: Connection, parts: Sequence[tuple[PartKey, Part]]) -> int:
     columns = list(
         zip(
             *(
-                (file_name_of(p.digest), p.start, p.digest, p.stop, p.vault, p.content, p.offset,
-                 p.route, int(p.logged))
-                for p in parts
+                (name, start, p.digest, p.stop, p.vault, p.content, p.offset, p.route, p.logged)
+                for (name, start), p in parts
             ),
             strict=True,
         )
-    )  # fmt: skip
+    )
     if is_sqlite(connection):
         cursor = driver_of(connection).cursor()
         cursor.executemany(_SQLITE_INSERT, zip(*columns, strict=True))

@@ -27,7 +27,7 @@ NO_FINDINGS = NO_COUNTS, b""
 NO_PROFILES: Mapping[int, bytes] = {}
 
 
-class PartItems(msgspec.Struct, frozen=True):
+class PartItems(msgspec.Struct, frozen=True, gc=False):
     """What one message gave, or one member of an archive in it.
 
     message : row of the message
@@ -66,7 +66,7 @@ class PartItems(msgspec.Struct, frozen=True):
         """Where its items go, and as it is remembered. O(items)."""
         tenant = self._only_tenant()
         if tenant is not None:
-            return route_to_one(tenant, len(self.remittances), len(self.payments))
+            return route_to_one(tenant, len(self.remittances.stops), len(self.payments.stops))
         builder = RouteBuilder()
         builder.add(Tenants(self.tenants, self.remittance_tenants, self.payment_tenants))
         route = builder.route()

@@ -7,9 +7,9 @@ texts. Packing and unpacking work on whole tables: nothing here touches a single
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -24,8 +24,7 @@ TEXT_BYTES_MAX = 0xFFFF
 """Bytes of one text: its length has two bytes. No field of a standard comes near."""
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Block:
+class Block(msgspec.Struct, frozen=True, gc=False):
     """Rows of any length in one buffer; row k ends at `stops[k]`, where row k + 1 begins.
 
     data : bytes        stops : int64[n], ascending
@@ -79,11 +78,11 @@ class Block:
     @classmethod
     def concat(cls, parts: Sequence[Block]) -> Block:
         """The rows of several blocks, one after the other."""
-        stops, base = [np.zeros(0, np.int64)], 0
-        for part in parts:
-            stops.append(part.stops + base)
-            base += len(part.data)
-        return cls(b"".join(part.data for part in parts), np.concatenate(stops))
+        counts = np.fromiter([len(part.stops) for part in parts], np.int64, len(parts))
+        sizes = np.fromiter([len(part.data) for part in parts], np.int64, len(parts))
+        stops = np.concatenate([np.zeros(0, np.int64), *(part.stops for part in parts)])
+        stops += np.repeat(np.cumsum(sizes) - sizes, counts)
+        return cls(b"".join([part.data for part in parts]), stops)
 
 
 def _numbers(rows: Rows, count: int) -> npt.NDArray[np.int64]:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import re
 import zipfile
 from pathlib import Path
 
 import pytest
 from blake3 import blake3
+from hypothesis import given
+from hypothesis import strategies as st
 from small_feed import Entry, Marks, ach_file, interchange, remittance
 
-from reassoc.stream import contents, outputs, sources
+from reassoc.stream import contents, kinds, outputs, sources
 from reassoc.stream.contents import open_content
 from reassoc.stream.kinds import Kind, kind_of
 from reassoc.stream.sources import Source, SourceError, discover
@@ -114,6 +117,40 @@ def test_the_output_and_earlier_runs_are_never_input(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_kind_comes_from_content(data: bytes, kind: Kind) -> None:
     assert kind_of(data) is kind
+
+
+_BEGINNINGS = (
+    b"101 12",
+    b"5200",
+    b"622123456",
+    b"705",
+    b"8200000001",
+    b"9000001",
+    b"99999",
+    b"ISA*",
+)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(_BEGINNINGS),
+            st.sampled_from([0, 20, 24, 26, 84, 85, 88, 94]),
+            st.sampled_from([b"\n", b"\r\n", b"\r", b"\n\n", b""]),
+        ),
+        max_size=16,
+    )
+)
+def test_ach_is_told_at_once_as_line_by_line(lines: list[tuple[bytes, int, bytes]]) -> None:
+    text = b"".join(begin + b"0" * count + end for begin, count, end in lines)
+    at_once = kinds._is_ach(text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kinds, "_ACH_LINES_AT_ONCE", re.compile(rb"(?!)"))
+        assert kinds._is_ach(text) == at_once
+
+
+def test_most_ach_files_are_told_at_once() -> None:
+    assert kinds._ACH_LINES_AT_ONCE.match(ACH)
 
 
 def damaged(tmp_path: Path, data: bytes) -> str:
