@@ -18,7 +18,7 @@ NO_SERVER = " to test on: "
 
 _QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large]
 settings.register_profile(
-    "default", max_examples=100, deadline=None, suppress_health_check=_QUIET, print_blob=True
+    "default", max_examples=50, deadline=None, suppress_health_check=_QUIET, print_blob=True
 )
 settings.register_profile("quick", settings.get_profile("default"), max_examples=20)
 settings.register_profile("long", settings.get_profile("default"), max_examples=5000)

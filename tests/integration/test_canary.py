@@ -18,7 +18,7 @@ from reassoc.stream import cli
 from reassoc.stream.intake import read_source
 from reassoc.stream.sources import discover
 
-DAMAGES = 150
+DAMAGES = 90
 SEED = 20260316
 _WORD = "QZXWVKJY"
 

@@ -21,7 +21,7 @@ from reassoc.loadtest.servers.stack import WorkerProcess
 from reassoc.loadtest.stream_compare import compare
 from reassoc.stream.config import load_config
 
-PAYMENTS = 160
+PAYMENTS = 100
 STOP_SECONDS_MAX = 10.0
 
 
