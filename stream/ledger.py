@@ -70,7 +70,7 @@ from reassoc.stream.ledger_store import (
     wanted_rows,
 )
 
-REVISION = "0003"
+REVISION = "0004"
 """The schema that this version writes: the newest of `migrations/versions`."""
 
 

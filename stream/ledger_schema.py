@@ -7,9 +7,9 @@ Three kinds of tables:
 - **release book**: `release_file`, `release_item`, `release_event` are chained as well, in the
   chain named RELEASE_CHAIN; `control_number` is the one row per sender and receiver that changes.
 - **unchained**: `item_detail`, `decision_text` and `source_file` hold names, accounts and texts and
-  may be erased; `part`, `part_file`, `part_file_open` and `tenant_seen` lie here because all
-  workers share this database (`part_book.py`); all others are derived from the rest and can be made
-  again.
+  may be erased; `part`, `part_copy`, `part_file`, `part_file_open` and `tenant_seen` lie here
+  because all workers share this database (`part_book.py`); all others are derived from the rest and
+  can be made again.
 
 A row of a chained table has one number that says where it stands: `batch << PLACE_BITS | place`,
 place counting from 0 in each table of each batch. So a batch's rows are one range of the primary
@@ -305,6 +305,20 @@ part = Table(
 little-endian number. [start, stop): its bytes in the file; they lie in a content of a worker's
 vault from content_offset on. route: where its items went. logged: all of them are on the item log.
 """
+
+part_copy = Table(
+    "part_copy",
+    metadata,
+    Column("name", BIG, primary_key=True, autoincrement=False),
+    Column("start", BIG, primary_key=True, autoincrement=False),
+    Column("content", LargeBinary, primary_key=True),
+    Column("vault", String, primary_key=True),
+    Column("digest", LargeBinary, nullable=False),
+    Column("stop", BIG, nullable=False),
+    Column("content_offset", BIG, nullable=False),
+)
+"""Where bytes of a part lie as well, since it came once more. Nobody reads them there; whoever
+erases a file must know of them."""
 
 part_file = Table(
     "part_file",

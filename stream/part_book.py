@@ -15,7 +15,18 @@ from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
-from sqlalchemy import CTE, Connection, Executable, case, func, select, text, tuple_
+from sqlalchemy import (
+    CTE,
+    Connection,
+    Executable,
+    Table,
+    case,
+    func,
+    select,
+    text,
+    tuple_,
+    union,
+)
 
 from reassoc.core.errors import LimitError
 from reassoc.stream import ledger_schema as schema
@@ -187,6 +198,30 @@ class PartBook:
         with self._ledger.adding() as connection:
             return _insert_parts(connection, parts)
 
+    def remember_copies(self, parts: Sequence[Part]) -> None:
+        """Write down, durably, where bytes of parts lie for which other places stand: what came
+        once more, or cannot be used. Whoever erases a file must know of them."""
+        rows = [
+            {
+                "key": file_name_of(part.digest),
+                "start": part.start,
+                "content": part.content,
+                "vault": part.vault,
+                "digest": part.digest,
+                "stop": part.stop,
+                "offset": part.offset,
+            }
+            for part in parts
+        ]
+        rows.sort(key=lambda row: (row["key"], row["start"]))
+
+        def write() -> None:
+            with self._ledger.adding() as connection:
+                connection.execute(_REMEMBER_COPY, rows)
+
+        if rows:
+            retried(write)
+
     def set_logged(self, keys: Sequence[PartKey]) -> None:
         """All items of some parts are on the item log. It may be forgotten in a crash of the
         database: then they are logged again, and dropped by their ids."""
@@ -231,10 +266,17 @@ class PartBook:
 
     def parts_named(self, name: int) -> list[Part]:
         """The same of the file of a name (`file_name_of`): what of its digest is in items' ids."""
+        return self._named(schema.part, _PLACES, name)
+
+    def copies_named(self, name: int) -> list[Part]:
+        """The same of what `remember_copies` wrote down."""
+        return self._named(schema.part_copy, _COPY_PLACES, name)
+
+    def _named(self, table: Table, places: Sequence[Any], name: int) -> list[Part]:
         statement = (
-            select(*_PLACES)
-            .where(schema.part.c.name == name)
-            .order_by(schema.part.c.start)
+            select(*places)
+            .where(table.c.name == name)
+            .order_by(table.c.start)
             .limit(FILE_PARTS_MAX + 1)
         )
         with self._ledger.reading() as connection:
@@ -244,17 +286,20 @@ class PartBook:
         return [_part(row) for row in rows]
 
     def file_counts(self, contents: Collection[bytes]) -> dict[bytes, int]:
-        """How many files have parts in contents, in whatever vault. O(all parts) for each
-        CONTENTS_ASKED_MAX of them: for people, not for steps."""
-        part, wanted = schema.part.c, sorted(contents)
+        """How many files have parts or copies of parts in contents, in whatever vault. O(all parts)
+        for each CONTENTS_ASKED_MAX of them: for people, not for steps."""
+        wanted = sorted(contents)
         found: dict[bytes, int] = {}
         with self._ledger.reading() as connection:
             for first in range(0, len(wanted), CONTENTS_ASKED_MAX):
-                statement = (
-                    select(part.content, func.count(part.name.distinct()))
-                    .where(part.content.in_(wanted[first : first + CONTENTS_ASKED_MAX]))
-                    .group_by(part.content)
-                )
+                some = wanted[first : first + CONTENTS_ASKED_MAX]
+                files = union(  # each file of a content once
+                    *(
+                        select(table.c.content, table.c.name).where(table.c.content.in_(some))
+                        for table in (schema.part, schema.part_copy)
+                    )
+                ).subquery()
+                statement = select(files.c.content, func.count()).group_by(files.c.content)
                 for content, count in fetch(connection, statement, once=True):
                     found[bytes(content)] = count
         return found
@@ -416,6 +461,11 @@ def is_same_file(part: Part, standing: Part) -> bool:
 _COLUMNS = ("digest", "start", "stop", "vault", "content", "content_offset", "route", "logged")
 """Of `part`, in the order of Part's fields."""
 _PLACES = [text("''") if name == "route" else schema.part.c[name] for name in _COLUMNS]
+_COPY_PLACES = [
+    {"route": text("''"), "logged": text("0")}.get(name, schema.part_copy.c.get(name))
+    for name in _COLUMNS
+]
+"""The same of `part_copy`: no routes, and nothing logged."""
 _NOTES = [column for column in schema.part_file.c if column.name != "name"]
 """Of `part_file`, in the order of FileNote's fields."""
 _SQLITE_READ = [schema.part.c[name] for name in _COLUMNS]
@@ -431,6 +481,10 @@ _POSTGRES_LOGGED = """
     UPDATE part SET logged = 1 FROM unnest(%s, %s) AS w (name, start)
     WHERE part.name = w.name AND part.start = w.start AND part.logged = 0"""
 _NO_WAIT = "SELECT set_config('synchronous_commit', 'off', true)"
+_REMEMBER_COPY = text(
+    "INSERT INTO part_copy VALUES (:key, :start, :content, :vault, :digest, :stop, :offset)"
+    " ON CONFLICT DO NOTHING"
+)
 _REMEMBER_FILE = text(
     "INSERT INTO part_file"
     " VALUES (:key, :digest, :byte_count, :name, :kind, :part_count, :complete)"

@@ -2,7 +2,8 @@
 items for the item log.
 
     vault        the bytes of messages that are taken together are one content, durable
-    part book    where each part lies and where its items go: what it said first stands for ever
+    part book    where each part lies and where its items go: what it said first stands for ever,
+                 and where bytes of it lie that came once more
     log          by whoever calls; after that `set_logged`
 
 A crash between any two of these is harmless: the messages come again, go where they went, and items
@@ -161,10 +162,13 @@ class StreamIntake:
             for each, place, (_, route) in zip(parts, stored, routes, strict=True)
         ]
         standing = self._book.remember(given)
+        keys = [part.key for part in given]
+        self._book.remember_copies(
+            [part for part, key in zip(given, keys, strict=True) if _is_copy(part, standing[key])]
+        )
         entries = Entries(self._entry_bytes_max)
         seen = set[PartKey]()
-        for each, part, (told, _) in zip(parts, given, routes, strict=True):
-            key = part.key
+        for each, part, key, (told, _) in zip(parts, given, keys, routes, strict=True):
             stands = standing[key]
             if not is_same_file(part, stands):
                 took.dead.append(Dead(each.message, COLLISION, DeadReason.COLLISION))
@@ -223,6 +227,14 @@ def _part(items: PartItems, place: tuple[str, bytes, int], route: bytes) -> Part
     head = _head(items)
     vault, content, offset = place
     return Part(head.digest, head.start, head.stop, vault, content, offset, route)
+
+
+def _is_copy(part: Part, stands: Part) -> bool:
+    """Whether the bytes of a part lie where the book does not say it of its file."""
+    if stands is part:
+        return False
+    places = (part.vault, part.content), (stands.vault, stands.content)
+    return places[0] != places[1] or not is_same_file(part, stands)
 
 
 def _note_of(manifest: Manifest) -> FileNote:

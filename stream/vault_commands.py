@@ -9,7 +9,7 @@ import os
 import re
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -267,8 +267,8 @@ def find_command(
     """Show where the bytes of a file lie that came to the workers, by the part book.
 
     In which contents of which vaults, erased or not, and how many other files have bytes in these:
-    what is held or erased is a content, with all that lies in it. A message that came twice may lie
-    in one more content, which no book names. In a home a file is one content.
+    what is held or erased is a content, with all that lies in it. Bytes that came once more may lie
+    in a content of their own: that is a copy, which nobody reads. In a home a file is one content.
 
     Exit code 0: shown. 1: no such file came, or it cannot be looked for. 2: wrong usage.
     """
@@ -281,10 +281,12 @@ def find_command(
     ):
         book = PartBook(ledger)
         parts = [part for part in book.parts_named(name) if _is_of(part, item)]
-        counts = book.file_counts({part.content for part in parts})
-    if not parts:
+        copies = [part for part in book.copies_named(name) if _is_of(part, item)]
+        counts = book.file_counts({part.content for part in (*parts, *copies)})
+    if not parts and not copies:
         fail(f"{item}: no such file came", EXIT_UNREADABLE)
-    _show_places(_places(parts, counts), as_json=as_json)
+    read = {(part.vault, part.content) for part in parts}
+    _show_places(_places([*parts, *copies], counts, read), as_json=as_json)
 
 
 def _is_of(part: Part, item: str) -> bool:
@@ -292,8 +294,11 @@ def _is_of(part: Part, item: str) -> bool:
     return part.digest.hex().startswith(item.partition("-")[0])
 
 
-def _places(parts: Sequence[Part], counts: Mapping[bytes, int]) -> list[dict[str, object]]:
-    """A row for each content that has parts of a file."""
+def _places(
+    parts: Sequence[Part], counts: Mapping[bytes, int], read: Container[tuple[str, bytes]]
+) -> list[dict[str, object]]:
+    """A row for each content that has parts of a file. read : vaults and contents where they are
+    read, others are copies"""
     sizes = Counter[tuple[str, bytes]]()
     for part in parts:
         sizes[part.vault, part.content] += part.stop - part.start
@@ -303,6 +308,7 @@ def _places(parts: Sequence[Part], counts: Mapping[bytes, int]) -> list[dict[str
             "content": content.hex(),
             "bytes": size,
             "other_files": counts.get(content, 1) - 1,
+            "copy": (vault, content) not in read,
         }
         for (vault, content), size in sorted(sizes.items())
     ]
@@ -318,12 +324,14 @@ def _show_places(places: Sequence[Mapping[str, object]], *, as_json: bool) -> No
     table.add_column("content", no_wrap=True)
     table.add_column("bytes of the file", justify="right")
     table.add_column("other files in it", justify="right")
+    table.add_column("")
     for place in places:
         table.add_row(
             str(place["vault"]),
             str(place["content"])[:16],
             f"{place['bytes']:,}",
             f"{place['other_files']:,}",
+            "copy" if place["copy"] else "",
         )
     Console().print(table)
 

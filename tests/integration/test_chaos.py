@@ -1,4 +1,4 @@
-"""A warehouse that is killed again and again knows what a quiet one knows; and what compares them sees
+"""A warehouse that is killed again and again knows what a quiet one knows; what compares them sees
 what is broken on purpose. The long form is `make chaos`.
 """
 

@@ -209,7 +209,13 @@ def test_large_routes_go_in_statements_of_their_own(
 
 def test_a_ledger_of_the_first_schema_is_raised(ledger: Ledger, url: str) -> None:
     with ledger.writing() as connection:
-        for table in (schema.part, schema.part_file, schema.part_file_open, schema.tenant_seen):
+        for table in (
+            schema.part,
+            schema.part_copy,
+            schema.part_file,
+            schema.part_file_open,
+            schema.tenant_seen,
+        ):
             table.drop(connection)
         connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
     with pytest.raises(LedgerError, match="older schema"):
@@ -225,6 +231,7 @@ def test_files_of_the_second_schema_are_looked_at(ledger: Ledger, url: str) -> N
     PartBook(ledger).see_tenant("north", 3, 17)
     with ledger.writing() as connection:
         schema.part_file_open.drop(connection)
+        schema.part_copy.drop(connection)
         connection.execute(text("ALTER TABLE tenant_seen DROP COLUMN first_position"))
         connection.execute(text("UPDATE alembic_version SET version_num = '0002'"))
     raised = Ledger.open(url)

@@ -14,7 +14,7 @@ from reassoc.stream.item_log import ItemsEntry
 from reassoc.stream.ledger import Ledger
 from reassoc.stream.message import RawMessage, Reference
 from reassoc.stream.metrics import DeadReason
-from reassoc.stream.part_book import Part, PartBook
+from reassoc.stream.part_book import Part, PartBook, file_name_of
 from reassoc.stream.routing import RouteBuilder, Router, encode_route
 from reassoc.stream.stream_intake import StreamIntake, Took
 from reassoc.stream.taking import Rules
@@ -66,6 +66,25 @@ def test_a_part_that_is_logged_is_not_logged_again(book: PartBook, tmp_path: Pat
     assert (again.entries, again.keys, again.dead) == ([], [], [])
 
 
+def test_where_bytes_lie_that_came_once_more_is_known(book: PartBook, tmp_path: Path) -> None:
+    """Beside another message, so in another content."""
+    digest, more = blake3(DATA).digest(), RawMessage(DATA + b"\n", (), "raw.x12/0@8")
+    name = file_name_of(digest)
+    taking = intake(book, tmp_path)
+    taking.take([MESSAGE])
+    taking.take([MESSAGE, MESSAGE])
+    assert len(book.copies_named(name)) == 1, "both in one content"
+    taking.take([more, MESSAGE])
+    first, second = book.copies_named(name)
+    assert {first.offset, second.offset} == {0, len(DATA) + 1}
+    assert (first.digest, first.start, first.stop) == (digest, 0, len(DATA))
+    (stands,) = book.parts_of(digest)
+    counts = book.file_counts([stands.content, first.content, second.content])
+    assert sorted(counts.values()) == [1, 1, 2]
+    taking.take([more, MESSAGE])
+    assert len(book.copies_named(name)) == 2, "the same content once more"
+
+
 @pytest.mark.parametrize("logged", [False, True])
 def test_another_file_of_the_same_name_is_never_taken_for_a_copy(
     book: PartBook, tmp_path: Path, logged: bool
@@ -77,6 +96,8 @@ def test_another_file_of_the_same_name_is_never_taken_for_a_copy(
     assert took.entries == []
     assert [(dead.message, dead.code) for dead in took.dead] == [(0, DeadReason.COLLISION)]
     assert "another file that came before" in took.dead[0].reason
+    (copy,) = book.copies_named(file_name_of(other))
+    assert copy.digest == blake3(DATA).digest()
 
 
 @pytest.mark.parametrize("logged", [False, True])

@@ -140,14 +140,31 @@ def test_a_file_is_found_by_an_item(filled: Filled) -> None:
     found = {each["content"]: each for each in map(json.loads, result.stdout.splitlines())}
     first, second = (digest.hex() for digest in filled.digests[:2])
     assert found == {
-        first: {"vault": "w0", "content": first, "bytes": 600, "other_files": 1},
-        second: {"vault": "w0", "content": second, "bytes": 900, "other_files": 0},
+        first: {"vault": "w0", "content": first, "bytes": 600, "other_files": 1, "copy": False},
+        second: {"vault": "w0", "content": second, "bytes": 900, "other_files": 0, "copy": False},
     }
     shown = filled.run("find", FILE.hex())
     assert (shown.exit_code, second[:16] in shown.output) == (0, True)
     assert filled.run("find", "0" * 16).exit_code == 1
     assert filled.run("find", FILE.hex()[:-1] + "0").exit_code == 1
     assert filled.run("find", "no item").exit_code == 2
+
+
+def test_a_copy_of_a_file_is_found(filled: Filled) -> None:
+    first, _, third = filled.digests
+    with closing(Ledger.open(f"sqlite:///{filled.vaults.parent / 'ledger.db'}")) as ledger:
+        PartBook(ledger).remember_copies(
+            [
+                Part(OTHER, 0, 200, "w1", third, 0, b""),
+                Part(FILE, 0, 500, "w1", third, 200, b""),
+            ]
+        )
+    result = filled.run("find", OTHER.hex(), "--json")
+    assert [*map(json.loads, result.stdout.splitlines())] == [
+        {"vault": "w0", "content": first.hex(), "bytes": 200, "other_files": 1, "copy": False},
+        {"vault": "w1", "content": third.hex(), "bytes": 200, "other_files": 1, "copy": True},
+    ]
+    assert "copy" in filled.run("find", OTHER.hex()).output
 
 
 def test_every_copy_is_held_and_erased(filled: Filled) -> None:
