@@ -35,8 +35,8 @@ class PartPlaces(Protocol):
         """The same of several files; those of which nothing came may be left out."""
         ...
 
-    def file(self, digest: bytes) -> FileNote | None:
-        """What was said of a file."""
+    def files(self, digests: Collection[bytes]) -> Mapping[bytes, FileNote]:
+        """What was said of files; those of which nothing was said may be left out."""
         ...
 
 
@@ -77,9 +77,13 @@ class FileContents:
         self._cached: OrderedDict[bytes, _Places] = OrderedDict()
         self._cached_parts = 0
         self._expected: frozenset[bytes] = frozenset()
+        self._told: Mapping[bytes, FileNote] = {}
+        self._told_before: Mapping[bytes, FileNote] = {}
+        self._expected_before: frozenset[bytes] = frozenset()
 
     def expect(self, digests: Collection[bytes]) -> None:
-        """Files that will be read soon: their places are asked for by the thousand, not one by one.
+        """Files that will be read soon: their places, and what was said of them, are asked for by
+        the thousand, not one by one.
 
         Those of the call before are still known then, since they may be read meanwhile; all others
         are forgotten, and those that were used least beyond FILES_CACHED_MAX and PARTS_CACHED_MAX.
@@ -88,8 +92,11 @@ class FileContents:
         with self._lock:
             for digest in self._cached.keys() - wanted - self._expected:
                 self._drop(digest)
-            self._expected = wanted
             missing = [digest for digest in wanted if digest not in self._cached]
+        told = self._book.files(wanted)
+        with self._lock:
+            self._expected_before, self._told_before = self._expected, self._told
+            self._expected, self._told = wanted, told
         for digest, parts in self._book.parts_of_files(missing).items():
             self._keep(digest, parts)
 
@@ -104,11 +111,22 @@ class FileContents:
 
     def size(self, digest: bytes) -> int:
         """Bytes of a file, as was said of it; else up to where its parts came."""
-        note = self._book.file(digest)
+        note = self._note(digest)
         if note is not None:
             return note.byte_count
         places = self._places(digest)
         return places.parts[-1].stop
+
+    def _note(self, digest: bytes) -> FileNote | None:
+        """What was said of a file, as it was when it was expected."""
+        with self._lock:
+            for expected, told in (
+                (self._expected, self._told),
+                (self._expected_before, self._told_before),
+            ):
+                if digest in expected:
+                    return told.get(digest)
+        return self._book.files([digest]).get(digest)
 
     def open_stream(self, digest: bytes) -> io.RawIOBase:
         """A file from front to back, or from any place. Raises NoContentError where nothing of it

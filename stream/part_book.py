@@ -330,8 +330,13 @@ class PartBook:
 
     def file(self, digest: bytes) -> FileNote | None:
         """What was said of a file, None for nothing."""
-        found = self._files([file_name_of(digest)]).get(file_name_of(digest))
-        return found if found is not None and found.digest == digest else None
+        return self.files([digest]).get(digest)
+
+    def files(self, digests: Collection[bytes]) -> dict[bytes, FileNote]:
+        """The same of several files at once; those of which nothing was said are left out."""
+        wanted = set(digests)
+        found = self._files([file_name_of(digest) for digest in wanted])
+        return {note.digest: note for note in found.values() if note.digest in wanted}
 
     def _files(self, names: Sequence[int]) -> dict[int, FileNote]:
         table = schema.part_file

@@ -55,6 +55,7 @@ class Book:
         self.parts: dict[bytes, list[Part]] = {}
         self.notes: dict[bytes, FileNote] = {}
         self.asked: list[int] = []
+        self.asked_of = 0
 
     def parts_of(self, digest: bytes) -> list[Part]:
         return self.parts_of_files([digest]).get(digest, [])
@@ -63,8 +64,9 @@ class Book:
         self.asked.append(len(digests))
         return {digest: list(self.parts[digest]) for digest in digests if digest in self.parts}
 
-    def file(self, digest: bytes) -> FileNote | None:
-        return self.notes.get(digest)
+    def files(self, digests: Collection[bytes]) -> dict[bytes, FileNote]:
+        self.asked_of += len(digests)
+        return {digest: self.notes[digest] for digest in digests if digest in self.notes}
 
 
 @pytest.fixture
@@ -298,6 +300,19 @@ def test_places_of_two_expectations_are_kept(workers: list[WorkerVaults]) -> Non
     for number in range(3):
         contents.read(digests[number], 0, 1)
     assert book.asked == [1, 1, 1, 0, 1], "what nobody has expected since is not"
+
+
+def test_what_was_said_of_expected_files_is_asked_together(workers: list[WorkerVaults]) -> None:
+    book = Book()
+    digests = [spread(noise(seed, 100), [10], workers, book)[0] for seed in range(3)]
+    contents = FileContents(book, workers[0])
+    contents.expect(digests[:2])
+    book.notes[digests[0]] = FileNote(digests[0], 300, "a", "X12", 3)
+    assert [contents.size(digest) for digest in digests[:2]] == [100, 100]
+    assert book.asked_of == 2
+    contents.expect(digests[:1])
+    assert [contents.size(digest) for digest in digests] == [300, 100, 100]
+    assert book.asked_of == 4, "once for what is expected, and of that which never was"
 
 
 def test_the_book_in_a_database_serves_it(workers: list[WorkerVaults], tmp_path: Path) -> None:
