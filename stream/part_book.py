@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterator, Sequence
 from functools import partial
+from itertools import chain
 from typing import Any, NamedTuple
 
 import msgspec
@@ -187,7 +188,7 @@ class PartBook:
             _check(part)
             first.setdefault(part.key, part)
         # In one order everywhere, so that two who write the same do not wait for each other.
-        ordered = sorted(first.items())
+        ordered = [(key, first[key]) for key in sorted(first)]
         for piece in _portions(ordered):
             if retried(partial(self._insert, piece)) != len(piece):
                 first |= self.known([key for key, _ in piece])
@@ -547,7 +548,7 @@ def _portions(
 
 
 def _keys(keys: Sequence[PartKey]) -> tuple[Any, Any]:
-    numbers = np.array(keys, np.int64).reshape(-1, 2)
+    numbers = np.fromiter(chain.from_iterable(keys), np.int64, 2 * len(keys)).reshape(-1, 2)
     return numbers[:, 0], numbers[:, 1]
 
 
@@ -566,26 +567,30 @@ def _read_parts(connection: Connection, keys: Sequence[PartKey]) -> Iterator[Seq
 
 
 def _insert_parts(connection: Connection, parts: Sequence[tuple[PartKey, Part]]) -> int:
-    columns = list(
-        zip(
-            *(
+    if is_sqlite(connection):
+        cursor = driver_of(connection).cursor()
+        cursor.executemany(
+            _SQLITE_INSERT,
+            (
                 (name, start, p.digest, p.stop, p.vault, p.content, p.offset, p.route, p.logged)
                 for (name, start), p in parts
             ),
-            strict=True,
         )
-    )
-    if is_sqlite(connection):
-        cursor = driver_of(connection).cursor()
-        cursor.executemany(_SQLITE_INSERT, zip(*columns, strict=True))
         count = int(cursor.rowcount)
         cursor.close()
         return count
-    name, start, digest, stop, vault, content, offset, route, logged = columns
+    names, starts = _keys([key for key, _ in parts])
     values = (
-        big_array(name), big_array(start), bytes_array(digest), big_array(stop), text_array(vault),
-        bytes_array(content), big_array(offset), bytes_array(route), small_array(logged),
-    )  # fmt: skip
+        big_array(names),
+        big_array(starts),
+        bytes_array([part.digest for _, part in parts]),
+        big_array([part.stop for _, part in parts]),
+        text_array([part.vault for _, part in parts]),
+        bytes_array([part.content for _, part in parts]),
+        big_array([part.offset for _, part in parts]),
+        bytes_array([part.route for _, part in parts]),
+        small_array([part.logged for _, part in parts]),
+    )
     with driver_of(connection).cursor(binary=True) as cursor:
         cursor.execute(_POSTGRES_INSERT, values, prepare=True)
         return int(cursor.rowcount)

@@ -58,7 +58,7 @@ _ARRAY_TYPES = {BigArray: 1016, SmallArray: 1005, BytesArray: 1001, TextArray: 1
 
 def big_array(values: npt.ArrayLike) -> BigArray:
     """Whole numbers of 8 bytes. O(n), some nanoseconds each."""
-    if isinstance(values, tuple) and len(values) < _FEW:
+    if isinstance(values, tuple | list) and len(values) < _FEW:
         return BigArray(_BIG, len(values), b"".join([_SIZED_VALUE(8, value) for value in values]))
     numbers = np.asarray(values, np.int64)
     return BigArray(_BIG, len(numbers), _fixed(numbers, 8))

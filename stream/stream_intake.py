@@ -187,7 +187,7 @@ class StreamIntake:
             note = _source_note(each)
             for share in _shares(each, route):
                 entries.add(share, note, each.profiles)
-        took.keys = sorted(seen)
+        took.keys = list(seen)
         took.entries = entries.take()
 
     def _has_come(self, part: Part) -> bool:
