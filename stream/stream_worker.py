@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -30,6 +29,7 @@ from reassoc.stream.ageing import AgeBucket
 from reassoc.stream.app import make_app
 from reassoc.stream.calendar import federal_reserve_calendar
 from reassoc.stream.clock import iso
+from reassoc.stream.delivering import Delivering
 from reassoc.stream.event_writer import EventWriter, event_topics
 from reassoc.stream.findings import line_pieces
 from reassoc.stream.health import serve as serve_health
@@ -46,7 +46,7 @@ from reassoc.stream.matching import Matching
 from reassoc.stream.metrics import Metrics, TopicKind
 from reassoc.stream.partition import Partition, PartitionParts
 from reassoc.stream.partition_log import ForAll, partition_of
-from reassoc.stream.partition_runner import BACKLOG_SECONDS, Threads
+from reassoc.stream.partition_runner import Threads
 from reassoc.stream.publisher import Published, Publisher
 from reassoc.stream.rerouting import handed_on
 from reassoc.stream.routing import QUARANTINE
@@ -79,9 +79,6 @@ PUBLISH_THREADS = 2
 """Partitions whose outboxes go to the ledger at a time."""
 DELIVER_SECONDS = 1.0
 """Between two looks at what is to be delivered."""
-GIVE_WAY = 4.0
-"""How much longer than files took those behind them wait where more comes in than is matched, and
-no longer than BACKLOG_SECONDS: delivering has its share of a worker that is never idle."""
 INCARNATION_SECONDS = 1.0
 """Between two looks at whether the match state is still the one it was."""
 CALL_SECONDS_MAX = 60.0
@@ -92,7 +89,6 @@ MARKS_READ_MAX = 8
 """Tenants of other workers' partitions of which one look asks how far they are."""
 COUNT_SECONDS = 15.0
 """Between two looks at what waits, for who scrapes, and at what the ledger has."""
-_LOOK_SECONDS = 0.05
 
 
 @dataclass(slots=True)
@@ -125,6 +121,9 @@ class StreamWorker:
         self._incarnation = ""
         self._is_assigned = False
         self._looking = threading.Lock()
+        self._delivering = Delivering(
+            parts.delivery, parts.releaser, is_behind=self._is_behind, is_ending=self._stop.is_set
+        )
 
     def stop(self) -> None:
         """End when what is in flight is done."""
@@ -499,21 +498,15 @@ class StreamWorker:
             await asyncio.sleep(DELIVER_SECONDS)
 
     def _deliver(self) -> None:
-        if self._config.release.held or not self._parts.delivery.try_take():
+        if self._config.release.held:
             return
-        run = self._parts.releaser.run_once(self._go_on_delivering)
-        self._metrics.undelivered(run.failed_count + run.waiting_count + run.in_doubt_count)
+        run = self._delivering.deliver()
+        if run is not None:
+            self._metrics.undelivered(run.failed_count + run.waiting_count + run.in_doubt_count)
 
-    def _go_on_delivering(self, seconds: float) -> bool:
-        """In a thread: whether to deliver on, after files that took so long. Pairs come first."""
-        end = time.monotonic() + min(GIVE_WAY * seconds, BACKLOG_SECONDS)
-        while (
-            (self._intake.is_behind or self._matching.has_backlog)
-            and time.monotonic() < end
-            and not self._stop.is_set()
-        ):
-            time.sleep(_LOOK_SECONDS)
-        return not self._stop.is_set()
+    def _is_behind(self) -> bool:
+        """Any thread may ask."""
+        return self._intake.is_behind or self._matching.has_backlog
 
     # ---- health ----
 
