@@ -8,7 +8,8 @@ from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from types import MappingProxyType
+from typing import NamedTuple, Protocol
 
 from reassoc.core.errors import LimitError
 from reassoc.stream.part_book import FileNote, Part
@@ -62,6 +63,13 @@ class _Places:
         return found
 
 
+class _Expected(NamedTuple):
+    """Files that one call expected, and what was said of some of them by then."""
+
+    digests: frozenset[bytes] = frozenset()
+    told: Mapping[bytes, FileNote] = MappingProxyType({})
+
+
 class FileContents:
     """Files by their digests, put together from parts in any worker's vault; what no part book
     knows is looked for in the vaults themselves. Any thread may call it.
@@ -76,10 +84,8 @@ class FileContents:
         self._lock = threading.Lock()
         self._cached: OrderedDict[bytes, _Places] = OrderedDict()
         self._cached_parts = 0
-        self._expected: frozenset[bytes] = frozenset()
-        self._told: Mapping[bytes, FileNote] = {}
-        self._told_before: Mapping[bytes, FileNote] = {}
-        self._expected_before: frozenset[bytes] = frozenset()
+        self._expected = _Expected()
+        self._expected_before = _Expected()
 
     def expect(self, digests: Collection[bytes]) -> None:
         """Files that will be read soon: their places, and what was said of them, are asked for by
@@ -90,13 +96,12 @@ class FileContents:
         """
         wanted = frozenset(digests)
         with self._lock:
-            for digest in self._cached.keys() - wanted - self._expected:
+            for digest in self._cached.keys() - wanted - self._expected.digests:
                 self._drop(digest)
             missing = [digest for digest in wanted if digest not in self._cached]
         told = self._book.files(wanted)
         with self._lock:
-            self._expected_before, self._told_before = self._expected, self._told
-            self._expected, self._told = wanted, told
+            self._expected_before, self._expected = self._expected, _Expected(wanted, told)
         for digest, parts in self._book.parts_of_files(missing).items():
             self._keep(digest, parts)
 
@@ -120,12 +125,9 @@ class FileContents:
     def _note(self, digest: bytes) -> FileNote | None:
         """What was said of a file, as it was when it was expected."""
         with self._lock:
-            for expected, told in (
-                (self._expected, self._told),
-                (self._expected_before, self._told_before),
-            ):
-                if digest in expected:
-                    return told.get(digest)
+            for expected in (self._expected, self._expected_before):
+                if digest in expected.digests:
+                    return expected.told.get(digest)
         return self._book.files([digest]).get(digest)
 
     def open_stream(self, digest: bytes) -> io.RawIOBase:

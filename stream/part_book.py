@@ -201,7 +201,8 @@ class PartBook:
 
     def remember_copies(self, parts: Sequence[Part]) -> None:
         """Write down, durably, where bytes of parts lie for which other places stand: what came
-        once more, or cannot be used. Whoever erases a file must know of them."""
+        once more, or cannot be used. Whoever erases a file must know of them. Nothing is asked of
+        the database where there are none."""
         rows = [
             {
                 "key": file_name_of(part.digest),
