@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import faust
@@ -38,6 +38,7 @@ def make_app(
     roles: Sequence[str],
     on_assigned: PartitionsHook,
     on_revoked: PartitionsHook,
+    may_wait: Callable[[], bool],
 ) -> faust.App:
     """The application of one worker; all workers of a prefix are one group."""
     register()
@@ -60,6 +61,7 @@ def make_app(
         StrictOptions(
             on_assigned=on_assigned,
             on_revoked=on_revoked,
+            may_wait=may_wait,
             batches_in_flight_max=IN_FLIGHT_BATCHES,
             bytes_in_flight_max=RAW_IN_FLIGHT_BYTES,
             batch_seconds_max=STALL_SECONDS_MAX,

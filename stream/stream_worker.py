@@ -145,6 +145,7 @@ class StreamWorker:
                 roles=self._config.worker.roles,
                 on_assigned=self._assigned,
                 on_revoked=self._revoked,
+                may_wait=self._is_behind,
             )
             self._app = app
             await self._reader.start(app)

@@ -54,6 +54,9 @@ the same server: aiokafka waits a tenth of a second, hoping that it is taken."""
 TAKE_SECONDS_MIN = 0.01
 """Between two takes of what was fetched: where messages come one by one, taking each by itself is
 dearer than what is done with it."""
+FULL_FETCH_BYTES, FULL_FETCH_MS = 64 << 10, 50
+"""Where a fetch may wait the server answers with so much, or when it has waited so long for it: an
+answer costs some milliseconds on its way through client and Faust, however little it brings."""
 RECORDS_A_FETCH_MAX = 65_536
 COMMIT_SECONDS_MAX = 5.0
 CALL_SECONDS_MAX = 10.0
@@ -83,6 +86,8 @@ class StrictOptions:
     batch_seconds_max : a partition in which nothing gets done for so long ends the process
     read_committed : leave out records of transactions that are open or were aborted
     on_assigned : awaited before the first fetch, with every partition that is ours now; it may seek
+    may_wait : whether fetches may wait for more (FULL_FETCH_BYTES, FULL_FETCH_MS), because what
+        came before is not through yet; asked at each take, in the client's thread
     on_revoked : awaited when none of them is worked on and what was done is committed; every
         partition that was ours. Also at the end
     """
@@ -98,6 +103,7 @@ class StrictOptions:
     read_committed: bool = True
     on_assigned: PartitionsHook | None = None
     on_revoked: PartitionsHook | None = None
+    may_wait: Callable[[], bool] = lambda: False
 
 
 _OPTIONS: WeakKeyDictionary[AppT, StrictOptions] = WeakKeyDictionary()
@@ -421,6 +427,13 @@ class StrictConsumer(Consumer):
         await self.crash(error)
 
 
+def answer_when(fetcher: Any, options: StrictOptions) -> None:
+    """Say to a client's fetcher when the server is to answer from now on."""
+    may_wait = options.may_wait()
+    fetcher._fetch_min_bytes = FULL_FETCH_BYTES if may_wait else 1
+    fetcher._fetch_max_wait_ms = FULL_FETCH_MS if may_wait else options.fetch_wait_ms
+
+
 class _Thread(driver.AIOKafkaConsumerThread):
     """The client, in a thread with a loop of its own: heartbeats go on while agents compute."""
 
@@ -459,6 +472,7 @@ class _Thread(driver.AIOKafkaConsumerThread):
         client: Any = self._ensure_consumer()
         fetcher, subscriptions = client._fetcher, client._subscription
         fetcher._prefetch_backoff = PREFETCH_SECONDS
+        answer_when(fetcher, cast(StrictConsumer, self.consumer).options)
         await asyncio.sleep(self._taken_at + TAKE_SECONDS_MIN - time.monotonic())
         end = time.monotonic() + seconds
         with subscriptions.fetch_context():

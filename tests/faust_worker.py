@@ -12,6 +12,7 @@ behind a killed process, so a line is written at once.
     pause : seconds that every batch or event takes
     seek_to : offset to begin from in every partition (strict), -1: where the group left off
     settings, options : of Faust and of the strict driver
+    may_wait : whether its fetches may wait for more (strict)
 """
 
 from __future__ import annotations
@@ -58,6 +59,7 @@ class Plan:
     concurrency: int = 1
     settings: dict[str, Any] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
+    may_wait: bool = False
 
 
 class Agent:
@@ -148,7 +150,7 @@ def run(plan: Plan) -> None:
             for partition in partitions:
                 await consumer_of(app).seek(partition, plan.seek_to)
 
-    configure(app, StrictOptions(on_assigned=seek, **plan.options))
+    configure(app, StrictOptions(on_assigned=seek, may_wait=lambda: plan.may_wait, **plan.options))
     agent = Agent(plan, app)
     read = agent.batches if plan.driver == "strict" else getattr(agent, plan.style)
     topic = app.topic(

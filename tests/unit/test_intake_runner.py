@@ -151,14 +151,32 @@ def test_it_is_behind_while_groups_are_large_and_a_moment_longer(
 
     async def run() -> None:
         async with running(GroupLimits(12, 1 << 20, 0.001)) as world:
+            world.applied = 2
             await one_by_one(world, 2)
             assert not world.runner.is_behind
             batches = await world.put(1, 1, 1)
-            world.applied = 2
             await batches[-1].finished.wait()
             assert world.runner.is_behind
             await asyncio.sleep(0.3)
             assert not world.runner.is_behind
+
+    asyncio.run(run())
+
+
+def test_it_is_behind_where_a_group_waited_long_for_those_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(intake_runner, "LONG_SECONDS", 0.05)
+
+    async def run() -> None:
+        async with running(GroupLimits(1000, 1 << 20, 0.001)) as world:
+            await one_by_one(world, 1)  # it is logged and not matched
+            (batch,) = await world.put(1)
+            await asyncio.sleep(0.1)
+            assert not world.runner.is_behind
+            world.applied = 1
+            await batch.finished.wait()
+            assert world.runner.is_behind
 
     asyncio.run(run())
 
