@@ -306,6 +306,25 @@ class PartBook:
                     found[bytes(content)] = count
         return found
 
+    def vaults_named(self) -> list[str]:
+        """Names of the vaults that have parts or copies of parts, sorted. O(all parts): for people,
+        not for steps."""
+        vaults = union(*(select(table.c.vault) for table in (schema.part, schema.part_copy)))
+        with self._ledger.reading() as connection:
+            return sorted(vault for (vault,) in fetch(connection, vaults))
+
+    def contents_named(self, vault: str) -> set[bytes]:
+        """Digests of the contents of a vault that have parts or copies of parts. O(all parts), and
+        all of the vault's contents in memory, at most vault.CONTENTS_MAX."""
+        contents = union(
+            *(
+                select(table.c.content).where(table.c.vault == vault)
+                for table in (schema.part, schema.part_copy)
+            )
+        )
+        with self._ledger.reading() as connection:
+            return {bytes(content) for (content,) in fetch(connection, contents)}
+
     # ---- files ----
 
     def remember_files(self, files: Sequence[FileNote]) -> list[FileNote]:

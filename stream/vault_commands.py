@@ -9,7 +9,7 @@ import os
 import re
 import sys
 from collections import Counter
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,6 +22,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from reassoc.core.errors import ReassocError
+from reassoc.stream.clock import utc_now
 from reassoc.stream.config import load_config
 from reassoc.stream.console import ProgressBar
 from reassoc.stream.desk_commands import ConfigOption, HomeOption, JsonOption
@@ -30,6 +31,7 @@ from reassoc.stream.home import Home
 from reassoc.stream.ledger import Ledger
 from reassoc.stream.part_book import Part, PartBook, file_name_of
 from reassoc.stream.vault import Vault, VaultContent
+from reassoc.stream.vault_against_book import against_book, missing_vaults
 from reassoc.stream.vault_errors import NoContentError
 from reassoc.stream.vault_keys import KEY_VARIABLE, FileKeyRing
 from reassoc.stream.vault_places import NamedVault, Vaults, home_vault, worker_vaults
@@ -84,15 +86,30 @@ def verify_command(
 ) -> None:
     """Read every byte of the vaults and say what is damaged, missing or surplus.
 
-    May run while the server or workers do. Exit code 0: all is whole. 1: something is not.
+    With --config also what the part book names and no vault has, which are damages, and contents
+    that it does not name, which are none: nobody will read them, nor would an erasure find them.
+
+    May run while the server or workers do. Exit code 0: all is whole. 1: something is not, or could
+    not be compared.
     """
     use, count = Counter[str](), 0
-    with _vaults(home, config, vault) as vaults:
+    with _vaults(home, config, vault) as vaults, _book_of(config) as book:
         for place in vaults.each:
-            with _telling(vaults, place) as told, place.open(read_only=True) as opened:
-                told.count = _verify(place, opened)
-                use.update(opened.key_use())
+            with _telling(vaults, place) as told:
+                named = set() if book is None else book.contents_named(place.name)
+                with place.open(read_only=True) as opened:
+                    told.count = _verify(place, opened)
+                    if book is not None:
+                        found = against_book(named, opened.contents(), utc_now())
+                        told.count += len(found.missing)
+                        _show(found.lines(place.name, book))
+                    use.update(opened.key_use())
             count += told.count
+        if book is not None and not vault:
+            gone = missing_vaults([place.name for place in vaults.each], book)
+            count += len(gone)
+            _show(gone)
+        count += config is not None and book is None
     for key_id, hanging in use.items():
         say(f"key {key_id!r}: {hanging:,} contents hang on it")
     if count > DAMAGES_SHOWN_MAX:
@@ -135,6 +152,27 @@ def _verify(place: NamedVault, vault: Vault) -> int:
             f"{damage.remedy}"
         )
     return len(damages)
+
+
+def _show(lines: Iterable[str]) -> None:
+    for line in lines:
+        typer.echo(line)
+
+
+@contextmanager
+def _book_of(config: Path | None) -> Iterator[PartBook | None]:
+    """The part book of a configuration; None where it cannot be asked, which is said."""
+    if config is None:
+        yield None
+        return
+    try:
+        ledger = Ledger.open(load_config(config).config.ledger.url, read_only=True)
+    except (ReassocError, OSError) as error:
+        say(f"{error}; what the part book names is not compared")
+        yield None
+        return
+    with closing(ledger):
+        yield PartBook(ledger)
 
 
 @vault_app.command("list")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 from typer.testing import CliRunner, Result
 from vault_build import World, noise
 
+from reassoc.stream import vault_commands
 from reassoc.stream.ledger import Ledger
 from reassoc.stream.part_book import Part, PartBook
 from reassoc.stream.vault import Vault
@@ -43,8 +46,8 @@ class Filled:
             lies = [first.put([shared]), first.put([own[0]]), second.put([own[1]])]
             second.put([shared])
         self.digests = [each.digest for each in lies]
-        with closing(Ledger.open(f"sqlite:///{folder / 'ledger.db'}")) as ledger:
-            PartBook(ledger).remember(
+        with self.book() as book:
+            book.remember(
                 [
                     Part(FILE, 0, 500, "w0", self.digests[0], 0, b"", logged=True),
                     Part(FILE, 500, 600, "w0", self.digests[0], 700, b"", logged=True),
@@ -59,6 +62,12 @@ class Filled:
         return WorkerVaults.open(
             self.vaults, None, keys, now=lambda: self.world.now, new_id=self.world.new_id
         )
+
+    @contextmanager
+    def book(self) -> Iterator[PartBook]:
+        """The part book."""
+        with closing(Ledger.open(f"sqlite:///{self.vaults.parent / 'ledger.db'}")) as ledger:
+            yield PartBook(ledger)
 
     def run(self, command: str, *words: str) -> Result:
         return CliRunner().invoke(vault_app, [command, *words, "--config", str(self.config)])
@@ -113,6 +122,54 @@ def test_all_vaults_are_verified_or_one(filled: Filled) -> None:
     assert (result.exit_code, "there are w0, w1" in result.output) == (1, True)
 
 
+def test_what_the_part_book_names_must_be_there(filled: Filled) -> None:
+    gone, far = b"g" * 32, b"v" * 32
+    with filled.book() as book:
+        book.remember([Part(b"x" * 32, 0, 7, "w1", gone, 0, b"", logged=True)])
+        book.remember_copies([Part(OTHER, 0, 200, "w9", far, 0, b"")])
+    result = filled.run("verify")
+    assert (result.exit_code, "2 damages" in result.output) == (1, True), result.output
+    (missing,) = (line for line in result.stdout.splitlines() if gone.hex() in line)
+    assert missing.startswith(f"w1: content {gone.hex()}: the part book has parts of 1 files in it")
+    assert "w9: the vault is not there, and the part book has 1 contents in it" in result.stdout
+    assert filled.run("verify", "--vault", "w0").exit_code == 0
+    assert filled.run("verify", "--vault", "w1").exit_code == 1
+
+
+def test_an_erased_content_is_not_missing(filled: Filled) -> None:
+    digest = filled.digests[1].hex()
+    assert filled.run("erase", digest, "--why", "asked for", "--who", "us").exit_code == 0
+    result = filled.run("verify")
+    assert (result.exit_code, digest in result.output) == (0, False), result.output
+
+
+def test_contents_that_no_book_names_are_shown(
+    filled: Filled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a worker stored that was killed before it told the book. Of what was stored a moment ago
+    it may not have been told yet."""
+    first, _, third = (digest.hex() for digest in filled.digests)
+    monkeypatch.setattr(vault_commands, "utc_now", lambda: filled.world.now + timedelta(minutes=9))
+    assert "does not name it" not in filled.run("verify").output
+    monkeypatch.setattr(vault_commands, "utc_now", lambda: filled.world.now + timedelta(minutes=11))
+    result = filled.run("verify")
+    assert result.exit_code == 0, result.output
+    shown = [line for line in result.stdout.splitlines() if "does not name it" in line]
+    assert [line.split(",")[0] for line in shown] == [
+        f"w1: content {digest}" for digest in (third, first)
+    ]
+    with filled.book() as book:
+        book.remember_copies([Part(OTHER, 0, 200, "w1", filled.digests[2], 0, b"")])
+    assert third not in filled.run("verify").output
+
+
+def test_vaults_are_verified_where_the_part_book_is_away(filled: Filled, tmp_path: Path) -> None:
+    (tmp_path / "ledger.db").write_bytes(b"no database at all" * 100)
+    result = filled.run("verify")
+    assert (result.exit_code, "is not compared" in result.output) == (1, True), result.output
+    assert "4 contents hang on it" in result.output
+
+
 def test_a_vault_that_does_not_open_keeps_no_other_from_being_looked_at(filled: Filled) -> None:
     (filled.vaults / "w0" / "head").write_bytes(b"no head")
     result = filled.run("verify")
@@ -152,8 +209,8 @@ def test_a_file_is_found_by_an_item(filled: Filled) -> None:
 
 def test_a_copy_of_a_file_is_found(filled: Filled) -> None:
     first, _, third = filled.digests
-    with closing(Ledger.open(f"sqlite:///{filled.vaults.parent / 'ledger.db'}")) as ledger:
-        PartBook(ledger).remember_copies(
+    with filled.book() as book:
+        book.remember_copies(
             [
                 Part(OTHER, 0, 200, "w1", third, 0, b""),
                 Part(FILE, 0, 500, "w1", third, 200, b""),
