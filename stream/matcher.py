@@ -7,7 +7,7 @@ refuses a step that was made from another mark. It reads no clock: all times com
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import msgspec
@@ -59,7 +59,7 @@ from reassoc.stream.new_items import (
     mark_known_before,
     new_rows,
 )
-from reassoc.stream.profiles import decode_profile, profile_key
+from reassoc.stream.profiles import KnownProfiles
 from reassoc.stream.records import take
 from reassoc.stream.release_choice import Rules, choose
 from reassoc.stream.rerouting import NOBODY, items_entry, out_of_quarantine
@@ -108,10 +108,12 @@ class _Knowledge:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A step that is made and not applied, and the tenant's record after it."""
+    """A step that is made and not applied; the tenant's record after it, and profiles that the
+    state has then."""
 
     step: Step
     record: TenantRecord
+    profiles: Mapping[int, bytes] = field(default_factory=dict)
 
 
 class Matcher:
@@ -143,6 +145,7 @@ class Matcher:
         self._at = ""
         self._let_out_by: bytes | None = None
         self._has_read_history = False
+        self._profiles = KnownProfiles()
         found = state.fetch(tenant, np.frombuffer(TENANT_ID, np.uint8).reshape(1, 16))
         record = decode_tenant(found.bodies.row(0)) if len(found) else TenantRecord()
         self._know(record)
@@ -191,7 +194,7 @@ class Matcher:
         if _is_close(logged.entry) and not self._is_in_ledger():
             return None
         self._at = logged.at
-        return Made(*self._step_of(logged))
+        return self._made_of(logged)
 
     def apply(self, made: Made) -> None:
         """Apply what was made last, durably. The next step can be made when that is done."""
@@ -200,6 +203,7 @@ class Matcher:
         if _is_close(self._waiting.pop(0).entry):
             self._has_read_history = False
         self._know(made.record)
+        self._profiles.add(made.profiles)
 
     def _is_in_ledger(self) -> bool:
         """Whether the ledger has all that was applied."""
@@ -240,27 +244,28 @@ class Matcher:
         self._let_out_by = digest
         return moves > 0
 
-    def _step_of(self, logged: Logged) -> tuple[Step, TenantRecord]:
+    def _made_of(self, logged: Logged) -> Made:
         entry, position, record = logged.entry, logged.position, self.record
         if isinstance(entry, ItemsEntry):
-            return self._take_items(entry, position), record
+            profiles = {self._profiles.key_of(data): data for data in entry.profiles}
+            return Made(self._take_items(entry, position, profiles), record, profiles)
         if isinstance(entry, ClockEntry):
             record = msgspec.structs.replace(record, clock=entry)
             if entry.kind == "start":
-                return self._start(record, position), record
-            return self._tick(entry, record, position), record
+                return Made(self._start(record, position), record)
+            return Made(self._tick(entry, record, position), record)
         if isinstance(entry, SettingsEntry):
             record = msgspec.structs.replace(record, settings=entry)
-            return self._match_anew(record, position, "settings"), record
+            return Made(self._match_anew(record, position, "settings"), record)
         if isinstance(entry, TenantEntry | FenceEntry):
             raise LogError(f"position {position} of the log belongs to another log: it is damaged")
         if entry.kind == "alias":
-            return self._take_alias(entry, position)
-        return self._take_decision(entry, position), record
+            return Made(*self._take_alias(entry, position))
+        return Made(self._take_decision(entry, position), record)
 
     # ---- items ----
 
-    def _take_items(self, entry: ItemsEntry, position: int) -> Step:
+    def _take_items(self, entry: ItemsEntry, position: int, profiles: Mapping[int, bytes]) -> Step:
         self._read_history()
         left, right = new_rows(entry, position, self.record.day)
         keys, around = self._surround_new(left, right)
@@ -277,9 +282,10 @@ class Matcher:
         making.sources = tuple(
             (note.digest, note.name, note.kind, note.byte_count) for note in entry.sources
         )
-        profiles = {profile_key(decode_profile(data)): data for data in entry.profiles}
         making.records += [
-            (profile_id(key), RecordKind.PROFILE, data) for key, data in profiles.items()
+            (profile_id(key), RecordKind.PROFILE, data)
+            for key, data in profiles.items()
+            if key not in self._profiles
         ]
         return self._finish(live, making, self._setting(position), profiles)
 
@@ -453,15 +459,24 @@ class Matcher:
         if making.forget is not None:
             making.forget = unpaired(live, decided, *making.forget)
         here = profiles or {}
+        return make_step(live, decided, making, lambda wanted: self._profiles_of(wanted, here))
 
-        def find(wanted: list[int]) -> Mapping[int, bytes]:
-            missing = [key for key in wanted if key not in here]
-            return {**here, **self._stored_profiles(missing)}
-
-        return make_step(live, decided, making, find)
+    def _profiles_of(self, wanted: list[int], here: Mapping[int, bytes]) -> dict[int, bytes]:
+        """Profiles that are new with the step, remembered, or only in the state."""
+        found: dict[int, bytes] = {}
+        for key in wanted:
+            data = here.get(key) or self._profiles.get(key)
+            if data is not None:
+                found[key] = data
+        missing = [key for key in wanted if key not in found]
+        if missing:
+            stored = self._stored_profiles(missing)
+            self._profiles.add(stored)
+            found |= stored
+        return found
 
     def _stored_profiles(self, keys: list[int]) -> dict[int, bytes]:
-        found = self._state.fetch(self.tenant, profile_ids(keys)) if keys else Records.none()
+        found = self._state.fetch(self.tenant, profile_ids(keys))
         digest, _ = id_parts(found.ids) if len(found) else (np.zeros(0, np.uint64), None)
         return dict(zip(digest.tolist(), found.bodies.rows(), strict=True))
 
