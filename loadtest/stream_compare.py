@@ -38,6 +38,7 @@ from reassoc.loadtest.chaos_compare import (
     unfinished,
 )
 from reassoc.stream import ledger_schema as schema
+from reassoc.stream.clock import utc_now
 from reassoc.stream.config import Config, Kafka, load_config
 from reassoc.stream.engine import Engine, Parts
 from reassoc.stream.home_log import HOME_TENANT, HomeLog
@@ -45,12 +46,14 @@ from reassoc.stream.item_log import Entry, FenceEntry
 from reassoc.stream.item_log_sqlite import SqliteItemLog
 from reassoc.stream.ledger import Ledger
 from reassoc.stream.ledger_history import History
+from reassoc.stream.part_book import PartBook
 from reassoc.stream.partition import read_partition
 from reassoc.stream.partition_log import ForAll, LogRecord, RecordError
 from reassoc.stream.release_book import ReleaseBook
 from reassoc.stream.sqlite_file import SqliteFile
 from reassoc.stream.state_sqlite import SqliteState
 from reassoc.stream.topics import ITEMS_TOPIC, client_settings
+from reassoc.stream.vault_against_book import against_book, missing_vaults
 from reassoc.stream.vault_errors import BusyError
 from reassoc.stream.vault_places import worker_vaults
 from reassoc.stream.worker_parts import WorkerParts, open_worker_parts
@@ -250,7 +253,7 @@ def compare(config: Config) -> Compared:
         lines += differences(quiet.picture, found)
         released = Path(config.release.folder)
         lines += [] if lines else broken_rules(parts.state, parts.ledger, parts.contents, released)
-        lines += _damaged(config)
+        lines += _damaged(config, parts.parts)
         with parts.ledger.reading() as connection:
             rows = connection.execute(select(schema.item.c.digest, schema.item.c.offset))
             ids = {(int(row[0]), int(row[1])) for row in rows}
@@ -278,12 +281,17 @@ def seal_vaults_left(config: Config) -> None:
             place.open(read_only=False).close()
 
 
-def _damaged(config: Config) -> list[str]:
-    """What is damaged in the workers' vaults."""
+def _damaged(config: Config, book: PartBook) -> list[str]:
+    """What is damaged in the workers' vaults, and what the part book names that they have not."""
+    lines = list[str]()
     with worker_vaults(config).opened(read_only=True) as opened:
-        return [
-            f"vault {place.name}: {damage}" for place, vault in opened for damage in vault.verify()
-        ]
+        for place, vault in opened:
+            lines += [f"vault {place.name}: {damage}" for damage in vault.verify()]
+            named = book.contents_named(place.name)
+            missing = against_book(named, vault.contents(), utc_now()).missing
+            lines += [f"vault {place.name}: has nothing of {len(missing)} contents"] * bool(missing)
+        lines += missing_vaults([place.name for place, _ in opened], book)
+    return lines
 
 
 def main(
