@@ -109,7 +109,6 @@ def verify_command(
             gone = missing_vaults([place.name for place in vaults.each], book)
             count += len(gone)
             _show(gone)
-        count += config is not None and book is None
     for key_id, hanging in use.items():
         say(f"key {key_id!r}: {hanging:,} contents hang on it")
     if count > DAMAGES_SHOWN_MAX:
@@ -117,6 +116,8 @@ def verify_command(
     if count:
         fail(f"{count:,} damages", EXIT_UNREADABLE)
     say(f"{use.total():,} contents are whole")
+    if config is not None and book is None:
+        fail("the part book was not asked what is missing", EXIT_UNREADABLE)
 
 
 @dataclass(slots=True)
