@@ -288,8 +288,9 @@ def _damaged(config: Config, book: PartBook) -> list[str]:
         for place, vault in opened:
             lines += [f"vault {place.name}: {damage}" for damage in vault.verify()]
             named = book.contents_named(place.name)
-            missing = against_book(named, vault.contents(), utc_now()).missing
-            lines += [f"vault {place.name}: has nothing of {len(missing)} contents"] * bool(missing)
+            found = against_book(named, vault.contents(), utc_now())
+            if found.missing:
+                lines.append(f"vault {place.name}: {len(found.missing)} contents are not there")
         lines += missing_vaults([place.name for place, _ in opened], book)
     return lines
 

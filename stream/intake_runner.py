@@ -32,8 +32,8 @@ FIRST_SHARE = 8
 need not wait for all of them."""
 LARGE_SHARE = 4
 """A group that is at least one part in so many of what it has room for shows that much waits."""
-LONG_SECONDS = 0.1
-"""So does one that waited so long for those before it, beyond the time to linger."""
+HELD_LONG_SECONDS = 0.1
+"""So does a group that was held so long for those before it, beyond the time to linger."""
 BEHIND_SECONDS = 2.0
 """How long after that much is expected to wait on."""
 HOLD_SECONDS_MAX = 1.0
@@ -108,12 +108,12 @@ class IntakeRunner:
         self._free = asyncio.Semaphore(GROUPS_MAX)
         self._groups: set[asyncio.Task[None]] = set()
         self._failed: asyncio.Future[Any] | None = None
-        self._much_at = -BEHIND_SECONDS
+        self._behind_at = -BEHIND_SECONDS
 
     @property
     def is_behind(self) -> bool:
         """Whether much waited, a moment ago. Any thread may ask."""
-        return time.monotonic() < self._much_at + BEHIND_SECONDS
+        return time.monotonic() < self._behind_at + BEHIND_SECONDS
 
     async def put(self, batch: Batch) -> None:
         """Take the next batch; waits where there are too many."""
@@ -171,15 +171,17 @@ class IntakeRunner:
             if wait <= 0:
                 break
             await asyncio.sleep(wait)
-        if self._is_much(messages, size, time.monotonic() - began):
-            self._much_at = time.monotonic()
+        if self._shows_backlog(messages, size, time.monotonic() - began):
+            self._behind_at = time.monotonic()
         return group
 
-    def _is_much(self, messages: int, size: int, waited: float) -> bool:
+    def _shows_backlog(self, messages: int, size: int, waited: float) -> bool:
+        """Whether a group that is so large, or waited so long, shows that more comes in than is
+        matched."""
         limits = self._limits
         is_large = messages * LARGE_SHARE >= limits.messages_max
         is_large |= size * LARGE_SHARE >= limits.bytes_max
-        return is_large or waited >= limits.linger_seconds + LONG_SECONDS
+        return is_large or waited >= limits.linger_seconds + HELD_LONG_SECONDS
 
     async def _wait_for_more(self, waited: float) -> float:
         """How long a group that is not full waits on, which has waited so long."""

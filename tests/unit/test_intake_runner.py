@@ -166,7 +166,7 @@ def test_it_is_behind_while_groups_are_large_and_a_moment_longer(
 def test_it_is_behind_where_a_group_waited_long_for_those_before(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(intake_runner, "LONG_SECONDS", 0.05)
+    monkeypatch.setattr(intake_runner, "HELD_LONG_SECONDS", 0.05)
 
     async def run() -> None:
         async with running(GroupLimits(1000, 1 << 20, 0.001)) as world:
