@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -15,7 +16,7 @@ from reassoc.core.errors import LimitError
 from reassoc.stream import ledger_schema as schema
 from reassoc.stream import part_book
 from reassoc.stream.ledger import Ledger
-from reassoc.stream.ledger_store import LedgerError
+from reassoc.stream.ledger_store import LedgerError, driver_of
 from reassoc.stream.part_book import (
     FileNote,
     Part,
@@ -26,6 +27,7 @@ from reassoc.stream.part_book import (
     is_same_file,
 )
 from reassoc.stream.partition_log import Seen
+from reassoc.stream.postgres_arrays import big_array
 
 pytest_plugins = ("postgres_servers",)
 
@@ -302,3 +304,32 @@ def test_workers_that_write_the_same_at_once_agree(book: PartBook, url: str) -> 
     assert len(told) == 4 * 6 * 150
     assert len({one.vault for _, one in told}) > 1
     assert all(truth[key].vault == one.vault for key, one in told)
+
+
+def test_postgres_finds_parts_to_be_logged_by_their_keys(postgres_url: str) -> None:
+    """Also where its figures are of a moment at which every part was logged."""
+    ledger = Ledger.open(postgres_url)
+    try:
+        book = PartBook(ledger)
+        book.remember(first := [part(1, number) for number in range(20_000)])
+        book.set_logged([one.key for one in first])
+        with ledger.adding() as connection:
+            connection.execute(text("ANALYZE part"))
+        book.remember(later := [part(2, number) for number in range(1000)])
+        keys = [big_array(places) for places in zip(*(p.key for p in later[:200]), strict=True)]
+        with ledger.adding() as connection, driver_of(connection).cursor() as cursor:
+            cursor.execute("SET LOCAL plan_cache_mode = force_custom_plan")
+            cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {part_book.POSTGRES_LOGGED}", keys)
+            ((told,),) = cursor.fetchall()
+        assert list(_compared_in_vain(told[0]["Plan"])) == []
+        assert book.counts([digest_of(2)])[digest_of(2)].logged_count == 200
+    finally:
+        ledger.close()
+
+
+def _compared_in_vain(plan: dict[str, Any]) -> Iterator[int]:
+    """How many pairs of rows were looked at and did not belong together, where any did not."""
+    if plan.get("Rows Removed by Join Filter"):
+        yield plan["Rows Removed by Join Filter"]
+    for inner in plan.get("Plans", ()):
+        yield from _compared_in_vain(inner)
