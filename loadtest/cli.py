@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from reassoc.loadtest.defects import DEFECTS, PROFILES, RATE_UNIT
+from reassoc.loadtest.directory_file import TENANTS
 from reassoc.loadtest.feed import (
     REPORTED_PER_MILLE,
     START_DATE,
@@ -66,6 +67,9 @@ _Files = Annotated[
 _Directory = Annotated[
     bool, typer.Option(help="Write directory.toml: payees and payers by their identifiers.")
 ]
+_Tenants = Annotated[
+    int, typer.Option(help="Tenants of the directory, among whom the payees are shared out.")
+]
 _BankReports = Annotated[
     str,
     typer.Option(
@@ -88,6 +92,7 @@ def generate(
     days: Annotated[int, typer.Option(help="Banking days that the payments spread over.")] = 5,
     files: _Files = "many",
     directory: _Directory = True,
+    tenants: _Tenants = len(TENANTS),
     bank_reports: _BankReports = "",
     list_cases: Annotated[bool, typer.Option("--list-cases", help="Show the cases.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
@@ -117,6 +122,7 @@ def generate(
             profile=profile,
             directory=directory,
             reported_per_mille=_per_mille(bank_reports),
+            tenants=tenants,
         )
         summary = _run(out, options, errors)
     except FeedError as fault:

@@ -6,12 +6,18 @@ from reassoc.loadtest.world import Payee, World, site_npis
 
 DIRECTORY_NAME = "directory.toml"
 TENANTS = ("north", "south", "west")
+"""The first ones; what comes behind them has a number."""
+TENANTS_MAX = 100_000
 
 
-def directory_text(world: World) -> str:
-    """The payees and payers of a world but for its strangers. O(payees + payers)."""
+def directory_text(world: World, tenants: int = len(TENANTS)) -> str:
+    """The payees and payers of a world but for its strangers. O(payees + payers).
+
+    tenants : among whom the payees are shared out, in turn
+    """
+    names = [*TENANTS, *(f"tenant-{number:06d}" for number in range(len(TENANTS), tenants))]
     parts = ["# Who is who in this feed. Everything in it is invented.\n"]
-    parts += [_payee(payee) for payee in world.payees]
+    parts += [_payee(payee, names[payee.number % tenants]) for payee in world.payees]
     # What an aggregator pays for is one payer with it: its plans' identifiers stand there.
     for payer in world.payers:
         ids = list(dict.fromkeys((payer.payer_id, payer.company_id)))
@@ -30,10 +36,10 @@ def directory_text(world: World) -> str:
     return "".join(parts)
 
 
-def _payee(payee: Payee) -> str:
+def _payee(payee: Payee, tenant: str) -> str:
     npis = _list([payee.npi, *site_npis(payee)])
     return (
-        f'\n[[payees]]\nname = "{payee.name}"\ntenant = "{TENANTS[payee.number % len(TENANTS)]}"\n'
+        f'\n[[payees]]\nname = "{payee.name}"\ntenant = "{tenant}"\n'
         f'receiver = "{payee.receiver}"\ntins = ["{payee.tax_id}"]\nnpis = {npis}\n'
         f'accounts = [{{ routing = "{payee.rdfi}", account = "{payee.account}" }}]\n'
     )

@@ -29,7 +29,12 @@ from reassoc.loadtest.bank_files import BankFiles, report_payments
 from reassoc.loadtest.claims import build_pool
 from reassoc.loadtest.dates import banking_days, roll_forward, to_days
 from reassoc.loadtest.defects import DEFECTS, PROFILES, plan_rates
-from reassoc.loadtest.directory_file import DIRECTORY_NAME, directory_text
+from reassoc.loadtest.directory_file import (
+    DIRECTORY_NAME,
+    TENANTS,
+    TENANTS_MAX,
+    directory_text,
+)
 from reassoc.loadtest.lockbox_files import LockboxFiles
 from reassoc.loadtest.model import BankLine, Chunk, Item, ListedCheck, Remittance
 from reassoc.loadtest.plan import CTX_PER_MILLE, Counters, Planner
@@ -68,6 +73,7 @@ class FeedOptions:
     directory : bool     write directory.toml, and let cases rest on it
     reported_per_mille : int   accounts whose entries the bank reports, too; -1 stands for
                                REPORTED_PER_MILLE in feeds with defects, for none in clean ones
+    tenants : int        of the directory, 1 .. TENANTS_MAX; no more than payees have any
     """
 
     payments: int
@@ -82,6 +88,7 @@ class FeedOptions:
     profile: str = ""
     directory: bool = True
     reported_per_mille: int = -1
+    tenants: int = len(TENANTS)
 
     @property
     def profile_name(self) -> str:
@@ -104,6 +111,7 @@ class FeedOptions:
             ("days", 1, DAYS_MAX),
             ("ctx_per_mille", 0, 1000),
             ("reported_per_mille", -1, 1000),
+            ("tenants", 1, TENANTS_MAX),
         ):
             if not low <= getattr(self, name) <= high:
                 raise FeedError(f"{name} must be between {low} and {high}")
@@ -261,7 +269,7 @@ def _write_chunks(
     summary, cases = FeedSummary(), Counter[str]()
     truth = Truth(folder.put)
     if options.directory:
-        folder.put(DIRECTORY_NAME, directory_text(planner.world).encode("ascii"))
+        folder.put(DIRECTORY_NAME, directory_text(planner.world, options.tenants).encode("ascii"))
     if options.profile_name != "clean":
         lockbox.put_layout()
     done = 0

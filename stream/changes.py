@@ -1,20 +1,19 @@
-"""From what a matching says to one step: the records that change. step_rows.py has the rest.
+"""From what a matching says to steps: the records that change. step_rows.py has the rest.
 
-Everything here compares the live columns with what they were; nothing decides.
+Everything here compares the live columns with what they were; nothing decides. What is of several
+tenants is compared at once, and divided among their steps at the end.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from reassoc.core.columns import DATE_NONE
 from reassoc.core.statuses import PaymentStatus, RemittanceStatus, among
 from reassoc.stream.deciding import DORMANT, Decided
-from reassoc.stream.event_facts import event_facts
 from reassoc.stream.items import (
     PAIR,
     PAYMENT,
@@ -25,14 +24,7 @@ from reassoc.stream.items import (
     ReleaseKind,
     id_bytes,
 )
-from reassoc.stream.ledger_rows import (
-    LedgerBatch,
-    MovedItems,
-    OutboxBody,
-    PairEvent,
-    ReleaseOrder,
-    encode_body,
-)
+from reassoc.stream.ledger_rows import MovedItems, OutboxBody, PairEvent, ReleaseOrder, encode_body
 from reassoc.stream.live import (
     Columns,
     Live,
@@ -44,58 +36,58 @@ from reassoc.stream.live import (
     match_keys_of,
     pair_ids,
 )
-from reassoc.stream.making import KeyedRows, Making
-from reassoc.stream.records import Block, Schema, joined, take
+from reassoc.stream.making import Heading, KeyedRows, Making
+from reassoc.stream.owners import Owned, divided
+from reassoc.stream.records import Block, Schema, take
 from reassoc.stream.state import Ids, Keys, Records, Step, Stops, no_ids
 from reassoc.stream.status_machine import check_funding, check_payments, check_remittances
-from reassoc.stream.step_rows import Profiles, batches_of, order_of, pair_rows
+from reassoc.stream.step_rows import Told, batches_of, orders_of, pair_rows
 
 
-def make_step(live: Live, decided: Decided, making: Making, profiles: Profiles) -> Step:
-    """Put a step together. Raises StatusError where an item would come to a status that it cannot
-    have: then nothing may be applied. O(items)."""
+def make_steps(live: Live, decided: Decided, making: Making) -> list[Step]:
+    """Put the step of each tenant together. Raises StatusError where an item would come to a status
+    that it cannot have: then nothing may be applied. O(items)."""
     _release(live.remittances, making)
     for side, closed in (
         (live.remittances, _closed_remittances),
         (live.payments, _closed_payments),
     ):
-        _close(side, closed(side.rows), making.day)
+        _close(side, closed(side.rows), making.headings[0].day)
     _check(live)
     pairs = _pair_changes(live, decided)
-    puts, updates, bodies = _item_records(live, making)
-    new_count = 0 if making.rekeyed else sum(map(len, puts))
-    puts += [pairs.puts, *_veto_records(making), _other_records(making)]
-    updates = np.concatenate([updates, pairs.updates])
-    bodies = Block.concat([bodies, pairs.bodies])
-    removes = [pairs.gone]
+    changes = _item_changes(live, making)
+    changes.add(pairs.changes)
+    changes.put(_veto_records(making), 0)
     closed_ids = no_ids()
     if making.forget is not None:
         closed_ids, pairs_gone = _forgotten(live, decided, making.forget)
-        removes += [closed_ids, pairs_gone]
-        puts = [_without(part, removes) for part in puts]
-        new_count = 0
-        keep = lookup(np.concatenate(removes), updates) < 0
-        updates, bodies = updates[keep], bodies.take(np.flatnonzero(keep))
-    batches = batches_of(live, decided, making, pairs.events, closed_ids)
-    order = order_of(live.remittances, making, profiles)
+        changes.forget([closed_ids, pairs_gone])
+    told = batches_of(live, decided, making, pairs.events, closed_ids)
+    orders = orders_of(live.remittances, making)
+    own = changes.divided(len(making.headings))
+    return list(map(_step, own, making.headings, told, orders))
+
+
+def _step(own: _Own, heading: Heading, told: list[Told], order: ReleaseOrder | None) -> Step:
+    gone = own.removes
     return Step(
-        making.mark,
-        making.position,
-        Records.concat(puts),
-        updates,
-        bodies,
-        np.unique(np.concatenate(removes), axis=0) if any(map(len, removes)) else no_ids(),
-        [encode_body(body) for body in _outbox(live, batches, order, making.moved)],
-        new_count,
+        heading.mark,
+        heading.position,
+        Records.concat([own.puts, _other_records(heading)]),
+        own.updates,
+        own.bodies,
+        np.unique(gone, axis=0) if len(gone) else no_ids(),
+        [encode_body(body) for body in _outbox(told, order, heading.moved)],
+        own.new_count,
     )
 
 
 def _outbox(
-    live: Live, batches: list[LedgerBatch], order: ReleaseOrder | None, moved: MovedItems | None
+    told: list[Told], order: ReleaseOrder | None, moved: MovedItems | None
 ) -> list[OutboxBody]:
     """Entries of the outbox: what follows from the step comes with the last of its batches."""
-    bodies = [OutboxBody(batch, facts=event_facts(live, batch)) for batch in batches]
-    bodies[-1] = OutboxBody(batches[-1], order, bodies[-1].facts, moved)
+    bodies = [OutboxBody(batch, facts=facts) for batch, facts in told]
+    bodies[-1] = OutboxBody(told[-1][0], order, bodies[-1].facts, moved)
     return bodies
 
 
@@ -163,18 +155,107 @@ def _check(live: Live) -> None:
 # ---- records ----
 
 
-def _item_records(live: Live, making: Making) -> tuple[list[Records], Ids, Block]:
-    puts, ids, bodies = [], [], []
+@dataclass(frozen=True, slots=True)
+class _Own:
+    """What changes for one tenant, see state.Step."""
+
+    puts: Records
+    updates: Ids
+    bodies: Block
+    removes: Ids
+    new_count: int
+
+
+@dataclass(slots=True)
+class _Changes:
+    """What changes for all tenants of the steps, each with whose it is.
+
+    puts, put_owner : records that are new or replaced; the first `new_count` are of new items
+    updates, update_owner, bodies : ids of records of which only the bodies change
+    removes, remove_owner : ids of records that leave
+    """
+
+    puts: Records
+    put_owner: Rows
+    updates: Ids
+    update_owner: Rows
+    bodies: Block
+    removes: Ids
+    remove_owner: Rows
+    new_count: int = 0
+
+    def put(self, records: Sequence[Records], owner: int) -> None:
+        """Put more, of one tenant."""
+        for some in records:
+            self.puts = Records.concat([self.puts, some])
+            self.put_owner = np.concatenate([self.put_owner, np.full(len(some), owner)])
+
+    def add(self, more: _Changes) -> None:
+        """Change more, behind what is there."""
+        self.puts = Records.concat([self.puts, more.puts])
+        self.put_owner = np.concatenate([self.put_owner, more.put_owner])
+        self.updates = np.concatenate([self.updates, more.updates])
+        self.update_owner = np.concatenate([self.update_owner, more.update_owner])
+        self.bodies = Block.concat([self.bodies, more.bodies])
+        self.removes = np.concatenate([self.removes, more.removes])
+        self.remove_owner = np.concatenate([self.remove_owner, more.remove_owner])
+
+    def forget(self, removes: Sequence[Ids]) -> None:
+        """Remove records of the one tenant whatever else becomes of them."""
+        self.removes = np.concatenate([self.removes, *removes])
+        self.remove_owner = np.zeros(len(self.removes), np.int64)
+        kept = np.flatnonzero(lookup(self.removes, self.puts.ids) < 0)
+        self.puts, self.put_owner = self.puts.take(kept), self.put_owner[kept]
+        kept = np.flatnonzero(lookup(self.removes, self.updates) < 0)
+        self.updates, self.bodies = self.updates[kept], self.bodies.take(kept)
+        self.update_owner = self.update_owner[kept]
+        self.new_count = 0
+
+    def divided(self, count: int) -> list[_Own]:
+        """Of each of so many tenants."""
+        if count == 1:
+            return [_Own(self.puts, self.updates, self.bodies, self.removes, self.new_count)]
+        rows = (
+            divided(owner, count)
+            for owner in (self.put_owner, self.update_owner, self.remove_owner)
+        )
+        new = np.bincount(self.put_owner[: self.new_count], minlength=count).tolist()
+        return [
+            _Own(
+                self.puts.take(put),
+                self.updates[updated],
+                self.bodies.take(updated),
+                self.removes[removed],
+                new_count,
+            )
+            for put, updated, removed, new_count in zip(*rows, new, strict=True)
+        ]
+
+
+def _item_changes(live: Live, making: Making) -> _Changes:
+    puts, put_owner, ids, owner, bodies = [], [], [], [], []
     for side, schema, kind, keyed in (
         (live.remittances, REMITTANCE, RecordKind.REMITTANCE, making.remittance_keys),
         (live.payments, PAYMENT, RecordKind.PAYMENT, making.payment_keys),
     ):
         put = np.flatnonzero(side.fresh | making.rekeyed)
         puts.append(_keyed_records(schema, kind, side, put, keyed))
+        put_owner.append(side.owner[put])
         updated = np.flatnonzero(side.changed & ~side.fresh & (not making.rekeyed))
         ids.append(side.ids[updated])
+        owner.append(side.owner[updated])
         bodies.append(schema.pack(take(side.rows, updated)))
-    return puts, np.concatenate(ids), Block.concat(bodies)
+    changes = _Changes(
+        Records.concat(puts),
+        np.concatenate(put_owner),
+        np.concatenate(ids),
+        np.concatenate(owner),
+        Block.concat(bodies),
+        no_ids(),
+        np.zeros(0, np.int64),
+    )
+    changes.new_count = 0 if making.rekeyed else len(changes.puts)
+    return changes
 
 
 def _keyed_records(
@@ -211,17 +292,13 @@ _SHOWN_AS = ("status", "tier", "person")
 
 @dataclass(frozen=True, slots=True)
 class _PairChanges:
-    """puts : pairs that are new, or that are found by other keys from now on
-    updates, bodies : ids and bodies of those of which something else has changed
-    gone : ids of those that are no more
+    """changes : puts are pairs that are new, or that are found by other keys from now on; updates
+        those of which something else has changed; removes those that are no more
     events : rows of ledger_rows.PAIR_ROW
     """
 
-    puts: Records
-    updates: Ids
-    bodies: Block
-    gone: Ids
-    events: npt.NDArray[Any]
+    changes: _Changes
+    events: Owned
 
 
 def _pair_changes(live: Live, decided: Decided) -> _PairChanges:
@@ -245,19 +322,23 @@ def _pair_changes(live: Live, decided: Decided) -> _PairChanges:
     gone = (lookup(new_ids, old_ids) < 0) & both
     visible_now = new["status"] != DORMANT
     visible_before = np.append(old["status"] != DORMANT, False)[at]
+    owner, old_owner = decided.pair_owner, live.pair_owner
     events = [
-        pair_rows(new, visible_now & ~visible_before, PairEvent.MADE),
-        pair_rows(new, visible_now & visible_before & shown, PairEvent.CHANGED),
-        pair_rows(new, ~visible_now & visible_before, PairEvent.GONE),
-        pair_rows(old, gone & (old["status"] != DORMANT), PairEvent.GONE),
+        pair_rows(new, owner, visible_now & ~visible_before, PairEvent.MADE),
+        pair_rows(new, owner, visible_now & visible_before & shown, PairEvent.CHANGED),
+        pair_rows(new, owner, ~visible_now & visible_before, PairEvent.GONE),
+        pair_rows(old, old_owner, gone & (old["status"] != DORMANT), PairEvent.GONE),
     ]
-    return _PairChanges(
+    changes = _Changes(
         _records_of(PAIR, RecordKind.PAIR, put, match_keys_of(put["match_id"])),
+        owner[rekeyed],
         new_ids[updated],
+        owner[updated],
         PAIR.pack(take(new, updated)),
         old_ids[gone],
-        joined(events),
+        old_owner[gone],
     )
+    return _PairChanges(changes, Owned.concat(events))
 
 
 def _is_here(live: Live, pairs: Columns) -> Mask:
@@ -274,8 +355,10 @@ def _veto_records(making: Making) -> list[Records]:
     return [_records_of(VETO, RecordKind.VETO, making.vetoes)]
 
 
-def _other_records(making: Making) -> Records:
-    rows = list({row[0]: row for row in making.records}.values())
+def _other_records(heading: Heading) -> Records:
+    if not heading.records:
+        return Records.none()
+    rows = list({row[0]: row for row in heading.records}.values())
     ids = np.frombuffer(b"".join(row[0] for row in rows), np.uint8).reshape(-1, 16)
     kinds = np.array([row[1] for row in rows], np.uint8)
     return Records(
@@ -295,8 +378,3 @@ def _forgotten(live: Live, decided: Decided, forget: tuple[Rows, Rows]) -> tuple
     going = left[decided.pair_remittance] | right[decided.pair_payment]
     ids = np.concatenate([live.remittances.ids[forget[0]], live.payments.ids[forget[1]]])
     return ids, pair_ids(take(decided.pairs, np.flatnonzero(going)))
-
-
-def _without(records: Records, removes: list[Ids]) -> Records:
-    keep = lookup(np.concatenate(removes), records.ids) < 0
-    return records if keep.all() else records.take(np.flatnonzero(keep))

@@ -46,7 +46,7 @@ class Setting:
 
     day : the last banking day whose credits are final, DATE_NONE before the first
     at_close, at_clock : the step is a close; is a clock entry
-    position : of the step on the log
+    positions : int64[t]   of the step on the log of each tenant
     """
 
     policy: Policy
@@ -55,7 +55,7 @@ class Setting:
     day: int
     at_close: bool
     at_clock: bool
-    position: int
+    positions: npt.NDArray[np.int64]
 
 
 @dataclass(slots=True)
@@ -63,20 +63,33 @@ class Decided:
     """What a matching says, by rows of the live sides.
 
     pairs : rows of items.PAIR, dormant ones among them
+    pair_owner : int64[k]   whose they are, see live.Side
     pair_remittance, pair_payment : int64[k]   rows of the sides
     may_release : bool[n]   matched by itself and funded, or free of funds; valid
     links                   between rows of payments, see core Links; in rows of the side
     """
 
     pairs: Columns
+    pair_owner: Rows
     pair_remittance: Rows
     pair_payment: Rows
     may_release: Mask
     links: Links
 
+    @classmethod
+    def nothing(cls) -> Decided:
+        """Of no items."""
+        rows, days = np.zeros(0, np.int32), np.zeros(0, np.int32)
+        codes, none = np.zeros(0, np.uint8), np.zeros(0, np.int64)
+        links = Links(rows, rows, codes, codes, days)
+        return cls(PAIR.empty(), none, none, none, np.zeros(0, np.bool_), links)
+
 
 def decide(live: Live, setting: Setting) -> Decided:
-    """Match the live items. O(items), see core.match."""
+    """Match the live items. O(items), see core.match. PERF: a tenant that has none yet is told
+    settings and time as well, which took milliseconds."""
+    if not (len(live.remittances) or len(live.payments) or len(live.basis["status"])):
+        return Decided.nothing()
     left, right, left_rows, right_rows = live.pools()
     released = live.remittances.has(ItemFlag.RELEASED)[left_rows]
     stored = _Stored(live, left_rows, right_rows)
@@ -96,17 +109,18 @@ def decide(live: Live, setting: Setting) -> Decided:
         surest_only=not live.whole,
     )
     _take_statuses(live, matches, left_rows, right_rows, _told_less(live, right, matches))
-    pairs = _pairs_of(matches, setting.position)
+    owner = live.remittances.owner[left_rows[matches.remittance]]
+    pairs = _pairs_of(matches, setting.positions[owner])
     known = lookup(pair_ids(live.basis), pair_ids(pairs))
     pairs["person"] = _inherited(live.basis, known, "person")
-    made = live.basis["made_position"]
-    pairs["made_position"] = np.where(known >= 0, np.append(made, 0)[known], setting.position)
+    made = np.append(live.basis["made_position"], 0)[known]
+    pairs["made_position"] = np.where(known >= 0, made, pairs["made_position"])
     _keep_explanations(pairs, live.basis, known)
     if setting.at_clock:
         pairs["standing"] = pairs["status"] == MatchStatus.AUTO
     else:
         pairs["standing"] = _inherited(live.basis, known, "standing")
-        pairs = _with_kept(live, pairs, not live.whole)
+        pairs, owner = _with_kept(live, pairs, owner, not live.whole)
     remittance = lookup(live.remittances.ids, _ids(pairs, "remittance"))
     payment = lookup(live.payments.ids, _ids(pairs, "payment"))
     _show_candidates(live, pairs, remittance, payment)
@@ -115,7 +129,8 @@ def decide(live: Live, setting: Setting) -> Decided:
     _unpin(live.payments.rows["reason"], right_rows, payment[people])
     may_release = np.zeros(len(live.remittances), np.bool_)
     may_release[left_rows] = matches.release
-    return Decided(pairs, remittance, payment, may_release, _links_of(live, matches, right_rows))
+    links = _links_of(live, matches, right_rows)
+    return Decided(pairs, owner, remittance, payment, may_release, links)
 
 
 def keep_released(decided: Decided, released: Mask) -> None:
@@ -257,7 +272,7 @@ def _take_statuses(
         rows[name][right_rows[told]] = column[told]
 
 
-def _pairs_of(matches: Matches, position: int) -> Columns:
+def _pairs_of(matches: Matches, positions: npt.NDArray[np.int64]) -> Columns:
     pairs: Columns = {}
     for side, pool, rows in (
         ("remittance", matches.remittances, matches.remittance),
@@ -272,7 +287,7 @@ def _pairs_of(matches: Matches, position: int) -> Columns:
             pairs[name] = getattr(matches, name)
     none = np.zeros(len(matches), np.bool_)
     pairs["standing"] = pairs["person"] = none
-    pairs["made_position"] = np.full(len(matches), position, np.int64)
+    pairs["made_position"] = positions
     return {name: pairs[name] for name in PAIR.types}
 
 
@@ -282,12 +297,12 @@ def _inherited(stored: Columns, known: Rows, name: str) -> Mask:
     return flags
 
 
-def _with_kept(live: Live, pairs: Columns, is_part: bool) -> Columns:
+def _with_kept(live: Live, pairs: Columns, owner: Rows, is_part: bool) -> tuple[Columns, Rows]:
     """Add pairs of the state that this matching does not speak of: candidates of tiers that were
     not run, while both items wait, and the memory of what stood at the last clock entry."""
     stored = live.basis
     if not len(stored["status"]):
-        return pairs
+        return pairs, owner
     fresh = lookup(pair_ids(pairs), pair_ids(stored)) < 0
     keep = np.zeros(len(fresh), np.bool_)
     if is_part:
@@ -295,10 +310,11 @@ def _with_kept(live: Live, pairs: Columns, is_part: bool) -> Columns:
         loose = _IS_LOOSE[stored["tier"]] & (stored["status"] == MatchStatus.REVIEW)
         keep = fresh & loose & waiting
     dormant = fresh & stored["standing"] & ~keep
-    kept = take(stored, np.flatnonzero(keep))
-    asleep = take(stored, np.flatnonzero(dormant))
-    asleep["status"] = np.full(len(asleep["status"]), DORMANT, np.uint8)
-    return PAIR.concat([pairs, kept, asleep])
+    kept, dormant = np.flatnonzero(keep), np.flatnonzero(dormant)
+    asleep = take(stored, dormant)
+    asleep["status"] = np.full(len(dormant), DORMANT, np.uint8)
+    owners = [owner, live.basis_owner[kept], live.basis_owner[dormant]]
+    return PAIR.concat([pairs, take(stored, kept), asleep]), np.concatenate(owners)
 
 
 _REMITTANCE_WAITS = (

@@ -15,7 +15,7 @@ from reassoc.stream.clock import entries_until
 from reassoc.stream.home_log import HomeLog
 from reassoc.stream.item_log import ClockEntry
 from reassoc.stream.ledger_rows import MovedItems
-from reassoc.stream.matcher import Matcher
+from reassoc.stream.matcher import Made, Matcher, apply_each
 from reassoc.stream.new_items import History
 from reassoc.stream.publisher import Book, LedgerWriter, Publisher
 from reassoc.stream.rerouting import handed_on
@@ -37,6 +37,25 @@ class Parts:
     history: History
     load_directory: Callable[[bytes], Directory]
     now: Callable[[], str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Steps:
+    """See stepping.Hooks."""
+
+    state: State
+
+    def make(self, matcher: Matcher) -> Made | None:
+        return matcher.next_made()
+
+    def apply(self, matcher: Matcher, made: Made) -> None:
+        matcher.apply(made)
+
+    def apply_each(self, steps: Sequence[tuple[Matcher, Made]], _: float) -> None:
+        refusals = apply_each(self.state, steps)
+        for refusal in refusals:
+            if refusal is not None:
+                raise refusal
 
 
 class Engine:
@@ -100,7 +119,7 @@ class Engine:
 
     def _round(self, matchers: Sequence[Matcher]) -> int:
         """A step of each; how many there were."""
-        done, idle = step_each(matchers, Matcher.next_made, Matcher.apply)
+        done, idle = step_each(matchers, _Steps(self._parts.state))
         self._busy -= {matcher.tenant for matcher in idle}
         return done
 

@@ -88,6 +88,7 @@ class Side:
     late : bool[n]        their surroundings are not all in the pool: they wait for the clock
     before                rows of items.REMITTANCE_STATE or PAYMENT_STATE, as they were before the
                           step; 0 for what is fresh
+    owner : int64[n]      whose each is, among the tenants of the step
     """
 
     rows: RowTable
@@ -95,6 +96,7 @@ class Side:
     fresh: Mask
     late: Mask
     before: npt.NDArray[Any]
+    owner: Rows
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -118,14 +120,24 @@ class Side:
         return mask
 
 
+@dataclass(frozen=True, slots=True)
+class Owners:
+    """Whose rows are, among the tenants of which a step is made together: int64 each."""
+
+    records: Rows
+    remittances: Rows
+    payments: Rows
+
+
 @dataclass(slots=True)
 class Live:
-    """Items, pairs and vetoes of one step.
+    """Items, pairs and vetoes of a step of one tenant, or of steps that are made together.
 
     pairs : rows of items.PAIR, as the state has them
     basis : the same less what a person undoes in this step, and with what a person makes
     vetoes : rows of items.VETO, those of this step among them
     whole : these are all items of the tenant
+    pair_owner : int64[k]   whose `pairs` are
     """
 
     remittances: Side
@@ -134,6 +146,7 @@ class Live:
     basis: Columns
     vetoes: Columns
     whole: bool
+    pair_owner: Rows
 
     @classmethod
     def of(
@@ -144,18 +157,41 @@ class Live:
         *,
         whole: bool,
         late_ids: Ids | None = None,
+        owners: Owners | None = None,
     ) -> Live:
-        """Records of the state, and items that are new."""
+        """Records of the state, and items that are new. owners : None for those of one tenant"""
         pairs = PAIR.unpack(records.bodies_of(RecordKind.PAIR))
         left, right = map(records.bodies_of, (RecordKind.REMITTANCE, RecordKind.PAYMENT))
-        return cls(
+        live = cls(
             _side(REMITTANCE, REMITTANCE_STATE, left, fresh_remittances, late_ids),
             _side(PAYMENT, PAYMENT_STATE, right, fresh_payments, late_ids),
             pairs,
             pairs,
             VETO.unpack(records.bodies_of(RecordKind.VETO)),
             whole,
+            np.zeros(pairs.row_count, np.int64),
         )
+        if owners is not None:
+            live._tell(owners, records)
+        return live
+
+    def _tell(self, owners: Owners, records: Records) -> None:
+        def of_kind(kind: RecordKind) -> Rows:
+            found: Rows = owners.records[records.kinds == kind]
+            return found
+
+        self.pair_owner = of_kind(RecordKind.PAIR)
+        for side, kind, fresh in (
+            (self.remittances, RecordKind.REMITTANCE, owners.remittances),
+            (self.payments, RecordKind.PAYMENT, owners.payments),
+        ):
+            side.owner = np.concatenate([of_kind(kind), fresh])
+
+    @property
+    def basis_owner(self) -> Rows:
+        """int64[k]: whose `basis` is. Only one tenant's step has another basis than its pairs."""
+        is_as_it_was = self.basis is self.pairs
+        return self.pair_owner if is_as_it_was else np.zeros(len(self.basis["status"]), np.int64)
 
     def pools(self) -> tuple[RemittanceColumns, PaymentColumns, Rows, Rows]:
         """The matcher's columns of the items that take part, and their rows."""
@@ -186,7 +222,7 @@ def _side(
         late = lookup(_distinct(late_ids), ids) >= 0
     before = rows.row_bytes[:, : state.itemsize].copy().reshape(-1).view(state)
     before[len(bodies) :] = 0
-    return Side(rows, ids, is_fresh, late, before)
+    return Side(rows, ids, is_fresh, late, before, np.zeros(len(ids), np.int64))
 
 
 def _distinct(ids: Ids) -> Ids:

@@ -6,23 +6,19 @@ refuses a step that was made from another mark. It reads no clock: all times com
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 
 import msgspec
 import numpy as np
 
-from reassoc.core.calendar import BankingCalendar
 from reassoc.core.columns import DATE_NONE
 from reassoc.core.directory import Directory
 from reassoc.core.errors import ReassocError
-from reassoc.core.policy import Policy
 from reassoc.stream import decisions
-from reassoc.stream.changes import make_step
-from reassoc.stream.deciding import Setting, decide, keep_released
+from reassoc.stream.deciding import Setting, decide
 from reassoc.stream.decisions import Decision, RefusedError
-from reassoc.stream.forgetting import long_closed, unpaired
+from reassoc.stream.forgetting import long_closed
 from reassoc.stream.item_log import (
     ClockEntry,
     DecisionEntry,
@@ -33,35 +29,30 @@ from reassoc.stream.item_log import (
     SettingsEntry,
     TenantEntry,
 )
+from reassoc.stream.item_steps import ItemsWork, item_steps, steps_of
 from reassoc.stream.items import (
     PAYMENT,
     REMITTANCE,
     RecordKind,
     id_parts,
 )
+from reassoc.stream.knowledge import Knowledge
 from reassoc.stream.ledger_rows import DecisionAnswer, DecisionRow, MovedItems
 from reassoc.stream.live import (
-    Columns,
     Live,
     Rows,
     match_keys_of,
     profile_id,
     profile_ids,
 )
-from reassoc.stream.making import KeyedRows, Making
-from reassoc.stream.neighbours import Surroundings, surround
+from reassoc.stream.making import Heading, Making
+from reassoc.stream.neighbours import Centre, surround
 from reassoc.stream.new_items import (
     History,
-    came_before,
-    ids_of,
-    joined,
     keys_of,
-    mark_known_before,
-    new_rows,
 )
 from reassoc.stream.profiles import KnownProfiles
 from reassoc.stream.records import take
-from reassoc.stream.release_choice import Rules, choose
 from reassoc.stream.rerouting import NOBODY, items_entry, out_of_quarantine
 from reassoc.stream.routing import QUARANTINE
 from reassoc.stream.rules import WarehouseRules
@@ -84,26 +75,6 @@ LoadDirectory = Callable[[bytes], Directory]
 
 class LogError(ReassocError):
     """An entry of the log that cannot be what a log holds: the tenant stops here."""
-
-
-@dataclass(frozen=True)
-class _Knowledge:
-    """What a tenant's record says, worked out once for all steps until it changes."""
-
-    record: TenantRecord
-    directory: Directory | None
-
-    @cached_property
-    def policy(self) -> Policy:
-        return self.record.policy()
-
-    @cached_property
-    def rules(self) -> Rules:
-        return Rules(self.record.rules(), self.calendar)
-
-    @cached_property
-    def calendar(self) -> BankingCalendar:
-        return self.record.calendar()
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +132,16 @@ class Matcher:
         return self._knowledge.record
 
     @property
+    def claim(self) -> Claim:
+        """The right to write that it has."""
+        return self._claim
+
+    @property
+    def knowledge(self) -> Knowledge:
+        """Settings, clock and directory as they are now."""
+        return self._knowledge
+
+    @property
     def rules(self) -> WarehouseRules:
         """The rules that hold now."""
         return self._knowledge.rules.rules
@@ -181,6 +162,13 @@ class Matcher:
         """What the next entry of the log makes of the state; nothing is changed. None where there
         is no entry, or where it must wait: a close forgets what is old, and does so only when the
         ledger has it."""
+        logged = self._next()
+        if logged is None or (_is_close(logged.entry) and not self._is_in_ledger()):
+            return None
+        self._at = logged.at
+        return self._made_of(logged)
+
+    def _next(self) -> Logged | None:
         if not self._waiting:
             self._waiting = self._log.read(self.tenant, self._mark, READ_ENTRIES_MAX)
         if not self._waiting:
@@ -191,14 +179,15 @@ class Matcher:
                 f"the log goes on at position {logged.position}, though {self._mark} is applied: "
                 "it is damaged"
             )
-        if _is_close(logged.entry) and not self._is_in_ledger():
-            return None
-        self._at = logged.at
-        return self._made_of(logged)
+        return logged
 
     def apply(self, made: Made) -> None:
         """Apply what was made last, durably. The next step can be made when that is done."""
         self._state.apply(self._claim, made.step)
+        self.applied(made)
+
+    def applied(self, made: Made) -> None:
+        """What was made last is applied, by who has the claim."""
         self._mark = made.step.mark_after
         if _is_close(self._waiting.pop(0).entry):
             self._has_read_history = False
@@ -215,14 +204,14 @@ class Matcher:
         if known is not None and known.record == record:
             return
         if self.tenant == QUARANTINE:
-            self._knowledge = _Knowledge(record, NOBODY)
+            self._knowledge = Knowledge(record, NOBODY)
             return
         digest = _directory_of(record)
         if known is not None and _directory_of(known.record) == digest:
             directory = known.directory
         else:
             directory = self._load_directory(digest) if digest else None
-        self._knowledge = _Knowledge(record, directory)
+        self._knowledge = Knowledge(record, directory)
 
     def let_out(self) -> bool:
         """Where this is the quarantine: log the moves of items whose payees a new directory knows.
@@ -247,8 +236,7 @@ class Matcher:
     def _made_of(self, logged: Logged) -> Made:
         entry, position, record = logged.entry, logged.position, self.record
         if isinstance(entry, ItemsEntry):
-            profiles = {self._profiles.key_of(data): data for data in entry.profiles}
-            return Made(self._take_items(entry, position, profiles), record, profiles)
+            return Made(self._take_items(entry, logged), record, self._new_profiles(entry))
         if isinstance(entry, ClockEntry):
             record = msgspec.structs.replace(record, clock=entry)
             if entry.kind == "start":
@@ -265,38 +253,51 @@ class Matcher:
 
     # ---- items ----
 
-    def _take_items(self, entry: ItemsEntry, position: int, profiles: Mapping[int, bytes]) -> Step:
+    def items_bytes(self) -> int:
+        """Bytes of the entry that `make` takes next, where it is one of items; else 0."""
+        logged = self._next()
+        if logged is None or not isinstance(logged.entry, ItemsEntry):
+            return 0
+        return len(logged.entry.remittances) + len(logged.entry.payments)
+
+    def items_next(self) -> ItemsWork | None:
+        """The entry that `make` takes next, where it is one of items."""
+        logged = self._next()
+        if logged is None or not isinstance(logged.entry, ItemsEntry):
+            return None
         self._read_history()
-        left, right = new_rows(entry, position, self.record.day)
-        keys, around = self._surround_new(left, right)
-        known_left, known_right = came_before(
-            self._history, self.tenant, left, right, around, position
-        )
-        if known_left.any() or known_right.any():
-            left, right = take(left, ~known_left), take(right, ~known_right)
-            keys, around = self._surround_new(left, right)
-        mark_known_before(self._history, self.tenant, around.records, left, right, position)
-        live = Live.of(around.records, left, right, whole=False, late_ids=around.late)
-        making = self._making(live, position, "items")
-        making.remittance_keys, making.payment_keys = keys
-        making.sources = tuple(
+        return self._work(logged.entry, logged)
+
+    def steps_with(self, works: Sequence[ItemsWork]) -> list[Step]:
+        """Steps of what this and other matchers, which know the same, gave as `items_next`. Raises
+        what `item_steps` raises."""
+        return item_steps(works, self._knowledge, self._state, self._history)
+
+    def made_of(self, work: ItemsWork, step: Step) -> Made:
+        """The step of what `items_next` gave, as `make` gives it."""
+        return Made(step, self.record, self._new_profiles(work.entry))
+
+    def _take_items(self, entry: ItemsEntry, logged: Logged) -> Step:
+        self._read_history()
+        (step,) = self.steps_with([self._work(entry, logged)])
+        return step
+
+    def _work(self, entry: ItemsEntry, logged: Logged) -> ItemsWork:
+        profiles = self._new_profiles(entry)
+        heading = self._heading(logged.position, "items", profiles)
+        heading.as_of = logged.at
+        heading.sources = tuple(
             (note.digest, note.name, note.kind, note.byte_count) for note in entry.sources
         )
-        making.records += [
+        heading.records = [
             (profile_id(key), RecordKind.PROFILE, data)
             for key, data in profiles.items()
             if key not in self._profiles
         ]
-        return self._finish(live, making, self._setting(position), profiles)
+        return ItemsWork(heading, entry)
 
-    def _surround_new(
-        self, left: Columns, right: Columns
-    ) -> tuple[tuple[KeyedRows, KeyedRows], Surroundings]:
-        """Keys of new items, and what bears on these."""
-        keys = self._keys(left, right)
-        both, ids = joined(*keys), np.concatenate([ids_of(left), ids_of(right)])
-        around = surround(self._state, self.tenant, ids, both.keys, both.stops, are_new=True)
-        return keys, around
+    def _new_profiles(self, entry: ItemsEntry) -> dict[int, bytes]:
+        return {self._profiles.key_of(data): data for data in entry.profiles}
 
     def _read_history(self) -> None:
         """Before the first items, and again when a close has forgotten some, for which it waited
@@ -305,10 +306,6 @@ class Matcher:
             self._history.read_on()
             self._has_read_history = True
 
-    def _keys(self, left: Columns, right: Columns) -> tuple[KeyedRows, KeyedRows]:
-        knowledge = self._knowledge
-        return keys_of(left, right, knowledge.policy, knowledge.directory)
-
     # ---- the clock, and settings ----
 
     def _start(self, record: TenantRecord, position: int) -> Step:
@@ -316,18 +313,18 @@ class Matcher:
         self._know(record)
         live = Live.of(Records.none(), REMITTANCE.empty(), PAYMENT.empty(), whole=False)
         making = self._making(live, position, "clock")
-        making.records.append(_tenant_row(record))
-        return self._finish(live, making, self._setting(position))
+        making.heading.records.append(_tenant_row(record))
+        return self._finish(live, making, self._knowledge.setting(position))
 
     def _tick(self, entry: ClockEntry, record: TenantRecord, position: int) -> Step:
         self._know(record)
         live = self._whole()
         _date(live, entry.day)
         making = self._making(live, position, "clock")
-        making.records.append(_tenant_row(record))
+        making.heading.records.append(_tenant_row(record))
         if entry.kind == "close":
             making.forget = long_closed(live, self.rules, self._knowledge.calendar, entry.day)
-        setting = self._setting(position, at_clock=True, at_close=entry.kind == "close")
+        setting = self._knowledge.setting(position, at_clock=True, at_close=entry.kind == "close")
         return self._finish(live, making, setting)
 
     def _match_anew(
@@ -341,13 +338,14 @@ class Matcher:
         self._know(record)
         live = self._whole()
         making = self._making(live, position, cause)
-        making.records.append(_tenant_row(record))
-        making.decisions = answers
+        making.heading.records.append(_tenant_row(record))
+        making.heading.decisions = answers
         making.rekeyed = True
-        making.remittance_keys, making.payment_keys = self._keys(
-            live.remittances.rows, live.payments.rows
+        knowledge = self._knowledge
+        making.remittance_keys, making.payment_keys = keys_of(
+            live.remittances.rows, live.payments.rows, knowledge.policy, knowledge.directory
         )
-        return self._finish(live, making, self._setting(position))
+        return self._finish(live, making, self._knowledge.setting(position))
 
     def _whole(self) -> Live:
         parts = list(self._state.scan(self.tenant))
@@ -363,9 +361,9 @@ class Matcher:
             making.kinds, making.resend = decision.kinds, decision.resend
             making.vetoes = decision.vetoes
             if decision.moved is not None:
-                making.moved = self._moved(entry.tenant, live, *decision.moved)
-            making.decisions = (_row(entry, position, decision),)
-            return self._finish(live, making, self._setting(position))
+                making.heading.moved = self._moved(entry.tenant, live, *decision.moved)
+            making.heading.decisions = (_row(entry, position, decision),)
+            return self._finish(live, making, self._knowledge.setting(position))
         except (RefusedError, StatusError) as error:
             # A decision never stops a tenant: what would break the life of an item is refused.
             return self._answer(entry, position, str(error))
@@ -389,8 +387,9 @@ class Matcher:
         if entry.match_id:
             of_match = match_keys_of(np.array([entry.match_id], np.uint64))
             keys = np.concatenate([keys, of_match])
-        stops = np.array([len(keys)])
-        around = surround(self._state, self.tenant, ids, keys, stops, are_new=False)
+        (around,) = surround(
+            self._state, [Centre(self.tenant, ids, keys, np.array([len(keys)]), are_new=False)]
+        )
         return Live.of(
             around.records,
             REMITTANCE.empty(),
@@ -422,44 +421,26 @@ class Matcher:
         """A step that only says no."""
         live = Live.of(Records.none(), REMITTANCE.empty(), PAYMENT.empty(), whole=False)
         making = self._making(live, position, "decision")
-        making.decisions = (_row(entry, position, None, refusal),)
-        return self._finish(live, making, self._setting(position))
+        making.heading.decisions = (_row(entry, position, None, refusal),)
+        return self._finish(live, making, self._knowledge.setting(position))
 
     # ---- putting a step together ----
 
     def _making(self, live: Live, position: int, cause: str) -> Making:
-        record = self._knowledge.record
         none = np.zeros(len(live.remittances), np.uint8)
+        return Making([self._heading(position, cause, {})], none)
+
+    def _heading(self, position: int, cause: str, here: Mapping[int, bytes]) -> Heading:
+        record = self._knowledge.record
         as_of = record.as_of if cause == "clock" else self._at
-        return Making(self.tenant, self._mark, position, record.day, as_of, cause, kinds=none)
+        return Heading(
+            self.tenant, self._mark, position, record.day, as_of, cause,
+            profiles=lambda wanted: self._profiles_of(wanted, here),
+        )  # fmt: skip
 
-    def _setting(self, position: int, *, at_clock: bool = False, at_close: bool = False) -> Setting:
-        knowledge = self._knowledge
-        return Setting(
-            knowledge.policy,
-            knowledge.directory,
-            knowledge.calendar,
-            knowledge.record.final_day,
-            at_close,
-            at_clock,
-            position,
-        )
-
-    def _finish(
-        self,
-        live: Live,
-        making: Making,
-        setting: Setting,
-        profiles: Mapping[int, bytes] | None = None,
-    ) -> Step:
-        decided = decide(live, setting)
-        kinds = choose(live, decided, self._knowledge.rules, setting.day, at_clock=setting.at_clock)
-        making.kinds = np.where(making.kinds != 0, making.kinds, kinds)
-        keep_released(decided, making.kinds != 0)
-        if making.forget is not None:
-            making.forget = unpaired(live, decided, *making.forget)
-        here = profiles or {}
-        return make_step(live, decided, making, lambda wanted: self._profiles_of(wanted, here))
+    def _finish(self, live: Live, making: Making, setting: Setting) -> Step:
+        (step,) = steps_of(live, decide(live, setting), making, setting, self._knowledge.rules)
+        return step
 
     def _profiles_of(self, wanted: list[int], here: Mapping[int, bytes]) -> dict[int, bytes]:
         """Profiles that are new with the step, remembered, or only in the state."""
@@ -479,6 +460,16 @@ class Matcher:
         found = self._state.fetch(self.tenant, profile_ids(keys))
         digest, _ = id_parts(found.ids) if len(found) else (np.zeros(0, np.uint64), None)
         return dict(zip(digest.tolist(), found.bodies.rows(), strict=True))
+
+
+def apply_each(state: State, steps: Sequence[tuple[Matcher, Made]]) -> list[ReassocError | None]:
+    """Apply what was made last of each matcher, durably; for each what it is refused with, None
+    where it is applied. Raises where the state fails."""
+    refusals = state.apply_each([(matcher.claim, made.step) for matcher, made in steps])
+    for (matcher, made), refusal in zip(steps, refusals, strict=True):
+        if refusal is None:
+            matcher.applied(made)
+    return refusals
 
 
 def _is_close(entry: object) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,8 +14,10 @@ from reassoc.stream.records import Schema
 from reassoc.stream.state import (
     ID_BYTES,
     PROBE_KEYS_MAX,
+    Ask,
     Ids,
     Keys,
+    Probe,
     Records,
     State,
     Stops,
@@ -42,58 +45,87 @@ class Surroundings:
     crowded: Keys
 
 
-def surround(
-    state: State, tenant: str, ids: Ids, keys: Keys, key_stops: Stops, *, are_new: bool
-) -> Surroundings:
-    """Records that share a key with some items, with those, and so on to a fixed point.
+@dataclass(frozen=True, slots=True)
+class Centre:
+    """Items of a tenant, to be surrounded.
 
     ids : uint8[n, 16], keys, key_stops    the items and their keys, see state.Records
     are_new : they come now. What the state has of them itself is brought as well; what has nothing
         there is in no pair
+    """
+
+    tenant: str
+    ids: Ids
+    keys: Keys
+    key_stops: Stops
+    are_new: bool
+
+
+def surround(state: State, centres: Sequence[Centre]) -> list[Surroundings]:
+    """For items of each of some tenants: records that share a key with them, with those, and so on
+    to a fixed point.
 
     A pair brings both its items, an item its pairs and vetoes. Bounded by POOL_RECORDS_MAX: items
-    with keys that were not followed are late. One probe and one fetch a round; most items need two.
+    with keys that were not followed are late. One call of the state a round for all tenants; most
+    items need two.
     """
-    return _Search(state, tenant).run(ids, keys, key_stops, are_new=are_new)
+    searches = [_Search().run(centre) for centre in centres]
+    found: dict[int, Surroundings] = {}
+    answers: dict[int, Probe | None] = dict.fromkeys(range(len(searches)))
+    while answers:
+        asks: dict[int, Ask] = {}
+        for number, answer in answers.items():
+            try:
+                keys, ids = searches[number].send(answer)
+                asks[number] = (centres[number].tenant, keys, ids)
+            except StopIteration as end:
+                found[number] = end.value
+        probes = state.probe_each(list(asks.values())) if asks else []
+        answers = dict(zip(asks, probes, strict=True))
+    return [found[number] for number in range(len(centres))]
+
+
+_Asking = Generator[tuple[Keys, Ids], "Probe | None", "Surroundings"]
 
 
 class _Search:
-    def __init__(self, state: State, tenant: str) -> None:
-        self._state = state
-        self._tenant = tenant
+    """Asks for keys and ids, and is sent what the state has of them."""
+
+    def __init__(self) -> None:
         self._parts: list[Records] = []
         self._seen: set[bytes] = set()
         self._probed = np.zeros(0, np.uint64)
         self._crowded = np.zeros(0, np.uint64)
         self._count = 0
 
-    def run(self, ids: Ids, keys: Keys, key_stops: Stops, *, are_new: bool) -> Surroundings:
+    def run(self, centre: Centre) -> _Asking:
         """Search from some items on."""
-        of_pairs = np.zeros(0, np.uint64) if are_new else id_keys_of(*id_parts(ids))
+        ids, keys, stops = centre.ids, centre.keys, centre.key_stops
+        of_pairs = np.zeros(0, np.uint64) if centre.are_new else id_keys_of(*id_parts(ids))
         frontier = distinct(np.concatenate([keys, of_pairs]))
-        missing = ids if are_new else no_ids()
+        missing = ids if centre.are_new else no_ids()
         for _ in range(ROUNDS_MAX):
             if self._count > POOL_RECORDS_MAX or not (len(frontier) or len(missing)):
                 break
-            found = self._round(frontier, missing)
+            found = yield from self._round(frontier, missing)
             frontier, missing = self._onward(found)
         records = Records.concat(self._parts)
         unknown = distinct(np.concatenate([self._crowded, frontier]))
-        late = _having(records, unknown, ids, keys, key_stops) if len(unknown) else no_ids()
+        late = _having(records, unknown, ids, keys, stops) if len(unknown) else no_ids()
         return Surroundings(records, late, self._crowded)
 
-    def _round(self, frontier: Keys, missing: Ids) -> Records:
+    def _round(
+        self, frontier: Keys, missing: Ids
+    ) -> Generator[tuple[Keys, Ids], Probe | None, Records]:
         """Records that are new to the search."""
         parts = []
         self._probed = distinct(np.concatenate([self._probed, frontier]))
-        for start in range(0, len(frontier), PROBE_KEYS_MAX):
-            some = frontier[start : start + PROBE_KEYS_MAX]
-            probe = self._state.probe(self._tenant, some, missing)
+        for start in range(0, max(len(frontier), 1), PROBE_KEYS_MAX):
+            probe = yield frontier[start : start + PROBE_KEYS_MAX], missing
+            assert probe is not None
             self._crowded = distinct(np.concatenate([self._crowded, probe.crowded]))
             parts.append(probe.records)
             missing = no_ids()
-        if len(missing):
-            parts.append(self._state.fetch(self._tenant, missing))
         return self._new(Records.concat(parts))
 
     def _new(self, records: Records) -> Records:

@@ -1,7 +1,9 @@
-"""New items of an entry: their rows in the state, their keys, and which of them came before."""
+"""New items of entries: their rows in the state, their keys, and which of them came before."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -27,10 +29,12 @@ from reassoc.stream.items import (
 from reassoc.stream.ledger_rows import ItemSide
 from reassoc.stream.live import Columns, Mask, lookup
 from reassoc.stream.making import KeyedRows
-from reassoc.stream.neighbours import Surroundings
-from reassoc.stream.records import Block
-from reassoc.stream.state import Ids, Records, as_text
+from reassoc.stream.records import Block, RowTable, Schema
+from reassoc.stream.state import Ids, Records, Stops, as_text
 from reassoc.stream.step_rows import business_keys
+
+Schemas = tuple[Schema, Schema]
+"""Of items on the log, and in the state."""
 
 
 class History(Protocol):
@@ -57,18 +61,67 @@ class History(Protocol):
     ) -> Mask: ...
 
 
-def new_rows(entry: ItemsEntry, position: int, day: int) -> tuple[Columns, Columns]:
-    """Rows of the state for the remittances and the payments of an entry."""
-    sides = []
-    for item_schema, schema, data, stops in (
-        (REMITTANCE_ITEM, REMITTANCE, entry.remittances, entry.remittance_stops),
-        (PAYMENT_ITEM, PAYMENT, entry.payments, entry.payment_stops),
-    ):
-        block = Block(data, np.frombuffer(stops, "<i8").astype(np.int64))
+@dataclass(frozen=True, slots=True)
+class NewRows:
+    """New items of one side, those of each tenant behind those of the one before.
+
+    rows : of items.REMITTANCE or PAYMENT
+    stops : int64[t]   behind the last row of each tenant
+    """
+
+    rows: RowTable
+    stops: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, blocks: Sequence[Block], schemas: Schemas, positions: Stops, day: int) -> NewRows:
+        """Rows of the state for the items of entries."""
+        item_schema, schema = schemas
+        counts = np.array([len(block) for block in blocks])
+        block = blocks[0] if len(blocks) == 1 else Block.concat(blocks)
         rows = schema.widen(item_schema.unpack(block))
-        rows["position"], rows["seen_day"], rows["closed_day"] = position, day, DATE_NONE
-        sides.append(rows)
-    return sides[0], sides[1]
+        rows["position"] = np.repeat(positions, counts)
+        rows["seen_day"], rows["closed_day"] = day, DATE_NONE
+        return cls(rows, np.cumsum(counts))
+
+    def __len__(self) -> int:
+        return self.rows.row_count
+
+    @property
+    def owner(self) -> npt.NDArray[np.int64]:
+        """int64[n]: the number of the tenant whose each is."""
+        return np.repeat(np.arange(len(self.stops)), np.diff(self.stops, prepend=0))
+
+    def bounds(self, number: int) -> tuple[int, int]:
+        """The rows of a tenant: from, to."""
+        return int(self.stops[number - 1]) if number else 0, int(self.stops[number])
+
+    def of_tenant(self, number: int) -> RowTable:
+        """The rows of a tenant."""
+        return self.rows if len(self.stops) == 1 else self.rows.take(slice(*self.bounds(number)))
+
+    def without(self, known: Mask) -> NewRows:
+        """Those of the one tenant that are not known."""
+        rows = self.rows.take(~known)
+        return NewRows(rows, np.array([rows.row_count]))
+
+
+def remittance_rows(entries: Sequence[ItemsEntry], positions: Stops, day: int) -> NewRows:
+    """Rows of the state for the remittances of entries, each of another tenant.
+
+    positions : int64[t]   of the entries
+    """
+    blocks = [_block(entry.remittances, entry.remittance_stops) for entry in entries]
+    return NewRows.of(blocks, (REMITTANCE_ITEM, REMITTANCE), positions, day)
+
+
+def payment_rows(entries: Sequence[ItemsEntry], positions: Stops, day: int) -> NewRows:
+    """The same for payments."""
+    blocks = [_block(entry.payments, entry.payment_stops) for entry in entries]
+    return NewRows.of(blocks, (PAYMENT_ITEM, PAYMENT), positions, day)
+
+
+def _block(data: bytes, stops: bytes) -> Block:
+    return Block(data, np.frombuffer(stops, "<i8").astype(np.int64))
 
 
 def ids_of(rows: Columns) -> Ids:
@@ -112,15 +165,15 @@ def came_before(
     tenant: str,
     left: Columns,
     right: Columns,
-    around: Surroundings,
+    records: Records,
     position: int,
 ) -> tuple[Mask, Mask]:
     """bool[n], bool[m]: items that came before, by their ids.
 
-    around : of all of them, with what the state has of themselves
+    records : around all of them, with what the state has of themselves
     """
     ids = np.concatenate([ids_of(left), ids_of(right)])
-    known = lookup(around.records.ids, ids) >= 0
+    known = lookup(records.ids, ids) >= 0
     _, first = np.unique(as_text(ids), return_index=True)
     again = np.ones(len(ids), np.bool_)
     again[first] = False
@@ -134,29 +187,40 @@ def came_before(
     return known[: len(left["status"])], known[len(left["status"]) :]
 
 
-def mark_known_before(
-    history: History,
-    tenant: str,
-    records: Records,
-    left: Columns,
-    right: Columns,
-    position: int,
-) -> None:
+def known_business(
+    history: History, tenants: Sequence[str], new: NewRows, side: ItemSide, positions: Stops
+) -> Mask:
+    """bool[n]: new items of which a copy left the state long ago, or is there still.
+
+    tenants, positions : of each, the latter of the entries
+    """
+    keys = business_keys(new.rows, side)
+    known = np.zeros(len(keys), np.bool_)
+    if keys.any():
+        for number, (tenant, position) in enumerate(zip(tenants, positions.tolist(), strict=True)):
+            some = slice(*new.bounds(number))
+            known[some] = history.known_business(tenant, keys[some], position)
+        known &= keys != 0
+    return known
+
+
+def mark_known_before(records: Records, rows: Columns, side: ItemSide, known: Mask) -> None:
     """Suspected duplicates of what left the state long ago: held and shown. Copies of what is
-    still there are the matcher's matter, which knows which of them is sound."""
-    for rows, side, kind, schema, status in (
-        (left, ItemSide.REMITTANCE, RecordKind.REMITTANCE, REMITTANCE,
-         RemittanceStatus.DUPLICATE),
-        (right, ItemSide.PAYMENT, RecordKind.PAYMENT, PAYMENT, PaymentStatus.DUPLICATE),
-    ):  # fmt: skip
-        keys = business_keys(rows, side)
-        if not keys.any():
-            continue
-        known = (keys != 0) & history.known_business(tenant, keys, position)
-        if not known.any():
-            continue
-        here = schema.unpack(records.bodies_of(kind))
-        known &= ~np.isin(keys, business_keys(here, side))
-        rows["flags"][known] |= np.uint16(ItemFlag.KNOWN_BEFORE)
-        rows["status"][known] = status
-        rows["reason"][known] |= np.int64(Reason.DUPLICATE)
+    still there are the matcher's matter, which knows which of them is sound.
+
+    records : around the items of one tenant   known : bool[n], see `known_business`
+    """
+    if not known.any():
+        return
+    kind, schema, status = _AS_KNOWN[side]
+    here = schema.unpack(records.bodies_of(kind))
+    known = known & ~np.isin(business_keys(rows, side), business_keys(here, side))
+    rows["flags"][known] |= np.uint16(ItemFlag.KNOWN_BEFORE)
+    rows["status"][known] = status
+    rows["reason"][known] |= np.int64(Reason.DUPLICATE)
+
+
+_AS_KNOWN: dict[ItemSide, tuple[RecordKind, Schema, int]] = {
+    ItemSide.REMITTANCE: (RecordKind.REMITTANCE, REMITTANCE, RemittanceStatus.DUPLICATE),
+    ItemSide.PAYMENT: (RecordKind.PAYMENT, PAYMENT, PaymentStatus.DUPLICATE),
+}

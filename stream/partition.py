@@ -20,11 +20,11 @@ import msgspec
 import numpy as np
 
 from reassoc.core.directory import Directory
-from reassoc.core.errors import LimitError
+from reassoc.core.errors import LimitError, ReassocError
 from reassoc.stream.home_log import HOME_TENANT
 from reassoc.stream.item_log import FenceEntry, Logged, decode_entry, encode_entry
 from reassoc.stream.items import RecordKind
-from reassoc.stream.matcher import LogError, Made, Matcher
+from reassoc.stream.matcher import LogError, Made, Matcher, apply_each
 from reassoc.stream.new_items import History
 from reassoc.stream.partition_log import (
     Append,
@@ -235,7 +235,7 @@ class Partition:
         """Make steps until nothing waits; how many."""
         steps = publishes = 0
         while waiting := self._waiting():
-            done, idle = step_each(waiting, self._make, self._apply)
+            done, idle = step_each(waiting, self)
             steps += done
             if done or not any(matcher.tenant in self._log.tenants() for matcher in idle):
                 continue
@@ -256,7 +256,8 @@ class Partition:
                 found.append(matcher)
         return found
 
-    def _make(self, matcher: Matcher) -> Made | None:
+    def make(self, matcher: Matcher) -> Made | None:
+        """See stepping.Hooks, as the next two."""
         began = time.monotonic()
         try:
             made = matcher.make()
@@ -267,16 +268,37 @@ class Partition:
             self._parts.watch.made(time.monotonic() - began)
         return made
 
-    def _apply(self, matcher: Matcher, made: Made) -> None:
+    def apply(self, matcher: Matcher, made: Made) -> None:
+        """Apply a step."""
         began = time.monotonic()
         try:
             matcher.apply(made)
         except LimitError as error:
             self._stop(matcher, error)
             return
+        self._is_applied(matcher, made, time.monotonic() - began)
+
+    def apply_each(self, steps: Sequence[tuple[Matcher, Made]], seconds: float) -> None:
+        """Apply steps that were made together. Each counts as long as its share."""
+        began = time.monotonic()
+        refusals = apply_each(self._parts.state, steps)
+        applying = (time.monotonic() - began) / len(steps)
+        failed: ReassocError | None = None
+        for (matcher, made), refusal in zip(steps, refusals, strict=True):
+            self._parts.watch.made(seconds / len(steps))
+            if refusal is None:
+                self._is_applied(matcher, made, applying)
+            elif isinstance(refusal, LimitError):
+                self._stop(matcher, refusal)
+            else:
+                failed = failed or refusal
+        if failed is not None:
+            raise failed
+
+    def _is_applied(self, matcher: Matcher, made: Made, seconds: float) -> None:
         self.unpublished_bytes += sum(map(len, made.step.outbox))
         arrived_ms = self._arrivals.get(matcher.tenant, {}).pop(made.step.mark_after, 0)
-        self._parts.watch.applied(matcher.tenant, made, arrived_ms, time.monotonic() - began)
+        self._parts.watch.applied(matcher.tenant, made, arrived_ms, seconds)
 
     def _stop(self, matcher: Matcher, error: Exception) -> None:
         """Let a tenant stop: what is behind its mark is taken again after the next start."""

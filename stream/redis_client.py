@@ -121,6 +121,18 @@ class RedisClient:
         tail = (len(keys), *keys, *values)
         return self._patiently(lambda limit: self._script(script, tail, limit), seconds)
 
+    def run_each(
+        self,
+        script: Script,
+        calls: Sequence[tuple[Sequence[Any], Sequence[Any]]],
+        seconds: float = 0.0,
+    ) -> list[Any]:
+        """What a script answers to several calls, of keys and values each, which may lie in
+        different slots: sent together where the server is one. Raises StoreError, where any of them
+        may have been answered."""
+        tails = [(len(keys), *keys, *values) for keys, values in calls]
+        return self._patiently(lambda limit: self._scripts(script, tails, limit), seconds)
+
     def settings(self, pattern: str) -> list[dict[bytes, bytes]]:
         """What CONFIG GET says, of every primary; empty where that is not allowed."""
         try:
@@ -177,6 +189,16 @@ class RedisClient:
 
     def _command(self, command: tuple[Any, ...], limit: float) -> Any:
         return self._driver.execute(command, limit)
+
+    def _scripts(self, script: Script, tails: Sequence[tuple[Any, ...]], limit: float) -> list[Any]:
+        commands = [("EVALSHA", script.digest, *tail) for tail in tails]
+        answers = self._driver.execute_each(commands, limit)
+        for place, answer in enumerate(answers):
+            if isinstance(answer, errors.NoScriptError):
+                answers[place] = self._script(script, tails[place], limit)
+            elif isinstance(answer, Exception):
+                raise answer
+        return answers
 
     def _script(self, script: Script, tail: tuple[Any, ...], limit: float) -> Any:
         try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import CancelledError, wait
 from typing import Any, Protocol, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -35,6 +35,11 @@ class Driver(Protocol):
 
     def execute(self, command: tuple[Any, ...], seconds: float) -> Any:
         """One attempt at a command. seconds : that nothing may come"""
+        ...
+
+    def execute_each(self, commands: Sequence[tuple[Any, ...]], seconds: float) -> list[Any]:
+        """One attempt at each of some commands: their answers, or errors of redis-py. Raises where
+        nothing could be told of any of them."""
         ...
 
     def on_primaries(self, command: tuple[Any, ...], seconds: float) -> list[Any]:
@@ -93,12 +98,23 @@ class ServerDriver:
             retry=Retry(NoBackoff(), 0),  # who calls counts attempts
             protocol=2,
         )
-        self._execute: Callable[..., Any] = redis.Redis(connection_pool=self._pool).execute_command
+        self._redis = redis.Redis(connection_pool=self._pool)
+        self._execute: Callable[..., Any] = self._redis.execute_command
 
     def execute(self, command: tuple[Any, ...], seconds: float) -> Any:
         """See Driver."""
         _attempt.seconds = seconds
         return self._execute(*command)
+
+    def execute_each(self, commands: Sequence[tuple[Any, ...]], seconds: float) -> list[Any]:
+        """See Driver."""
+        _attempt.seconds = seconds
+        with self._redis.pipeline(transaction=False) as pipeline:
+            add: Callable[..., Any] = pipeline.execute_command
+            for command in commands:
+                add(*command)
+            answers: list[Any] = pipeline.execute(raise_on_error=False)
+        return answers
 
     def on_primaries(self, command: tuple[Any, ...], seconds: float) -> list[Any]:
         """See Driver."""
@@ -124,6 +140,20 @@ class ClusterDriver:
     def execute(self, command: tuple[Any, ...], seconds: float) -> Any:
         """See Driver."""
         return self._run(lambda: self._cluster.execute_command(*command), seconds)
+
+    def execute_each(self, commands: Sequence[tuple[Any, ...]], seconds: float) -> list[Any]:
+        """See Driver. One after the other: they lie on different nodes."""
+
+        async def ask() -> list[Any]:
+            answers: list[Any] = []
+            for command in commands:
+                try:
+                    answers.append(await self._cluster.execute_command(*command))
+                except redis.RedisError as error:
+                    answers.append(error)
+            return answers
+
+        return self._run(ask, seconds)
 
     def on_primaries(self, command: tuple[Any, ...], seconds: float) -> list[Any]:
         """See Driver."""

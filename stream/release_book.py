@@ -301,9 +301,10 @@ class ReleaseBook:
         with self._ledger.reading() as connection:
             for values in values_text(digest.view(np.int64), offset):
                 statement = _LAST_NAMES.format(values)
-                for item_digest, item_offset, sending, name in ask(connection, statement, [tenant]):
+                for owner, item_digest, item_offset, sending, name in ask(connection, statement):
                     key = (item_digest, item_offset)
-                    found[key] = max(found.get(key, (0, "")), (sending, name))
+                    if owner == tenant:
+                        found[key] = max(found.get(key, (0, "")), (sending, name))
         keys = zip(digest.view(np.int64).tolist(), offset.tolist(), strict=True)
         return [found.get(key, (0, ""))[1] for key in keys]
 
@@ -365,12 +366,12 @@ def _check_event(event: _Event, name: str | None, events: Sequence[ReleaseEventR
 
 _FILE_COLUMNS = frozenset(one.name for one in release_file.c) - {"number", "file", "body"}
 _LAST_NAMES = """
-    SELECT item.digest, item."offset", item.sending, file.name
+    SELECT item.tenant, item.digest, item."offset", item.sending, file.name
     FROM ({}) AS wanted
     JOIN release_item AS item ON item.digest = column1 AND item."offset" = column2
     JOIN release_file AS file ON file.file = item.file
-    WHERE item.tenant = ?
 """
+"""Of all tenants: PostgreSQL may not know a new one yet, and would begin with its rows then."""
 _SENDINGS = """
     SELECT item.digest, item."offset", item.sending, item.tenant
     FROM ({}) AS wanted

@@ -172,6 +172,10 @@ class Probe:
     crowded: Keys
 
 
+Ask = tuple[str, Keys, Ids]
+"""A tenant, keys and ids: what one probe is about."""
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """One atomic change of a tenant's state.
@@ -228,6 +232,15 @@ def check_step(step: Step) -> None:
             f"an outbox entry is above OUTBOX_BYTES_MAX ({OUTBOX_BYTES_MAX} bytes): make smaller "
             "steps"
         )
+
+
+def refusal_of(state: State, claim: Claim, step: Step) -> ReassocError | None:
+    """Make a step; what it is refused with, None where it is made."""
+    try:
+        state.apply(claim, step)
+    except (StateError, LimitError) as error:
+        return error
+    return None
 
 
 def dump_records(mark: int, pieces: Iterable[Records]) -> bytes:
@@ -296,6 +309,10 @@ class State(Protocol):
         PROBE_KEYS_MAX keys (ValueError)."""
         ...
 
+    def probe_each(self, asks: Sequence[Ask]) -> list[Probe]:
+        """Several probes, each as `probe` makes it, in as few calls as the store allows."""
+        ...
+
     def fetch(self, tenant: str, ids: Ids) -> Records:
         """Records by their ids, in the order of ids; ids that are not there are left out."""
         ...
@@ -315,6 +332,14 @@ class State(Protocol):
         Raises UnclaimedError for a tenant without an epoch, FencedError for a claim that is void,
         MarkError where mark_before is not the mark, StateError where an update's id is not there,
         and what `check_step` raises.
+        """
+        ...
+
+    def apply_each(self, steps: Sequence[tuple[Claim, Step]]) -> list[ReassocError | None]:
+        """Make steps of different tenants, each as `apply` makes it, in as few calls as the store
+        allows; for each the refusal that `apply` would raise, None where it is made.
+
+        Raises what the store itself raises while it fails: then any of them may be made.
         """
         ...
 

@@ -19,12 +19,13 @@ import re
 import secrets
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TypeVar
+from contextlib import ExitStack
+from typing import Any, TypeVar
 
 import numpy as np
 
 from reassoc.core import _rows
-from reassoc.core.errors import LimitError
+from reassoc.core.errors import LimitError, ReassocError
 from reassoc.stream.records import Block
 from reassoc.stream.redis_bodies import pack_bodies, unpack_bodies
 from reassoc.stream.redis_client import (
@@ -39,6 +40,7 @@ from reassoc.stream.state import (
     KEY_RECORDS_MAX,
     PROBE_KEYS_MAX,
     SCAN_RECORDS_MAX,
+    Ask,
     Claim,
     FencedError,
     Ids,
@@ -54,6 +56,7 @@ from reassoc.stream.state import (
     check_step,
     distinct,
     dump_records,
+    refusal_of,
 )
 
 RECORDS_MAX = 20_000_000
@@ -71,6 +74,12 @@ REPLY_BYTES_MAX = 32 << 20
 """Bytes of records that one call brings, beyond the last of them."""
 OUTBOX_READ_BYTES_MAX = 64 << 20
 """Bytes of outbox entries, packed, that one call brings, beyond the last of them."""
+TOGETHER_MAX = 64
+"""Calls for different tenants that are sent together."""
+TOGETHER_ROWS_MAX = 4096
+"""Keys and ids of one of them."""
+TOGETHER_BYTES_MAX = 1 << 20
+"""Bytes that one of them sends, or brings beyond the last record."""
 STAGED_SECONDS_MAX = 3600
 """After which Redis forgets the parts of a step that nobody made."""
 READINGS_MAX = 50
@@ -183,6 +192,39 @@ class RedisState:
         raw, crowded = self._of_one_moment(lambda seen: self._probe(tenant, wanted, by_id, seen))
         return Probe(_records(*raw), np.frombuffer(crowded, "<u8").astype(np.uint64))
 
+    def probe_each(self, asks: Sequence[Ask]) -> list[Probe]:
+        """Several probes, each as `probe` makes it. Those that one call answers each go together,
+        in portions of TOGETHER_MAX."""
+        if len(asks) == 1:
+            return [self.probe(*asks[0])]
+        found: list[Probe] = []
+        for start in range(0, len(asks), TOGETHER_MAX):
+            found += self._probe_together(asks[start : start + TOGETHER_MAX])
+        return found
+
+    def _probe_together(self, asks: Sequence[Ask]) -> list[Probe]:
+        small = [
+            place
+            for place, (_, keys, ids) in enumerate(asks)
+            if len(keys) + len(ids) <= TOGETHER_ROWS_MAX
+        ]
+        calls = []
+        for place in small:
+            tenant, keys, ids = asks[place]
+            wanted = distinct(keys).astype("<u8").tobytes()
+            values = wanted, KEY_RECORDS_MAX, TOGETHER_BYTES_MAX, _unique(ids).tobytes()
+            calls.append((self._keys(tenant), values))
+        seconds = _seconds(len(calls) * TOGETHER_ROWS_MAX, len(calls) * TOGETHER_BYTES_MAX)
+        answers = self._client.run_each(_PROBE, calls, seconds) if calls else []
+        probes: dict[int, Probe] = {}
+        for place, (_, there, values, left, crowded) in zip(small, answers, strict=True):
+            if not left:
+                many = np.frombuffer(crowded, "<u8").astype(np.uint64)
+                probes[place] = Probe(_records([there], values), many)
+        return [
+            probes[place] if place in probes else self.probe(*ask) for place, ask in enumerate(asks)
+        ]
+
     def fetch(self, tenant: str, ids: Ids) -> Records:
         """Records by their ids, in the order of ids; ids that are not there are left out. Calls as
         in `probe`."""
@@ -221,6 +263,37 @@ class RedisState:
             word, value = self._make(claim, step, parts)
         if word != b"made":
             raise self._refusal(word.decode(), value, claim, step)
+
+    def apply_each(self, steps: Sequence[tuple[Claim, Step]]) -> list[ReassocError | None]:
+        """Steps of different tenants, see `state.State.apply_each`: small ones go together, in
+        portions of TOGETHER_MAX."""
+        refusals: list[ReassocError | None] = []
+        for start in range(0, len(steps), TOGETHER_MAX):
+            refusals += self._apply_together(steps[start : start + TOGETHER_MAX])
+        return refusals
+
+    def _apply_together(self, steps: Sequence[tuple[Claim, Step]]) -> list[ReassocError | None]:
+        calls: dict[int, tuple[Sequence[Any], Sequence[Any]]] = {}
+        for place, (claim, step) in enumerate(steps):
+            parts = _small_parts(step)
+            if parts is not None:
+                call = _apply_values(claim, step, self._records_max, secrets.token_hex(8), 0)
+                calls[place] = self._keys(claim.tenant), (*call, *parts)
+        with ExitStack() as locked:
+            for number in sorted({hash(claim.tenant) % _LOCKS for claim, _ in steps}):
+                locked.enter_context(self._locks[number])
+            seconds = _seconds(len(calls) * TOGETHER_ROWS_MAX, len(calls) * TOGETHER_BYTES_MAX)
+            answers = self._client.run_each(_APPLY, list(calls.values()), seconds) if calls else []
+        refusals: dict[int, ReassocError | None] = {}
+        for place, (word, value) in zip(calls, answers, strict=True):
+            refused = (
+                None if word == b"made" else self._refusal(word.decode(), value, *steps[place])
+            )
+            refusals[place] = refused
+        for place, (claim, step) in enumerate(steps):
+            if place not in refusals:
+                refusals[place] = refusal_of(self, claim, step)
+        return [refusals[place] for place in range(len(steps))]
 
     def outbox(self, tenant: str, limit: int, after: int = 0) -> list[OutboxEntry]:
         """The entries that nobody acknowledged, oldest first, at most `limit`, behind a sequence:
@@ -345,8 +418,8 @@ class RedisState:
                         seconds=_seconds(0, len(part)),
                     )  # fmt: skip
             word, value = self._client.run(
-                _APPLY, keys, claim.epoch, step.mark_before, step.mark_after, token,
-                self._records_max, sent, *parts[sent:], seconds=_seconds(2 * rows, size),
+                _APPLY, keys, *_apply_values(claim, step, self._records_max, token, sent),
+                *parts[sent:], seconds=_seconds(2 * rows, size),
             )  # fmt: skip
             if word != b"unsent":
                 return word, value
@@ -355,7 +428,7 @@ class RedisState:
             "starts again, and try again"
         )
 
-    def _refusal(self, word: str, value: int, claim: Claim, step: Step) -> Exception:
+    def _refusal(self, word: str, value: int, claim: Claim, step: Step) -> StateError | LimitError:
         if word == "unclaimed":
             return self._unclaimed()
         if word == "fenced":
@@ -388,6 +461,26 @@ class RedisState:
 def _seconds(rows: int, size: int) -> float:
     """How long an attempt of a large call may take beside what each has."""
     return rows * _SECONDS_PER_ROW + size * _SECONDS_PER_BYTE
+
+
+def _apply_values(
+    claim: Claim, step: Step, records_max: int, token: str, sent: int
+) -> tuple[Any, ...]:
+    """What apply.lua is given before the parts of a step."""
+    return claim.epoch, step.mark_before, step.mark_after, token, records_max, sent
+
+
+def _small_parts(step: Step) -> list[bytes] | None:
+    """A step that may go together with others, as apply.lua reads it; else None."""
+    rows = len(step.puts) + len(step.puts.keys) + len(step.updates) + len(step.removes)
+    if rows > TOGETHER_ROWS_MAX or step.mark_after > MARK_MAX:
+        return None
+    try:
+        check_step(step)
+    except LimitError:
+        return None
+    parts = _parts(step)
+    return parts if sum(map(len, parts)) <= TOGETHER_BYTES_MAX else None
 
 
 def _parts(step: Step) -> list[bytes]:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from reassoc.core.errors import LimitError, ReassocError
 from reassoc.stream.records import Block
 from reassoc.stream.sqlite_file import SqliteFile
 from reassoc.stream.state import (
@@ -21,6 +22,7 @@ from reassoc.stream.state import (
     KEY_RECORDS_MAX,
     PROBE_KEYS_MAX,
     SCAN_RECORDS_MAX,
+    Ask,
     Claim,
     FencedError,
     Ids,
@@ -38,6 +40,7 @@ from reassoc.stream.state import (
     distinct,
     dump_records,
     no_ids,
+    refusal_of,
 )
 
 STATEMENT_ROWS_MAX = 1 << 16
@@ -157,6 +160,10 @@ class SqliteState:
             records = _fetch(connection, number, _unpacked(sorted(found)))
             return Probe(records, np.concatenate(crowded))
 
+    def probe_each(self, asks: Sequence[Ask]) -> list[Probe]:
+        """Several probes, each as `probe` makes it."""
+        return [self.probe(tenant, keys, ids) for tenant, keys, ids in asks]
+
     def fetch(self, tenant: str, ids: Ids) -> Records:
         """Records by their ids, in the order of ids; ids that are not there are left out."""
         with self._file.read() as connection:
@@ -191,36 +198,51 @@ class SqliteState:
         """Make a step, durably, whole or not at all; see `state.State.apply`. One transaction."""
         check_step(step)
         with self._file.write() as connection:
-            row = connection.execute(
-                "SELECT number, epoch, mark, next_sequence FROM tenant WHERE name = ?",
-                (claim.tenant,),
-            ).fetchone()
-            if row is None:
-                raise self._unclaimed()
-            number, epoch, mark, next_sequence = row
-            if epoch != claim.epoch:
-                raise FencedError(
-                    f"the claim of epoch {claim.epoch} is void, the tenant's epoch is {epoch}: "
-                    "another writer has taken over, this one must stop"
-                )
-            if step.mark_after <= mark and not step.mark_before == step.mark_after == mark:
-                return
-            if step.mark_before != mark:
-                raise MarkError(
-                    f"the step was made from mark {step.mark_before}, the state has {mark}: probe "
-                    "again"
-                )
-            _remove(connection, number, np.concatenate([step.puts.ids, step.removes]))
-            _put(connection, number, step.puts)
-            _update(connection, number, step.updates, step.update_bodies)
-            connection.executemany(
-                "INSERT INTO outbox VALUES (?, ?, ?)",
-                ((number, next_sequence + k, body) for k, body in enumerate(step.outbox)),
+            self._make(connection, claim, step)
+
+    def apply_each(self, steps: Sequence[tuple[Claim, Step]]) -> list[ReassocError | None]:
+        """Steps of different tenants, see `state.State.apply_each`. One transaction, unless one of
+        them is refused."""
+        try:
+            for _, step in steps:
+                check_step(step)
+            with self._file.write() as connection:
+                for claim, step in steps:
+                    self._make(connection, claim, step)
+        except (StateError, LimitError):
+            return [refusal_of(self, claim, step) for claim, step in steps]
+        return [None] * len(steps)
+
+    def _make(self, connection: sqlite3.Connection, claim: Claim, step: Step) -> None:
+        row = connection.execute(
+            "SELECT number, epoch, mark, next_sequence FROM tenant WHERE name = ?",
+            (claim.tenant,),
+        ).fetchone()
+        if row is None:
+            raise self._unclaimed()
+        number, epoch, mark, next_sequence = row
+        if epoch != claim.epoch:
+            raise FencedError(
+                f"the claim of epoch {claim.epoch} is void, the tenant's epoch is {epoch}: "
+                "another writer has taken over, this one must stop"
             )
-            connection.execute(
-                "UPDATE tenant SET mark = ?, next_sequence = ? WHERE number = ?",
-                (step.mark_after, next_sequence + len(step.outbox), number),
+        if step.mark_after <= mark and not step.mark_before == step.mark_after == mark:
+            return
+        if step.mark_before != mark:
+            raise MarkError(
+                f"the step was made from mark {step.mark_before}, the state has {mark}: probe again"
             )
+        _remove(connection, number, np.concatenate([step.puts.ids, step.removes]))
+        _put(connection, number, step.puts)
+        _update(connection, number, step.updates, step.update_bodies)
+        connection.executemany(
+            "INSERT INTO outbox VALUES (?, ?, ?)",
+            ((number, next_sequence + k, body) for k, body in enumerate(step.outbox)),
+        )
+        connection.execute(
+            "UPDATE tenant SET mark = ?, next_sequence = ? WHERE number = ?",
+            (step.mark_after, next_sequence + len(step.outbox), number),
+        )
 
     def _unclaimed(self) -> UnclaimedError:
         return UnclaimedError(

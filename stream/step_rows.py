@@ -1,11 +1,12 @@
-"""What the ledger hears of a step, and what of it is released.
+"""What the ledger hears of steps, and what of them is released.
 
-Everything here compares the live columns with what they were; nothing decides.
+Everything here compares the live columns with what they were; nothing decides. Rows of all tenants
+of which steps are made together are told at once, and divided then.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from reassoc.core.columns import DATE_NONE, TextColumn
 from reassoc.core.pool import text_parts
 from reassoc.core.statuses import MatchStatus, Reason
 from reassoc.stream.deciding import Decided
+from reassoc.stream.event_facts import EventRows
 from reassoc.stream.items import ItemFlag
 from reassoc.stream.ledger_rows import (
     ALERT_ROW,
@@ -27,6 +29,7 @@ from reassoc.stream.ledger_rows import (
     PAIR_ROW,
     STATUS_ROW,
     AlertCode,
+    EventFacts,
     ItemSide,
     LedgerBatch,
     PairEvent,
@@ -42,32 +45,27 @@ from reassoc.stream.live import (
     lookup,
     pair_ids,
 )
-from reassoc.stream.making import Making
-from reassoc.stream.records import joined, take
+from reassoc.stream.making import Heading, Making
+from reassoc.stream.owners import Owned, divided
+from reassoc.stream.records import RowTable, take
 from reassoc.stream.state import Ids, Keys
 
 OUTBOX_ROWS_MAX = 100_000
 """Rows of one table in one outbox entry; a step that writes more makes several entries."""
 
-Profiles = Callable[[list[int]], Mapping[int, bytes]]
-"""Encoded envelope profiles by their keys."""
+Told = tuple[LedgerBatch, EventFacts]
+"""A batch, and what events say beside it."""
 
 
 def batches_of(
-    live: Live,
-    decided: Decided,
-    making: Making,
-    pair_events: npt.NDArray[Any],
-    closed: Ids,
-) -> list[LedgerBatch]:
-    """The rows of the step, in as many batches as OUTBOX_ROWS_MAX makes of them."""
-    items, details = _item_rows(live, making)
-    statuses = joined(
-        [
-            _status_rows(live.remittances, ItemSide.REMITTANCE),
-            _status_rows(live.payments, ItemSide.PAYMENT),
-        ]
-    )
+    live: Live, decided: Decided, making: Making, pair_events: Owned, closed: Ids
+) -> list[list[Told]]:
+    """The rows of each tenant's step, in as many batches as OUTBOX_ROWS_MAX makes of them.
+
+    pair_events : rows of ledger_rows.PAIR_ROW   closed : of the one tenant, where items leave
+    """
+    items = Owned.concat([_item_rows(live, making, kind) for kind in _SIDES])
+    statuses = Owned.concat([_status_rows(_side_of(live, kind), kind) for kind in _SIDES])
     tables = {
         "items": items,
         "statuses": statuses,
@@ -75,28 +73,62 @@ def batches_of(
         "links": _link_rows(live, decided),
         "alerts": _alert_rows(live, decided),
     }
-    most = max(len(table) for table in tables.values())
-    batches = []
-    for start in range(0, max(most, 1), OUTBOX_ROWS_MAX):
-        part = slice(start, start + OUTBOX_ROWS_MAX)
-        first = start == 0
-        batches.append(
-            LedgerBatch(
-                making.tenant,
-                making.position,
-                making.day,
-                making.as_of,
-                making.cause,
-                **{name: table[part].tobytes() for name, table in tables.items()},
-                decisions=making.decisions if first else (),
-                details=encode_details(
-                    {name: (data, refs[part].tobytes()) for name, (data, refs) in details.items()}
-                ),
-                closed=closed.tobytes() if first else b"",
-                sources=making.sources if first else (),
-            )
+    count = len(making.headings)
+    by_tenant = {name: table.divided(count) for name, table in tables.items()}
+    facts = EventRows.of(live, items.rows, statuses.rows)
+    denied = Owned(facts.denied, items.owner).divided(count)
+    cents = Owned(facts.cents, statuses.owner).divided(count)
+    new = [_new_items(_side_of(live, kind), count) for kind in _SIDES]
+    found = []
+    for number, heading in enumerate(making.headings):
+        own = {name: table[number] for name, table in by_tenant.items()}
+        told = _Rows(own, _details([rows[number] for rows in new]), denied[number], cents[number])
+        found.append(told.batches(heading, closed))
+    return found
+
+
+_SIDES = (ItemSide.REMITTANCE, ItemSide.PAYMENT)
+
+
+def _side_of(live: Live, kind: ItemSide) -> Side:
+    return live.remittances if kind == ItemSide.REMITTANCE else live.payments
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """What is told of the step of one tenant. denied, cents : of its items and its statuses"""
+
+    tables: dict[str, npt.NDArray[Any]]
+    details: dict[str, _Texts]
+    denied: Mask
+    cents: npt.NDArray[np.int64]
+
+    def batches(self, heading: Heading, closed: Ids) -> list[Told]:
+        """In pieces of OUTBOX_ROWS_MAX rows of a table."""
+        most = max(len(table) for table in self.tables.values())
+        return [
+            self._batch(heading, closed, start) for start in range(0, max(most, 1), OUTBOX_ROWS_MAX)
+        ]
+
+    def _batch(self, heading: Heading, closed: Ids, start: int) -> Told:
+        part, first = slice(start, start + OUTBOX_ROWS_MAX), start == 0
+        rows = {name: table[part] for name, table in self.tables.items()}
+        batch = LedgerBatch(
+            heading.tenant,
+            heading.position,
+            heading.day,
+            heading.as_of,
+            heading.cause,
+            **{name: some.tobytes() for name, some in rows.items()},
+            decisions=heading.decisions if first else (),
+            details=encode_details(
+                {name: (data, refs[part].tobytes()) for name, (data, refs) in self.details.items()}
+            ),
+            closed=closed.tobytes() if first else b"",
+            sources=heading.sources if first else (),
         )
-    return batches
+        facts = EventRows(self.denied[part], self.cents[part])
+        return batch, facts.facts(rows["items"], rows["statuses"])
 
 
 _DETAIL_SOURCES = {
@@ -106,25 +138,38 @@ _DETAIL_SOURCES = {
 """Columns that ledger_rows.DETAIL_TEXTS are taken from."""
 
 
-def _item_rows(live: Live, making: Making) -> tuple[npt.NDArray[Any], dict[str, _Texts]]:
-    """Rows of the new items, and their texts by name."""
-    tables, texts = [], {name: (b"", np.zeros((0, 2), np.uint32)) for name in DETAIL_TEXTS}
-    for kind, side in ((ItemSide.REMITTANCE, live.remittances), (ItemSide.PAYMENT, live.payments)):
-        rows = take(side.rows, np.flatnonzero(side.fresh))
-        table = np.zeros(len(rows["status"]), ITEM_ROW)
-        table["digest"], table["offset"] = rows["id_digest"], rows["id_offset"]
-        table["side"], table["position"] = kind, making.position
-        table["business_key"] = business_keys(rows, kind)
-        if kind == ItemSide.REMITTANCE:
-            table["cents"], table["day"] = rows["paid_cents"], rows["effective_date"]
-            table["claims"] = rows["claims"]
-        else:
-            table["cents"], table["day"] = rows["amount_cents"], payment_day(rows)
-            table["source"], table["kind"] = rows["source"], rows["kind"]
-        tables.append(table)
+def _item_rows(live: Live, making: Making, kind: ItemSide) -> Owned:
+    """Rows of the new items of one side."""
+    side = _side_of(live, kind)
+    new = np.flatnonzero(side.fresh)
+    rows, owner = take(side.rows, new), side.owner[new]
+    table = np.zeros(len(new), ITEM_ROW)
+    table["digest"], table["offset"] = rows["id_digest"], rows["id_offset"]
+    table["side"], table["position"] = kind, making.positions[owner]
+    table["business_key"] = business_keys(rows, kind)
+    if kind == ItemSide.REMITTANCE:
+        table["cents"], table["day"] = rows["paid_cents"], rows["effective_date"]
+        table["claims"] = rows["claims"]
+    else:
+        table["cents"], table["day"] = rows["amount_cents"], payment_day(rows)
+        table["source"], table["kind"] = rows["source"], rows["kind"]
+    return Owned(table, owner)
+
+
+def _new_items(side: Side, count: int) -> list[RowTable]:
+    """The new items of each tenant."""
+    new = np.flatnonzero(side.fresh)
+    return [side.rows.take(new[rows]) for rows in divided(side.owner[new], count)]
+
+
+def _details(sides: list[RowTable]) -> dict[str, _Texts]:
+    """Texts of the new items of one tenant, by name."""
+    texts: dict[str, _Texts] = {name: (b"", np.zeros((0, 2), np.uint32)) for name in DETAIL_TEXTS}
+    for kind, rows in zip(_SIDES, sides, strict=True):
         for name, source in zip(DETAIL_TEXTS, _DETAIL_SOURCES[kind], strict=True):
-            texts[name] = _with(*texts[name], rows[source])
-    return joined(tables), texts
+            if rows.row_count:
+                texts[name] = _with(*texts[name], rows[source])
+    return texts
 
 
 _Texts = tuple[bytes, npt.NDArray[np.uint32]]
@@ -169,7 +214,7 @@ def business_keys(rows: Columns, side: ItemSide) -> Keys:
     return np.where((rows["source"] == 0) & (rows["ach_trace"] >= 0), mixed, np.uint64(0))
 
 
-def _status_rows(side: Side, kind: ItemSide) -> npt.NDArray[Any]:
+def _status_rows(side: Side, kind: ItemSide) -> Owned:
     rows = side.rows
     changed = side.fresh.copy()
     for name in ("status", "flags", "funding"):
@@ -186,10 +231,10 @@ def _status_rows(side: Side, kind: ItemSide) -> npt.NDArray[Any]:
         table["funding_after"] = rows["funding"][at]
     else:
         table["release_kind"] = rows["release_kind"][at]
-    return table
+    return Owned(table, side.owner[at])
 
 
-def _link_rows(live: Live, decided: Decided) -> npt.NDArray[Any]:
+def _link_rows(live: Live, decided: Decided) -> Owned:
     """Links of which one row is new: the others were told of before."""
     links, side = decided.links, live.payments
     at = np.flatnonzero(side.fresh[links.payment] | side.fresh[links.other])
@@ -199,7 +244,7 @@ def _link_rows(live: Live, decided: Decided) -> npt.NDArray[Any]:
         table[f"{prefix}offset"] = side.rows["id_offset"][rows]
     table["kind"], table["status"] = links.kind[at], links.status[at]
     table["event"] = PairEvent.MADE
-    return table
+    return Owned(table, side.owner[links.payment[at]])
 
 
 _ALERTS = {
@@ -211,10 +256,11 @@ _ALERTS = {
 _ALERTING = sum(map(int, _ALERTS))
 
 
-def _alert_rows(live: Live, decided: Decided) -> npt.NDArray[Any]:
+def _alert_rows(live: Live, decided: Decided) -> Owned:
     """What somebody must look at, when it comes up: not again while it lasts."""
-    tables = [np.zeros(0, ALERT_ROW)]
-    for kind, side in ((ItemSide.REMITTANCE, live.remittances), (ItemSide.PAYMENT, live.payments)):
+    tables = [Owned(np.zeros(0, ALERT_ROW), np.zeros(0, np.int64))]
+    for kind in _SIDES:
+        side = _side_of(live, kind)
         came = side.rows["reason"] & ~side.before["reason"]
         for flag, code in _ALERTS.items() if (came & _ALERTING).any() else ():
             tables.append(_alerts(side, kind, np.flatnonzero(came & int(flag)), code))
@@ -225,20 +271,20 @@ def _alert_rows(live: Live, decided: Decided) -> npt.NDArray[Any]:
             if alerting.any():
                 tables.append(_alerts(side, kind, np.flatnonzero(side.fresh & alerting), code))
     tables.append(_funded_after_default(live, decided))
-    return joined(tables)
+    return Owned.concat(tables)
 
 
-def _alerts(side: Side, kind: ItemSide, rows: Rows, code: AlertCode) -> npt.NDArray[Any]:
+def _alerts(side: Side, kind: ItemSide, rows: Rows, code: AlertCode) -> Owned:
     table = np.zeros(len(rows), ALERT_ROW)
     table["digest"], table["offset"] = side.rows["id_digest"][rows], side.rows["id_offset"][rows]
     table["side"], table["code"] = kind, code
-    return table
+    return Owned(table, side.owner[rows])
 
 
-def _funded_after_default(live: Live, decided: Decided) -> npt.NDArray[Any]:
+def _funded_after_default(live: Live, decided: Decided) -> Owned:
     side, pairs = live.remittances, decided.pairs
     if not side.has(ItemFlag.DEFAULTED).any():
-        return np.zeros(0, ALERT_ROW)
+        return Owned(np.zeros(0, ALERT_ROW), np.zeros(0, np.int64))
     made = np.flatnonzero(pairs["status"] == MatchStatus.AUTO)
     rows = decided.pair_remittance[made]
     was = lookup(pair_ids(live.pairs), pair_ids(take(pairs, made))) >= 0
@@ -249,19 +295,30 @@ def _funded_after_default(live: Live, decided: Decided) -> npt.NDArray[Any]:
         decided.pair_remittance[late],
         AlertCode.FUNDED_AFTER_DEFAULT,
     )
-    table["match_id"] = pairs["match_id"][late]
+    table.rows["match_id"] = pairs["match_id"][late]
     return table
 
 
 # ---- what is released ----
 
 
-def order_of(side: Side, making: Making, profiles: Profiles) -> ReleaseOrder | None:
-    """What a step releases, or sends once more; None where that is nothing. side : remittances"""
+def orders_of(side: Side, making: Making) -> list[ReleaseOrder | None]:
+    """What each tenant's step releases, or sends once more; None where that is nothing.
+
+    side : remittances
+    """
     going = np.concatenate([np.flatnonzero(making.kinds), making.resend]).astype(np.int64)
     if not len(going):
-        return None
-    rows = take(side.rows, going)
+        return [None] * len(making.headings)
+    return [
+        _order_of(take(side.rows, going[rows]), heading) if len(rows) else None
+        for rows, heading in zip(
+            divided(side.owner[going], len(making.headings)), making.headings, strict=True
+        )
+    ]
+
+
+def _order_of(rows: Columns, heading: Heading) -> ReleaseOrder:
     # The order of ids is the order of files and of places in them.
     order = np.lexsort((rows["id_offset"], rows["id_digest"]))
     rows = take(rows, order)
@@ -279,18 +336,18 @@ def order_of(side: Side, making: Making, profiles: Profiles) -> ReleaseOrder | N
         table[name] = rows[source]
     table["carried"] = rows["carrier_offset"] >= 0
     wanted = np.unique(table["profile"][table["start"] >= 0]).tolist()
-    found = profiles(wanted)
+    found = heading.profiles(wanted)
     return ReleaseOrder(
-        making.tenant,
-        making.position,
-        making.day,
+        heading.tenant,
+        heading.position,
+        heading.day,
         table.tobytes(),
         tuple(_values(rows["control"])),
         tuple((key, found[key]) for key in wanted),
     )
 
 
-def pair_rows(pairs: Columns, which: Mask, event: PairEvent) -> npt.NDArray[Any]:
+def pair_rows(pairs: Columns, owner: Rows, which: Mask, event: PairEvent) -> Owned:
     """Rows of ledger_rows.PAIR_ROW: what happened to pairs, which are rows of items.PAIR."""
     rows = np.flatnonzero(which)
     table = np.zeros(len(rows), PAIR_ROW)
@@ -299,4 +356,4 @@ def pair_rows(pairs: Columns, which: Mask, event: PairEvent) -> npt.NDArray[Any]
         if name != "event":
             table[name] = pairs[name][rows]
     table["event"] = event
-    return table
+    return Owned(table, owner[rows])

@@ -52,6 +52,8 @@ class Store(Protocol):
     def open(self) -> DumpedState: ...
 
 
+MANY_BYTES, MANY_ROWS = 3 << 19, 5000
+"""More than what one of several tenants may have in a call that is made for all of them."""
 ENDS, EMPTY = np.zeros(1, np.int64), Block.of([b""])
 
 
@@ -477,6 +479,86 @@ class StateConformance:
         assert state.dump("t") == whole
         state.apply(claim, step(1, 2))
         assert state.dump("t") != whole
+
+    # ---- several tenants in one call ----
+
+    def test_probes_of_several_tenants_are_those_of_each(self, store: Store) -> None:
+        state, _ = filled(store)
+        large = bytes(MANY_BYTES)
+        state.apply(
+            state.claim("T"),
+            step(0, 1, (A, 1, [7], large), (B, 2, [7, 9], large), (C, 3, [], b"c")),
+        )
+        asks = [
+            ("t", keys_of(7, 0), ids_of([C])),
+            ("T", keys_of(9, 7, 7), no_ids()),  # more bytes than one of several brings
+            ("nobody", keys_of(7), ids_of([A])),
+            ("t", keys_of(), no_ids()),
+            ("T", keys_of(), ids_of([C, C, b"not there".ljust(16)])),
+            ("t", keys_of(*range(MANY_ROWS)), no_ids()),  # more keys than one of several has
+        ]
+        found = state.probe_each(asks)
+        assert [rows_of(each.records) for each in found] == [
+            rows_of(state.probe(*ask).records) for ask in asks
+        ]
+        assert [len(each.records) for each in found] == [3, 2, 0, 0, 1, 2]
+        assert [each.crowded.tolist() for each in found] == [[]] * len(asks)
+        assert state.probe_each([]) == []
+
+    def test_each_of_several_probes_tells_its_crowded_keys(self, store: Store) -> None:
+        state = store.open()
+        count = KEY_RECORDS_MAX + 1
+        for tenant in ("t", "T"):
+            rows: list[Row] = [(b"%016d" % n, 1, [42], b"") for n in range(count)]
+            state.apply(state.claim(tenant), step(0, 1, *rows))
+        found = state.probe_each([("t", keys_of(42), no_ids()), ("T", keys_of(7, 42), no_ids())])
+        assert [each.crowded.tolist() for each in found] == [[42], [42]]
+        assert [len(each.records) for each in found] == [KEY_RECORDS_MAX] * 2
+
+    def test_a_refused_step_among_several_costs_only_itself(self, store: Store) -> None:
+        state, claim = filled(store)
+        claims = {name: state.claim(name) for name in ("large", "fenced", "mark", "limit", "done")}
+        state.claim("fenced")
+        state.apply(claims["done"], step(0, 3, ROWS[1]))
+        row: Row = (A, 5, [7], b"new")
+        refusals = state.apply_each(
+            [
+                (claims["fenced"], step(0, 1, row)),
+                (claim, step(1, 2, row, outbox=(b"second",))),
+                (claims["mark"], step(7, 8, row)),
+                (claims["limit"], step(0, 1, (A, 1, [1] * (RECORD_KEYS_MAX + 1), b""))),
+                (claims["done"], step(0, 2, row)),  # a replay changes nothing
+                (claims["large"], step(0, 1, (B, 1, [3], bytes(MANY_BYTES)), outbox=(b"1",))),
+                (Claim("nobody", 1, 0), step(0, 1, row)),
+            ]
+        )
+        assert [type(each) for each in refusals] == [
+            FencedError, type(None), MarkError, LimitError, type(None), type(None), UnclaimedError,
+        ]  # fmt: skip
+        again = store.open()
+        assert seen(again) == [row, *ROWS[1:]]
+        assert again.outbox("t", 9) == [OutboxEntry(1, b"first"), OutboxEntry(2, b"second")]
+        assert seen(again, "large") == [(B, 1, [3], bytes(MANY_BYTES))]
+        assert seen(again, "done") == [ROWS[1]]
+        marks = {name: again.mark(name) for name in ("t", *claims, "nobody")}
+        assert marks == {"t": 2, "large": 1, "fenced": 0, "mark": 0, "limit": 0, "done": 3,
+                         "nobody": 0}  # fmt: skip
+        assert state.apply_each([]) == []
+
+    def test_steps_of_many_tenants_at_once(self, store: Store) -> None:
+        state = store.open()
+        names = [f"tenant {number}" for number in range(150)]
+        steps = [
+            (state.claim(name), step(0, number + 1, (b"%016d" % number, 1, [number, 7], b"x")))
+            for number, name in enumerate(names)
+        ]
+        assert state.apply_each(steps) == [None] * len(names)
+        assert state.apply_each(steps) == [None] * len(names)  # again: nothing
+        found = state.probe_each([(name, keys_of(7), no_ids()) for name in names])
+        assert [rows_of(each.records) for each in found] == [
+            [(b"%016d" % number, 1, [number, 7], b"x")] for number in range(len(names))
+        ]
+        assert [state.mark(name) for name in names] == list(range(1, len(names) + 1))
 
     # ---- several at once ----
 

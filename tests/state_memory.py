@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from reassoc.core.errors import ReassocError
 from reassoc.stream import state
 from reassoc.stream.records import Block
 from reassoc.stream.state import (
+    Ask,
     Claim,
     FencedError,
     Ids,
@@ -83,6 +85,9 @@ class MemoryState:
         crowded = sorted(key for key, each in having.items() if len(each) > state.KEY_RECORDS_MAX)
         return Probe(self._records(tenant, found), np.array(crowded, np.uint64))
 
+    def probe_each(self, asks: Sequence[Ask]) -> list[Probe]:
+        return [self.probe(*ask) for ask in asks]
+
     def fetch(self, tenant: str, ids: Ids) -> Records:
         return self._records(tenant, set(names(ids)) & self._tenant(tenant).records.keys())
 
@@ -102,6 +107,9 @@ class MemoryState:
 
     def dump(self, tenant: str) -> bytes:
         return state.dump_records(self.mark(tenant), self.scan(tenant))
+
+    def apply_each(self, steps: Sequence[tuple[Claim, Step]]) -> list[ReassocError | None]:
+        return [state.refusal_of(self, claim, step) for claim, step in steps]
 
     def apply(self, claim: Claim, step: Step) -> None:
         state.check_step(step)

@@ -12,13 +12,14 @@ import pytest
 from engine_world import World
 from pieces import Share, shares_of
 
+from reassoc.core.errors import ReassocError
 from reassoc.loadtest.feed import FeedOptions, generate_feed
 from reassoc.stream.items import REMITTANCE, RecordKind, id_bytes, id_parts
 from reassoc.stream.ledger_rows import ITEM_ROW, STATUS_ROW
 from reassoc.stream.live import id_keys_of
 from reassoc.stream.matcher import Matcher
 from reassoc.stream.records import take
-from reassoc.stream.state import Ids, Keys, Probe, Records, Step
+from reassoc.stream.state import Ask, Ids, Keys, Probe, Records, Step, refusal_of
 from reassoc.stream.state_sqlite import SqliteState
 
 COUNTED = ("calls", "keys", "records", "written", "items", "statuses")
@@ -39,6 +40,9 @@ class Counting:
         self.counts += Counter(calls=1, keys=len(keys) + len(ids), records=len(found.records))
         return found
 
+    def probe_each(self, asks: Sequence[Ask]) -> list[Probe]:
+        return [self.probe(*ask) for ask in asks]
+
     def fetch(self, tenant: str, ids: Ids) -> Records:
         found = self._state.fetch(tenant, ids)
         self.counts += Counter(calls=1, keys=len(ids), records=len(found))
@@ -46,6 +50,9 @@ class Counting:
 
     def scan(self, tenant: str, kinds: Sequence[int] = ()) -> Any:
         raise AssertionError("a step of items looks at all of a tenant")
+
+    def apply_each(self, steps: Sequence[tuple[Any, Step]]) -> list[ReassocError | None]:
+        return [refusal_of(self, claim, step) for claim, step in steps]
 
     def apply(self, claim: Any, step: Step) -> None:
         written = len(step.puts) + len(step.updates) + len(step.removes)
