@@ -67,6 +67,7 @@ _Files = Annotated[
 _Directory = Annotated[
     bool, typer.Option(help="Write directory.toml: payees and payers by their identifiers.")
 ]
+_TENANTS = len(TENANTS)
 _Tenants = Annotated[
     int, typer.Option(help="Tenants of the directory, among whom the payees are shared out.")
 ]
@@ -92,7 +93,7 @@ def generate(
     days: Annotated[int, typer.Option(help="Banking days that the payments spread over.")] = 5,
     files: _Files = "many",
     directory: _Directory = True,
-    tenants: _Tenants = len(TENANTS),
+    tenants: _Tenants = _TENANTS,
     bank_reports: _BankReports = "",
     list_cases: Annotated[bool, typer.Option("--list-cases", help="Show the cases.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,

@@ -15,13 +15,13 @@ from reassoc.stream.clock import entries_until
 from reassoc.stream.home_log import HomeLog
 from reassoc.stream.item_log import ClockEntry
 from reassoc.stream.ledger_rows import MovedItems
-from reassoc.stream.matcher import Made, Matcher, apply_each
+from reassoc.stream.matcher import Made, Matcher
 from reassoc.stream.new_items import History
 from reassoc.stream.publisher import Book, LedgerWriter, Publisher
 from reassoc.stream.rerouting import handed_on
 from reassoc.stream.rules import WarehouseRules
 from reassoc.stream.state import State
-from reassoc.stream.stepping import step_each
+from reassoc.stream.stepping import Stepped, Stepper, step_each
 from reassoc.stream.tenant_record import TenantRecord
 
 
@@ -39,11 +39,8 @@ class Parts:
     now: Callable[[], str]
 
 
-@dataclass(frozen=True, slots=True)
 class _Steps:
     """See stepping.Hooks."""
-
-    state: State
 
     def make(self, matcher: Matcher) -> Made | None:
         return matcher.next_made()
@@ -51,11 +48,10 @@ class _Steps:
     def apply(self, matcher: Matcher, made: Made) -> None:
         matcher.apply(made)
 
-    def apply_each(self, steps: Sequence[tuple[Matcher, Made]], _: float) -> None:
-        refusals = apply_each(self.state, steps)
-        for refusal in refusals:
-            if refusal is not None:
-                raise refusal
+    def stepped(self, steps: Sequence[Stepped]) -> None:
+        for step in steps:
+            if step.refusal is not None:
+                raise step.refusal
 
 
 class Engine:
@@ -68,6 +64,7 @@ class Engine:
         self._parts = parts
         self._matchers: dict[str, Matcher] = {}
         self._busy: set[str] = set()
+        self._stepper = Stepper(parts.state)
         self._publisher = Publisher(
             parts.state,
             parts.ledger,
@@ -119,7 +116,7 @@ class Engine:
 
     def _round(self, matchers: Sequence[Matcher]) -> int:
         """A step of each; how many there were."""
-        done, idle = step_each(matchers, _Steps(self._parts.state))
+        done, idle = step_each(matchers, _Steps(), self._stepper)
         self._busy -= {matcher.tenant for matcher in idle}
         return done
 

@@ -24,7 +24,7 @@ from reassoc.core.errors import LimitError, ReassocError
 from reassoc.stream.home_log import HOME_TENANT
 from reassoc.stream.item_log import FenceEntry, Logged, decode_entry, encode_entry
 from reassoc.stream.items import RecordKind
-from reassoc.stream.matcher import LogError, Made, Matcher, apply_each
+from reassoc.stream.matcher import LogError, Made, Matcher
 from reassoc.stream.new_items import History
 from reassoc.stream.partition_log import (
     Append,
@@ -39,7 +39,7 @@ from reassoc.stream.records import Block
 from reassoc.stream.routing import QUARANTINE
 from reassoc.stream.state import ID_BYTES, Claim, Records, State, Step, UnclaimedError
 from reassoc.stream.status_machine import StatusError
-from reassoc.stream.stepping import step_each
+from reassoc.stream.stepping import Stepped, Stepper, step_each
 
 PREFIX = "~partition-"
 """What the names of partitions in the match state begin with: no tenant of a directory can."""
@@ -90,7 +90,11 @@ class Progress(msgspec.Struct, frozen=True, array_like=True):
 
 @dataclass(frozen=True, slots=True)
 class PartitionParts:
-    """What a partition works on. append : hands entries to whoever writes the topic"""
+    """What a partition works on.
+
+    append : hands entries to whoever writes the topic
+    stepper : of all partitions of a worker: their small steps are made together
+    """
 
     state: State
     history: History
@@ -99,6 +103,7 @@ class PartitionParts:
     append: Append
     publisher: Callable[[ForAll], Publisher]
     watch: Watch
+    stepper: Stepper
 
 
 class LostStateError(UnclaimedError):
@@ -235,7 +240,7 @@ class Partition:
         """Make steps until nothing waits; how many."""
         steps = publishes = 0
         while waiting := self._waiting():
-            done, idle = step_each(waiting, self)
+            done, idle = step_each(waiting, self, self._parts.stepper)
             steps += done
             if done or not any(matcher.tenant in self._log.tenants() for matcher in idle):
                 continue
@@ -278,20 +283,17 @@ class Partition:
             return
         self._is_applied(matcher, made, time.monotonic() - began)
 
-    def apply_each(self, steps: Sequence[tuple[Matcher, Made]], seconds: float) -> None:
-        """Apply steps that were made together. Each counts as long as its share."""
-        began = time.monotonic()
-        refusals = apply_each(self._parts.state, steps)
-        applying = (time.monotonic() - began) / len(steps)
+    def stepped(self, steps: Sequence[Stepped]) -> None:
+        """Take note of steps that were made and applied together."""
         failed: ReassocError | None = None
-        for (matcher, made), refusal in zip(steps, refusals, strict=True):
-            self._parts.watch.made(seconds / len(steps))
-            if refusal is None:
-                self._is_applied(matcher, made, applying)
-            elif isinstance(refusal, LimitError):
-                self._stop(matcher, refusal)
+        for step in steps:
+            self._parts.watch.made(step.making)
+            if step.refusal is None:
+                self._is_applied(step.matcher, step.made, step.applying)
+            elif isinstance(step.refusal, LimitError):
+                self._stop(step.matcher, step.refusal)
             else:
-                failed = failed or refusal
+                failed = failed or step.refusal
         if failed is not None:
             raise failed
 

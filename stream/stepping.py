@@ -1,27 +1,45 @@
-"""Steps of several matchers in turn: small ones together, of large ones the next is made while one
-is applied.
+"""Steps of several matchers: small ones together, of large ones the next is made while one is
+applied.
 """
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from reassoc.core.errors import ReassocError
 from reassoc.stream.item_steps import ApartError
-from reassoc.stream.matcher import Made, Matcher
+from reassoc.stream.matcher import Made, Matcher, apply_each
 from reassoc.stream.routing import QUARANTINE
 from reassoc.stream.sqlite_file import StoreError
+from reassoc.stream.state import State
 
 TOGETHER_TENANTS_MAX = 256
 """Tenants of which steps are made together."""
 TOGETHER_BYTES_MAX = 1 << 20
-"""Bytes of their entries: some thousands of items. What is larger gains little."""
+"""Bytes of their entries: some thousands of items."""
+SMALL_BYTES_MAX = 128 << 10
+"""Bytes of one of these entries, some hundreds of items. What is larger gains little, and is
+applied while the next one is made."""
 ATTEMPTS_MAX = 3
 """How often steps are made together, each time without those that must be made alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stepped:
+    """A step that was made together with others. refusal : what it was refused with, None where it
+    is applied   making, applying : its share of the seconds that both took"""
+
+    matcher: Matcher
+    made: Made
+    refusal: ReassocError | None
+    making: float
+    applying: float
 
 
 class Hooks(Protocol):
@@ -35,56 +53,119 @@ class Hooks(Protocol):
         """Apply it."""
         ...
 
-    def apply_each(self, steps: Sequence[tuple[Matcher, Made]], seconds: float) -> None:
-        """Apply steps that were made together, which took so long."""
+    def stepped(self, steps: Sequence[Stepped]) -> None:
+        """Steps were made and applied together, or refused."""
         ...
 
 
-def step_each(matchers: Collection[Matcher], hooks: Hooks) -> tuple[int, list[Matcher]]:
+def step_each(
+    matchers: Collection[Matcher], hooks: Hooks, stepper: Stepper
+) -> tuple[int, list[Matcher]]:
     """A step of each matcher; how many there were, and the matchers that had none. Raises what the
     hooks raise, once nothing is under way."""
-    done, left = 0, dict.fromkeys(matchers)
-    for some in _alike(matchers):
-        began = time.monotonic()
-        if made := _made_together(some):
-            hooks.apply_each(made, time.monotonic() - began)
-        done += len(made)
-        for matcher, _ in made:
-            del left[matcher]
-    alone, idle = _step_in_turn(list(left), hooks)
-    return done + alone, idle
+    small = [one for one in matchers if 0 < one.items_bytes() <= SMALL_BYTES_MAX]
+    steps = stepper.step(small) if small else []
+    if steps:
+        hooks.stepped(steps)
+    done = {step.matcher for step in steps}
+    alone, idle = _step_in_turn([one for one in matchers if one not in done], hooks)
+    return len(steps) + alone, idle
 
 
 # ---- small steps ----
 
 
+@dataclass(slots=True, eq=False)
+class _Request:
+    """Matchers whose next steps somebody waits for, and what became of them."""
+
+    matchers: Sequence[Matcher]
+    steps: list[Stepped] = field(default_factory=list)
+    error: BaseException | None = None
+    is_done: bool = False
+
+
+class Stepper:
+    """Makes and applies small steps of new items. Any thread may call it: while it works for one,
+    the others wait, and what they bring is done together after that.
+    """
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._changed = threading.Condition()
+        self._waiting: list[_Request] = []
+        self._is_busy = False
+
+    def step(self, matchers: Sequence[Matcher]) -> list[Stepped]:
+        """The next steps of matchers whose next entry is one of items. Those are left out that must
+        be made alone: what is wrong with one of them shows there. Raises what the state raises
+        while it fails."""
+        request = _Request(matchers)
+        with self._changed:
+            self._waiting.append(request)
+            self._changed.wait_for(lambda: request.is_done or not self._is_busy)
+            if not request.is_done:
+                self._is_busy = True
+        if not request.is_done:
+            self._work()
+        if request.error is not None:
+            raise request.error
+        return request.steps
+
+    def _work(self) -> None:
+        """Do what waits now, the caller's own among it."""
+        with self._changed:
+            requests, self._waiting = self._waiting, []
+        try:
+            self._step(requests)
+        except BaseException as error:
+            for request in requests:
+                request.error = error
+            raise
+        finally:
+            with self._changed:
+                for request in requests:
+                    request.is_done = True
+                self._is_busy = False
+                self._changed.notify_all()
+
+    def _step(self, requests: Sequence[_Request]) -> None:
+        of = {matcher: request for request in requests for matcher in request.matchers}
+        for some in _alike(of):
+            began = time.monotonic()
+            made = _made_together(some)
+            if not made:
+                continue
+            then = time.monotonic()
+            refusals = apply_each(self._state, made)
+            making = (then - began) / len(made)
+            applying = (time.monotonic() - then) / len(made)
+            for (matcher, one), refusal in zip(made, refusals, strict=True):
+                of[matcher].steps.append(Stepped(matcher, one, refusal, making, applying))
+
+
 def _alike(matchers: Collection[Matcher]) -> Iterator[list[Matcher]]:
-    """Matchers with a small entry of items that know the same, two or more at a time."""
-    if len(matchers) < 2:
-        return
+    """Matchers that know the same, as many as may be stepped together."""
     found: dict[bytes, list[Matcher]] = defaultdict(list)
     size: dict[bytes, int] = defaultdict(int)
     for matcher in matchers:
         entry_bytes = matcher.items_bytes()
-        if not 0 < entry_bytes <= TOGETHER_BYTES_MAX or matcher.tenant == QUARANTINE:
-            continue
-        key = matcher.knowledge.key
+        # What the quarantine knows is not what its record says.
+        key = b"" if matcher.tenant == QUARANTINE else matcher.knowledge.key
         is_full = len(found[key]) >= TOGETHER_TENANTS_MAX
         if is_full or size[key] + entry_bytes > TOGETHER_BYTES_MAX:
-            if len(found[key]) > 1:
-                yield found[key]
-            found[key], size[key] = [], 0
+            yield found.pop(key)
+            size[key] = 0
         found[key].append(matcher)
         size[key] += entry_bytes
-    yield from (some for some in found.values() if len(some) > 1)
+    yield from found.values()
 
 
 def _made_together(matchers: list[Matcher]) -> list[tuple[Matcher, Made]]:
-    """The next step of each, but of those that must be made alone: what is wrong with one of them
-    shows there."""
+    """The next step of each, but of those that must be made alone."""
     for _ in range(ATTEMPTS_MAX):
         works = [work for matcher in matchers if (work := matcher.items_next()) is not None]
-        if len(works) < len(matchers) or len(matchers) < 2:
+        if not works or len(works) < len(matchers):
             return []
         try:
             steps = matchers[0].steps_with(works)

@@ -302,6 +302,7 @@ class StreamWorker:
                 lambda entries: self._append_moves(number, entries),
                 self._make_publisher,
                 self._watch,
+                parts.stepper,
             ),
         )
 

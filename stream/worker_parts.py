@@ -28,6 +28,7 @@ from reassoc.stream.routing import RouteBuilder, Router, encode_route
 from reassoc.stream.settings import parse_directory
 from reassoc.stream.sinks import FolderSink
 from reassoc.stream.state_redis import RedisState
+from reassoc.stream.stepping import Stepper
 from reassoc.stream.taking import Rules
 from reassoc.stream.vault_keys import open_key_ring
 from reassoc.stream.worker_vault import WorkerVaults, vaults_are_written
@@ -42,6 +43,7 @@ class WorkerParts:
     config: Config
     settings: SettingsFolder
     state: RedisState
+    stepper: Stepper
     ledger: Ledger
     history: History
     book: ReleaseBook
@@ -149,6 +151,7 @@ def open_worker_parts(
             config,
             settings,
             state,
+            Stepper(state),
             ledger,
             History(ledger),
             book,

@@ -23,6 +23,7 @@ from reassoc.stream.partition import PREFIX, Partition, PartitionParts
 from reassoc.stream.partition_log import ForAll, LogRecord, Seen, partition_of
 from reassoc.stream.publisher import Publisher
 from reassoc.stream.rerouting import handed_on
+from reassoc.stream.stepping import Stepper
 from reassoc.stream.tenant_record import TenantRecord
 
 STEP = 3
@@ -134,7 +135,9 @@ class Reading:
             for tenant, entry in entries:
                 self.topic.append(tenant, entry)
 
-        parts = PartitionParts(state, self.books, self.registry, load, append, publisher, self)
+        parts = PartitionParts(
+            state, self.books, self.registry, load, append, publisher, self, Stepper(state)
+        )
         return Partition(number, parts)
 
     def made(self, seconds: float) -> None:
