@@ -26,6 +26,10 @@ TOGETHER_BYTES_MAX = 1 << 20
 SMALL_BYTES_MAX = 128 << 10
 """Bytes of one of these entries, some hundreds of items. What is larger gains little, and is
 applied while the next one is made."""
+COMPANY_SECONDS_MAX = 0.01
+"""How long who comes first waits for as many as came last time, without a pause between them."""
+COMPANY_MAX = 8
+"""For how many."""
 ATTEMPTS_MAX = 3
 """How often steps are made together, each time without those that must be made alone."""
 
@@ -87,7 +91,8 @@ class _Request:
 
 class Stepper:
     """Makes and applies small steps of new items. Any thread may call it: while it works for one,
-    the others wait, and what they bring is done together after that.
+    the others wait, and what they bring is done together after that. Where several came last time,
+    the first waits a moment for as many.
     """
 
     def __init__(self, state: State) -> None:
@@ -95,6 +100,7 @@ class Stepper:
         self._changed = threading.Condition()
         self._waiting: list[_Request] = []
         self._is_busy = False
+        self._came = self._expected = 0
 
     def step(self, matchers: Sequence[Matcher]) -> list[Stepped]:
         """The next steps of matchers whose next entry is one of items. Those are left out that must
@@ -103,14 +109,20 @@ class Stepper:
         request = _Request(matchers)
         with self._changed:
             self._waiting.append(request)
+            self._changed.notify_all()
             self._changed.wait_for(lambda: request.is_done or not self._is_busy)
             if not request.is_done:
                 self._is_busy = True
+                if not self._came:
+                    self._changed.wait_for(self._is_complete, COMPANY_SECONDS_MAX)
         if not request.is_done:
             self._work()
         if request.error is not None:
             raise request.error
         return request.steps
+
+    def _is_complete(self) -> bool:
+        return len(self._waiting) >= self._expected
 
     def _work(self) -> None:
         """Do what waits now, the caller's own among it."""
@@ -127,6 +139,9 @@ class Stepper:
                 for request in requests:
                     request.is_done = True
                 self._is_busy = False
+                self._came += len(requests)
+                if not self._waiting:
+                    self._came, self._expected = 0, min(self._came, COMPANY_MAX)
                 self._changed.notify_all()
 
     def _step(self, requests: Sequence[_Request]) -> None:
