@@ -77,6 +77,12 @@ class Nothing:
     def read_on(self) -> None:
         pass
 
+    def may_know(self, digests: Any, offsets: Any) -> Any:
+        return np.ones(len(offsets), np.bool_)
+
+    def may_know_business(self, keys: Any) -> Any:
+        return np.ones(len(keys), np.bool_)
+
     def known(self, tenant: str, digests: Any, offsets: Any, below_position: int) -> Any:
         return np.zeros(len(offsets), np.bool_)
 

@@ -23,13 +23,12 @@ from reassoc.stream.forgetting import unpaired
 from reassoc.stream.item_log import ItemsEntry
 from reassoc.stream.knowledge import Knowledge
 from reassoc.stream.ledger_rows import ItemSide
-from reassoc.stream.live import Live, Mask, Owners
+from reassoc.stream.live import Live, Mask, Owners, lookup
 from reassoc.stream.making import Heading, KeyedRows, Making
 from reassoc.stream.neighbours import Centre, Surroundings, surround
 from reassoc.stream.new_items import (
     History,
     NewRows,
-    came_before,
     ids_of,
     joined,
     keys_of,
@@ -38,7 +37,6 @@ from reassoc.stream.new_items import (
     payment_rows,
     remittance_rows,
 )
-from reassoc.stream.records import RowTable
 from reassoc.stream.release_choice import Rules, choose
 from reassoc.stream.state import Records, State, Step, as_text
 
@@ -72,11 +70,12 @@ def item_steps(
     """
     new = _New.of(works, knowledge)
     around = new.surround(state)
-    came = new.came_before(history, around)
     if len(works) > 1:
-        _stay_apart([*new.entangled(around), *came.owners])
-    elif len(came.owners):
-        new = new.without(*came.masks[0])
+        _stay_apart(new.entangled(around))
+    known = new.came_before(history, Records.concat([its.records for its in around]))
+    if known.any():
+        _stay_apart(np.unique(new.owner[known]).tolist() if len(works) > 1 else [])
+        new = new.without(known)
         around = new.surround(state)
     live = new.live(around, history)
     setting = knowledge.setting(*new.positions.tolist())
@@ -105,19 +104,6 @@ def steps_of(
 def _stay_apart(numbers: Sequence[int]) -> None:
     if numbers:
         raise ApartError(numbers)
-
-
-@dataclass(frozen=True, slots=True)
-class _Came:
-    """What came before. masks : of each tenant, bool[n] and bool[m]"""
-
-    masks: list[tuple[Mask, Mask]]
-
-    @property
-    def owners(self) -> list[int]:
-        """The tenants with any of it."""
-        found = enumerate(self.masks)
-        return [number for number, (left, right) in found if left.any() or right.any()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,49 +137,72 @@ class _New:
         """int64[t]"""
         return np.array([heading.position for heading in self.headings], np.int64)
 
-    def without(self, known_left: Mask, known_right: Mask) -> _New:
-        """Those of the one tenant that are not known."""
-        left, right = self.left.without(known_left), self.right.without(known_right)
+    @property
+    def owner(self) -> Numbers:
+        """int64[n + m]: the tenant of each remittance, and of each payment."""
+        return np.concatenate([self.left.owner, self.right.owner])
+
+    def without(self, known: Mask) -> _New:
+        """Those of the one tenant that are not known. known : bool[n + m]"""
+        count = len(self.left)
+        left, right = self.left.without(known[:count]), self.right.without(known[count:])
         return self._keyed(self.headings, self.knowledge, left, right)
 
     def surround(self, state: State) -> list[Surroundings]:
         """What bears on the items of each tenant."""
+        left_ids, right_ids = ids_of(self.left.rows), ids_of(self.right.rows)
         centres = []
         for number, heading in enumerate(self.headings):
-            keyed = joined(*self._keys_of(number))
-            ids = np.concatenate([ids_of(rows) for rows in self._rows_of(number)])
+            left, right = self.left.bounds(number), self.right.bounds(number)
+            ids = np.concatenate([left_ids[slice(*left)], right_ids[slice(*right)]])
+            keyed = joined(self.keys[0].part(*left), self.keys[1].part(*right))
             centres.append(Centre(heading.tenant, ids, keyed.keys, keyed.stops, are_new=True))
         return surround(state, centres)
-
-    def _rows_of(self, number: int) -> tuple[RowTable, RowTable]:
-        return self.left.of_tenant(number), self.right.of_tenant(number)
-
-    def _keys_of(self, number: int) -> tuple[KeyedRows, KeyedRows]:
-        left, right = self.keys
-        return left.part(*self.left.bounds(number)), right.part(*self.right.bounds(number))
-
-    def came_before(self, history: History, around: Sequence[Surroundings]) -> _Came:
-        """What came before, by its id."""
-        masks = []
-        for number, (heading, its) in enumerate(zip(self.headings, around, strict=True)):
-            rows = self._rows_of(number)
-            masks.append(came_before(history, heading.tenant, *rows, its.records, heading.position))
-        return _Came(masks)
 
     def entangled(self, around: Sequence[Surroundings]) -> list[int]:
         """Tenants with items that share a key or an id with those of another one, or around which
         something may be missing."""
-        owner, ids, keys, key_owner = [], [], [], []
-        for number, its in enumerate(around):
-            centre = joined(*self._keys_of(number))
-            ids += [its.records.ids, *map(ids_of, self._rows_of(number))]
-            keys += [its.records.keys, centre.keys]
-            owner.append(np.full(len(its.records) + len(centre.stops), number))
-            key_owner.append(np.full(len(its.records.keys) + len(centre.keys), number))
-        late = [number for number, its in enumerate(around) if len(its.late)]
-        shared = _shared(np.concatenate(keys), np.concatenate(key_owner))
-        shared += _shared(as_text(np.concatenate(ids)), np.concatenate(owner))
-        return late + shared
+        records = Records.concat([its.records for its in around])
+        owner = np.repeat(np.arange(len(around)), [len(its.records) for its in around])
+        left, right = self.keys
+        shared = _shared(
+            np.concatenate([records.keys, left.keys, right.keys]),
+            np.concatenate(
+                [
+                    np.repeat(owner, records.key_counts),
+                    np.repeat(self.left.owner, left.counts),
+                    np.repeat(self.right.owner, right.counts),
+                ]
+            ),
+        )
+        ids = [records.ids, ids_of(self.left.rows), ids_of(self.right.rows)]
+        shared += _shared(as_text(np.concatenate(ids)), np.concatenate([owner, self.owner]))
+        return shared + [number for number, its in enumerate(around) if len(its.late)]
+
+    def came_before(self, history: History, records: Records) -> Mask:
+        """bool[n + m]: remittances and payments that came before, by their ids.
+
+        records : around all of them, with what the state has of themselves
+        """
+        ids = np.concatenate([ids_of(self.left.rows), ids_of(self.right.rows)])
+        known = lookup(records.ids, ids) >= 0
+        _, first = np.unique(as_text(ids), return_index=True)
+        again = np.ones(len(ids), np.bool_)
+        again[first] = False
+        known |= again
+        known |= np.concatenate([self._in_history(history, new) for new in (self.left, self.right)])
+        return known
+
+    def _in_history(self, history: History, new: NewRows) -> Mask:
+        digests, offsets = new.rows["id_digest"], new.rows["id_offset"]
+        known = history.may_know(digests, offsets)
+        for number, heading in enumerate(self.headings) if known.any() else ():
+            some = slice(*new.bounds(number))
+            if known[some].any():
+                known[some] = history.known(
+                    heading.tenant, digests[some], offsets[some], heading.position
+                )
+        return known
 
     def live(self, around: Sequence[Surroundings], history: History) -> Live:
         """All of it, as columns; suspected duplicates of what left the state are marked."""

@@ -67,6 +67,20 @@ class History:
         """The sequence of the tenant's last batch, 0 for none."""
         return self._ledger.last_sequence(tenant)
 
+    def may_know(self, digests: Keys, offsets: npt.NDArray[np.int64]) -> Mask:
+        """bool[n]: ids that an item of any tenant may have, as of the last `read_on`. O(n) in
+        memory."""
+        return self._masked(item_keys(digests, offsets))
+
+    def may_know_business(self, keys: Keys) -> Mask:
+        """bool[n]: the same for business keys."""
+        return self._masked(keys ^ _BUSINESS_SALT)
+
+    def _masked(self, keys: Keys) -> Mask:
+        mask = np.zeros(len(keys), np.bool_)
+        mask[self._may_have(keys)] = True
+        return mask
+
     def known(
         self,
         tenant: str,

@@ -265,12 +265,12 @@ class Matcher:
         logged = self._next()
         if logged is None or not isinstance(logged.entry, ItemsEntry):
             return None
-        self._read_history()
         return self._work(logged.entry, logged)
 
-    def steps_with(self, works: Sequence[ItemsWork]) -> list[Step]:
-        """Steps of what this and other matchers, which know the same, gave as `items_next`. Raises
-        what `item_steps` raises."""
+    def steps_with(self, matchers: Sequence[Matcher], works: Sequence[ItemsWork]) -> list[Step]:
+        """Steps of what some matchers gave as `items_next`, this one among them, which know the
+        same. Raises what `item_steps` raises."""
+        self._read_history(matchers)
         return item_steps(works, self._knowledge, self._state, self._history)
 
     def made_of(self, work: ItemsWork, step: Step) -> Made:
@@ -278,8 +278,7 @@ class Matcher:
         return Made(step, self.record, self._new_profiles(work.entry))
 
     def _take_items(self, entry: ItemsEntry, logged: Logged) -> Step:
-        self._read_history()
-        (step,) = self.steps_with([self._work(entry, logged)])
+        (step,) = self.steps_with([self], [self._work(entry, logged)])
         return step
 
     def _work(self, entry: ItemsEntry, logged: Logged) -> ItemsWork:
@@ -299,12 +298,14 @@ class Matcher:
     def _new_profiles(self, entry: ItemsEntry) -> dict[int, bytes]:
         return {self._profiles.key_of(data): data for data in entry.profiles}
 
-    def _read_history(self) -> None:
+    def _read_history(self, matchers: Sequence[Matcher]) -> None:
         """Before the first items, and again when a close has forgotten some, for which it waited
         until the ledger had them. What came since is in the state."""
-        if not self._has_read_history:
+        behind = [one for one in matchers if not one._has_read_history]
+        if behind:
             self._history.read_on()
-            self._has_read_history = True
+        for one in behind:
+            one._has_read_history = True
 
     # ---- the clock, and settings ----
 

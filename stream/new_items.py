@@ -27,10 +27,10 @@ from reassoc.stream.items import (
     remittance_pool,
 )
 from reassoc.stream.ledger_rows import ItemSide
-from reassoc.stream.live import Columns, Mask, lookup
+from reassoc.stream.live import Columns, Mask
 from reassoc.stream.making import KeyedRows
 from reassoc.stream.records import Block, RowTable, Schema
-from reassoc.stream.state import Ids, Records, Stops, as_text
+from reassoc.stream.state import Ids, Records, Stops
 from reassoc.stream.step_rows import business_keys
 
 Schemas = tuple[Schema, Schema]
@@ -46,6 +46,15 @@ class History(Protocol):
 
     def last_sequence(self, tenant: str) -> int:
         """The outbox sequence up to which the ledger has what the tenant's steps were."""
+        ...
+
+    def may_know(self, digests: npt.NDArray[np.uint64], offsets: npt.NDArray[np.int64]) -> Mask:
+        """bool[n]: which ids `known` is to be asked of; of all others it says no, whosever they
+        are."""
+        ...
+
+    def may_know_business(self, keys: npt.NDArray[np.uint64]) -> Mask:
+        """The same for `known_business`."""
         ...
 
     def known(
@@ -94,10 +103,6 @@ class NewRows:
     def bounds(self, number: int) -> tuple[int, int]:
         """The rows of a tenant: from, to."""
         return int(self.stops[number - 1]) if number else 0, int(self.stops[number])
-
-    def of_tenant(self, number: int) -> RowTable:
-        """The rows of a tenant."""
-        return self.rows if len(self.stops) == 1 else self.rows.take(slice(*self.bounds(number)))
 
     def without(self, known: Mask) -> NewRows:
         """Those of the one tenant that are not known."""
@@ -160,33 +165,6 @@ def joined(left: KeyedRows, right: KeyedRows) -> KeyedRows:
     )
 
 
-def came_before(
-    history: History,
-    tenant: str,
-    left: Columns,
-    right: Columns,
-    records: Records,
-    position: int,
-) -> tuple[Mask, Mask]:
-    """bool[n], bool[m]: items that came before, by their ids.
-
-    records : around all of them, with what the state has of themselves
-    """
-    ids = np.concatenate([ids_of(left), ids_of(right)])
-    known = lookup(records.ids, ids) >= 0
-    _, first = np.unique(as_text(ids), return_index=True)
-    again = np.ones(len(ids), np.bool_)
-    again[first] = False
-    known |= again
-    known |= np.concatenate(
-        [
-            history.known(tenant, rows["id_digest"], rows["id_offset"], position)
-            for rows in (left, right)
-        ]
-    )
-    return known[: len(left["status"])], known[len(left["status"]) :]
-
-
 def known_business(
     history: History, tenants: Sequence[str], new: NewRows, side: ItemSide, positions: Stops
 ) -> Mask:
@@ -195,12 +173,12 @@ def known_business(
     tenants, positions : of each, the latter of the entries
     """
     keys = business_keys(new.rows, side)
-    known = np.zeros(len(keys), np.bool_)
-    if keys.any():
+    known = (keys != 0) & history.may_know_business(keys)
+    if known.any():
         for number, (tenant, position) in enumerate(zip(tenants, positions.tolist(), strict=True)):
             some = slice(*new.bounds(number))
-            known[some] = history.known_business(tenant, keys[some], position)
-        known &= keys != 0
+            if known[some].any():
+                known[some] &= history.known_business(tenant, keys[some], position)
     return known
 
 

@@ -439,18 +439,25 @@ class PartBook:
             with self._ledger.adding() as connection:
                 connection.execute(_SEE_TENANT, row)
 
-        before = self.tenants_seen()
-        if tenant not in before:
-            if len(before) >= TENANTS_SEEN_MAX:
+        before = self._partition_of(tenant)
+        if before is None:
+            with self._ledger.reading() as connection:
+                count = int(connection.execute(_SEEN_COUNT).scalar_one())
+            if count >= TENANTS_SEEN_MAX:
                 raise LimitError(f"more tenants than TENANTS_SEEN_MAX ({TENANTS_SEEN_MAX})")
             retried(write)
-        seen = before[tenant] if tenant in before else self.tenants_seen()[tenant]
-        if seen.partition != partition:
+        seen = before if before is not None else self._partition_of(tenant)
+        if seen != partition:
             raise LedgerError(
-                f"a tenant whose log is in partition {seen.partition} was found in partition "
+                f"a tenant whose log is in partition {seen} was found in partition "
                 f"{partition}: the topic of the item log must keep its number of partitions"
             )
-        return tenant not in before
+        return before is None
+
+    def _partition_of(self, tenant: str) -> int | None:
+        with self._ledger.reading() as connection:
+            found = connection.execute(_SEEN_PARTITION, {"tenant": tenant}).scalar_one_or_none()
+        return None if found is None else int(found)
 
     def tenants_seen(self) -> dict[str, Seen]:
         """Every tenant that was ever claimed, and where its log begins."""
@@ -524,6 +531,8 @@ _OPEN_FILE = text(
     "INSERT INTO part_file_open VALUES (:key, :came_ms) ON CONFLICT (name) DO NOTHING"
 )
 _CLOSE_FILE = text("DELETE FROM part_file_open WHERE name = :key")
+_SEEN_COUNT = select(func.count()).select_from(schema.tenant_seen)
+_SEEN_PARTITION = text("SELECT partition FROM tenant_seen WHERE tenant = :tenant")
 _SEE_TENANT = text(
     "INSERT INTO tenant_seen (tenant, partition, first_position)"
     " VALUES (:tenant, :partition, :first_position) ON CONFLICT (tenant) DO NOTHING"

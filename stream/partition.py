@@ -114,6 +114,7 @@ class Partition:
     """For one thread at a time, but `publish`.
 
     progress : how far everything is applied
+    _unpublished : tenants whose outboxes may have entries that nobody took to the ledger
     unpublished_bytes : of outbox entries since something was published last, about
     fence_position : of the FenceEntry behind which this worker alone writes for the partition
 
@@ -151,6 +152,7 @@ class Partition:
         self._publisher = parts.publisher(self.for_all)
         for tenant in sorted(self._seen - {self._name}):
             self._matcher(tenant)
+        self._unpublished = set(self.tenants)
 
     @property
     def tenants(self) -> list[str]:
@@ -212,7 +214,16 @@ class Partition:
         """See Publisher.publish. From any thread."""
         with self._publishing:
             self.unpublished_bytes = 0
-            return self._publisher.publish(self.tenants, releases=releases)
+            # In this order: what is applied from here on is looked at by the next call.
+            tenants = sorted(self._unpublished.copy())
+            self._unpublished.difference_update(tenants)
+            try:
+                count = self._publisher.publish(tenants, releases=releases)
+            except BaseException:
+                self._unpublished.update(tenants)
+                raise
+            self._unpublished.update(self._publisher.found)
+            return count
 
     def _decoded(self, record: LogRecord) -> Logged | None:
         try:
@@ -299,6 +310,7 @@ class Partition:
 
     def _is_applied(self, matcher: Matcher, made: Made, seconds: float) -> None:
         self.unpublished_bytes += sum(map(len, made.step.outbox))
+        self._unpublished.add(matcher.tenant)
         arrived_ms = self._arrivals.get(matcher.tenant, {}).pop(made.step.mark_after, 0)
         self._parts.watch.applied(matcher.tenant, made, arrived_ms, seconds)
 

@@ -84,6 +84,8 @@ class Publisher:
         self._intended: dict[str, int] = {}
         self._acknowledged: dict[str, int] = {}
         self._orders: list[ReleaseOrder] = []
+        self.found: set[str] = set()
+        """Tenants of which the last call of `publish` took entries: there may be more."""
 
     def publish(self, tenants: Iterable[str], *, releases: bool = True) -> int:
         """Take outbox entries to the ledger and the release book; how many were new. The next call
@@ -98,9 +100,11 @@ class Publisher:
         """
         self._acknowledge()
         entries: list[Published] = []
+        self.found.clear()
         for tenant in tenants:
             after = self._appended.get(tenant, 0)
             found = self._state.outbox(tenant, PUBLISH_ENTRIES_MAX, after)
+            self.found |= {tenant} if found else set()
             entries += [(tenant, entry.sequence, decode_body(entry.body)) for entry in found]
         if entries:
             self._ledger.append_many([(number, body.ledger) for _, number, body in entries])

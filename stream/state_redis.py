@@ -498,6 +498,8 @@ def _parts(step: Step) -> list[bytes]:
 
 def _cut(letter: bytes, ids: Ids, values: Sequence[bytes]) -> Iterator[bytes]:
     """Rows in parts of at most PART_BYTES_MAX, or of one row."""
+    if not values:
+        return
     rows = np.empty(len(values), _ROW)
     rows["id"] = np.ascontiguousarray(ids).view(f"V{ID_BYTES}").reshape(-1)
     rows["bytes"] = np.fromiter(map(len, values), np.int64, len(values))

@@ -183,7 +183,7 @@ def _made_together(matchers: list[Matcher]) -> list[tuple[Matcher, Made]]:
         if not works or len(works) < len(matchers):
             return []
         try:
-            steps = matchers[0].steps_with(works)
+            steps = matchers[0].steps_with(matchers, works)
         except ApartError as apart:
             matchers = [one for number, one in enumerate(matchers) if number not in apart.numbers]
             continue

@@ -341,6 +341,12 @@ class PlainHistory(Books):
     def read_on(self) -> None:
         pass  # it is never behind
 
+    def may_know(self, digests: Any, offsets: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        return np.ones(len(offsets), np.bool_)
+
+    def may_know_business(self, keys: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
+        return np.ones(len(keys), np.bool_)
+
     def known(
         self, tenant: str, digests: Any, offsets: npt.NDArray[np.int64], below_position: int
     ) -> npt.NDArray[np.bool_]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import pytest
 from engine_world import World
 from small_feed import Entry, ach_file, interchange, remittance
 
+from reassoc.core.errors import ReassocError
 from reassoc.stream import profiles
 from reassoc.stream.engine import Engine
 from reassoc.stream.envelope import Profile
@@ -22,7 +23,7 @@ from reassoc.stream.profiles import (
     encode_profile,
     profile_key,
 )
-from reassoc.stream.state import Claim, Ids, Step
+from reassoc.stream.state import Claim, Ids, Step, refusal_of
 
 DAYS = 4
 
@@ -44,12 +45,16 @@ class Watched:
         self._folder = folder
         self._apply, self._fetch = self.world.state.apply, self.world.state.fetch
         patch.setattr(self.world.state, "apply", self.apply)
+        patch.setattr(self.world.state, "apply_each", self.apply_each)
         patch.setattr(self.world.state, "fetch", self.fetch)
 
     def apply(self, claim: Claim, step: Step) -> None:
         ids = step.puts.ids[step.puts.kinds == RecordKind.PROFILE]
         self.stored += id_parts(ids)[0].tolist()
         self._apply(claim, step)
+
+    def apply_each(self, steps: Sequence[tuple[Claim, Step]]) -> list[ReassocError | None]:
+        return [refusal_of(self.world.state, claim, step) for claim, step in steps]
 
     def fetch(self, tenant: str, ids: Ids) -> Any:
         found = self._fetch(tenant, ids)
