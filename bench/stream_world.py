@@ -23,6 +23,7 @@ from small_files import small_files
 from sqlalchemy import text
 
 from reassoc.core.errors import ReassocError
+from reassoc.loadtest.directory_file import TENANTS
 from reassoc.loadtest.feed import FeedOptions, generate_feed
 from reassoc.loadtest.servers.stack import Stack
 from reassoc.stream.chunks import plan
@@ -59,13 +60,15 @@ class Message:
     headers: tuple[tuple[str, bytes], ...]
 
 
-def feed_of(payments: int, claims: int) -> Path:
+def feed_of(payments: int, claims: int, tenants: int = len(TENANTS)) -> Path:
     """A generated feed without defects, which is kept for the next run."""
-    folder = KEPT / f"stream-{payments}-{claims}"
+    shared = f"-{tenants}" if tenants != len(TENANTS) else ""
+    folder = KEPT / f"stream-{payments}-{claims}{shared}"
     if not folder.exists():
         making = folder.with_suffix(".part")
         shutil.rmtree(making, ignore_errors=True)
-        generate_feed(making, FeedOptions(payments=payments, seed=7, claims=claims))
+        options = FeedOptions(payments=payments, seed=7, claims=claims, tenants=tenants)
+        generate_feed(making, options)
         making.rename(folder)
     return folder
 

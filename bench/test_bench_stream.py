@@ -28,9 +28,11 @@ from stream_world import (
     StreamWorld,
     feed_of,
     held_back,
+    items_of,
     messages_of,
     read_bare,
     running,
+    send,
     small_messages_of,
 )
 
@@ -43,6 +45,9 @@ LATENCY_SECONDS = int(os.environ.get("REASSOC_BENCH_LATENCY_SECONDS", "300"))
 LATENCY_RATE = 250
 """Payments, and as many 835s, a second: ten times the national mean."""
 SMALL_PAYMENTS = int(os.environ.get("REASSOC_BENCH_SMALL_PAYMENTS", "40000"))
+TENANT_PAYMENTS = 20_000
+TENANT_MESSAGE_BYTES = 200_000
+"""Enough messages for both workers, though there are few items."""
 STOCK_MESSAGES = 20_000
 STOCK_SECONDS_MAX = 120.0
 
@@ -92,6 +97,37 @@ def test_bench_throughput(benchmark: Any, tmp_path: Path, claims: int, share: fl
         ledger_after_s=round(behind, 1),
         stored_mb={name: round(size / 1e6, 1) for name, size in stored.items()},
         resident_mb={name: round(size / 1e6) for name, size in resident.items()},
+        processor_s=spent,
+    )
+
+
+@pytest.mark.parametrize("tenants", [3, 300, 1000])
+def test_bench_many_tenants(benchmark: Any, tmp_path: Path, tenants: int) -> None:
+    """The same items of few and of many tenants, which the workers know already: what a tenant
+    costs, beside what an item costs."""
+    feed = feed_of(TENANT_PAYMENTS, 1, tenants)
+    messages = messages_of(feed, TENANT_MESSAGE_BYTES)
+    remittances = [each for each in messages if each.topic.endswith("x12")]
+    first = remittances[: len(remittances) // 3]
+    rest = [each for each in messages if each not in first]
+    known = items_of(first)
+    with running(tmp_path / "stack", feed) as world:
+        send(world.bootstrap, first)
+        world.start(WORKERS)
+        world.wait_in_ledger(known)
+        steps = world.metric("reassoc_step_apply_seconds_count")
+        with held_back(world.bootstrap, rest) as let_go:
+            seconds, spent = _drained(world, 2 * TENANT_PAYMENTS, let_go)
+        assert world.metric("reassoc_matched_pairs_total") == TENANT_PAYMENTS
+        steps = world.metric("reassoc_step_apply_seconds_count") - steps
+    _once(benchmark, seconds)
+    items = 2 * TENANT_PAYMENTS - known
+    benchmark.extra_info.update(
+        tenants=tenants,
+        items=items,
+        items_per_s=round(items / seconds),
+        steps=round(steps),
+        workers=WORKERS,
         processor_s=spent,
     )
 

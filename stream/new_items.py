@@ -173,7 +173,7 @@ def known_business(
     tenants, positions : of each, the latter of the entries
     """
     keys = business_keys(new.rows, side)
-    known = (keys != 0) & history.may_know_business(keys)
+    known: Mask = (keys != 0) & history.may_know_business(keys)
     if known.any():
         for number, (tenant, position) in enumerate(zip(tenants, positions.tolist(), strict=True)):
             some = slice(*new.bounds(number))

@@ -1,8 +1,11 @@
-"""Steps of several tenants side by side: one is applied while the next one is made."""
+"""Steps of several tenants: made and applied together where they are small, else one is applied
+while the next one is made.
+"""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,8 @@ import pytest
 from engine_world import World
 from small_feed import TWO_TENANTS, Entry, ach_file, interchange, remittance
 
+from reassoc.core.errors import ReassocError
+from reassoc.stream import stepping
 from reassoc.stream.sqlite_file import StoreError
 from reassoc.stream.state import Claim, Step
 
@@ -37,24 +42,35 @@ def settled(world: World) -> dict[str, bytes]:
     return {tenant: world.state.dump(tenant) for tenant in world.state.tenants()}
 
 
+@pytest.mark.parametrize("together", [True, False])
 @pytest.mark.parametrize("failing", ["north", "south", "~quarantine"])
 @pytest.mark.parametrize("visit", [1, 2, 3])
 def test_a_step_that_cannot_be_applied_costs_no_tenant_anything(
-    tmp_path: Path, failing: str, visit: int, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, failing: str, visit: int, together: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     quiet, world = world_in(tmp_path / "quiet"), world_in(tmp_path / "failing")
     try:
-        apply, visits = world.state.apply, 0
+        apply, apply_each, visits = world.state.apply, world.state.apply_each, 0
+
+        def visited(claims: Sequence[Claim]) -> None:
+            nonlocal visits
+            if any(claim.tenant == failing for claim in claims):
+                visits += 1
+                if visits == visit:
+                    raise StoreError("made by a test")
 
         def fail(claim: Claim, step: Step) -> None:
-            nonlocal visits
-            visits += claim.tenant == failing
-            if claim.tenant == failing and visits == visit:
-                raise StoreError("made by a test")
+            visited([claim])
             apply(claim, step)
 
+        def fail_each(steps: Sequence[tuple[Claim, Step]]) -> list[ReassocError | None]:
+            visited([claim for claim, _ in steps])
+            return apply_each(steps)
+
         with monkeypatch.context() as patch:
+            patch.setattr(stepping, "SMALL_BYTES_MAX", stepping.SMALL_BYTES_MAX * together)
             patch.setattr(world.state, "apply", fail)
+            patch.setattr(world.state, "apply_each", fail_each)
             with pytest.raises(StoreError, match="made by a test"):
                 world.engine.match(100)
         assert settled(world) == settled(quiet)
@@ -64,9 +80,10 @@ def test_a_step_that_cannot_be_applied_costs_no_tenant_anything(
         quiet.close()
 
 
-def test_one_is_made_while_another_is_applied(
+def test_of_large_ones_one_is_made_while_another_is_applied(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(stepping, "SMALL_BYTES_MAX", 0)
     world = world_in(tmp_path / "home")
     try:
         world.engine.match(1)  # claims
