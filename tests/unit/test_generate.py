@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tomllib
 from collections.abc import Iterable
 from datetime import date
 from pathlib import Path
@@ -310,10 +311,27 @@ def test_command_takes_profile_reports_and_no_directory(tmp_path: Path) -> None:
     assert not (out / "directory.toml").exists()
 
 
+def test_payees_are_shared_out_among_tenants(tmp_path: Path) -> None:
+    names, bytes_of = [], []
+    for tenants in (1, 3, 12):
+        out = tmp_path / str(tenants)
+        arguments = ["--out", str(out), "--payments", "400", "--tenants", str(tenants)]
+        assert CliRunner().invoke(app(), arguments).exit_code == 0
+        payees = tomllib.loads((out / "directory.toml").read_text())["payees"]
+        names.append({payee["tenant"] for payee in payees})
+        paths = (path for path in sorted(out.rglob("*")) if path.suffix in (".835", ".ach"))
+        bytes_of.append([path.read_bytes() for path in paths])
+    assert [len(each) for each in names] == [1, 3, 12]
+    assert names[0] < names[1] < names[2]
+    assert bytes_of[0] == bytes_of[1] == bytes_of[2] != []
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
         ["--profile", "odd"],
+        ["--tenants", "0"],
+        ["--tenants", "100001"],
         ["--bank-reports", "2"],
         ["--bank-reports", "x"],
         ["--rate", "check=2"],
