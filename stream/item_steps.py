@@ -177,7 +177,8 @@ class _New:
         )
         ids = [records.ids, ids_of(self.left.rows), ids_of(self.right.rows)]
         shared += _shared(as_text(np.concatenate(ids)), np.concatenate([owner, self.owner]))
-        return shared + [number for number, its in enumerate(around) if len(its.late)]
+        late = [number for number, its in enumerate(around) if len(its.late) or not its.is_whole]
+        return shared + late
 
     def came_before(self, history: History, records: Records) -> Mask:
         """bool[n + m]: remittances and payments that came before, by their ids.

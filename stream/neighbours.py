@@ -27,6 +27,8 @@ from reassoc.stream.state import (
 
 POOL_RECORDS_MAX = 200_000
 """Records that one step brings in beside its own items: what is left out waits for the clock."""
+TOGETHER_RECORDS_MAX = 4_096
+"""Of each of several tenants: what has more around it is surrounded alone."""
 ROUNDS_MAX = 1_000
 """Rounds of probes in one step."""
 _IS_ITEM = among((RecordKind.REMITTANCE, RecordKind.PAYMENT))
@@ -38,11 +40,13 @@ class Surroundings:
     """records : items, pairs and vetoes, each once
     late : uint8[k, 16]    ids of items, new ones included, of which something may be missing
     crowded : uint64[c]    keys that too many records have
+    is_whole : False where it was given up at TOGETHER_RECORDS_MAX: nothing is told then
     """
 
     records: Records
     late: Ids
     crowded: Keys
+    is_whole: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +67,14 @@ class Centre:
 
 def surround(state: State, centres: Sequence[Centre]) -> list[Surroundings]:
     """For items of each of some tenants: records that share a key with them, with those, and so on
-    to a fixed point.
+    to a fixed point. For several tenants at most TOGETHER_RECORDS_MAX each.
 
     A pair brings both its items, an item its pairs and vetoes. Bounded by POOL_RECORDS_MAX: items
     with keys that were not followed are late. One call of the state a round for all tenants; most
     items need two.
     """
-    searches = [_Search().run(centre) for centre in centres]
+    gives_up = len(centres) > 1
+    searches = [_Search().run(centre, gives_up=gives_up) for centre in centres]
     found: dict[int, Surroundings] = {}
     answers: dict[int, Probe | None] = dict.fromkeys(range(len(searches)))
     while answers:
@@ -98,8 +103,8 @@ class _Search:
         self._crowded = np.zeros(0, np.uint64)
         self._count = 0
 
-    def run(self, centre: Centre) -> _Asking:
-        """Search from some items on."""
+    def run(self, centre: Centre, *, gives_up: bool) -> _Asking:
+        """Search from some items on. gives_up : at TOGETHER_RECORDS_MAX"""
         ids, keys, stops = centre.ids, centre.keys, centre.key_stops
         of_pairs = np.zeros(0, np.uint64) if centre.are_new else id_keys_of(*id_parts(ids))
         frontier = distinct(np.concatenate([keys, of_pairs]))
@@ -108,6 +113,8 @@ class _Search:
             if self._count > POOL_RECORDS_MAX or not (len(frontier) or len(missing)):
                 break
             found = yield from self._round(frontier, missing)
+            if gives_up and self._count > TOGETHER_RECORDS_MAX:
+                return Surroundings(Records.none(), no_ids(), self._crowded, is_whole=False)
             frontier, missing = self._onward(found)
         records = Records.concat(self._parts)
         unknown = distinct(np.concatenate([self._crowded, frontier]))

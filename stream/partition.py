@@ -150,9 +150,9 @@ class Partition:
         self.unpublished_bytes = 0
         self.fence_position = 0
         self._publisher = parts.publisher(self.for_all)
+        self._unpublished = set[str]()
         for tenant in sorted(self._seen - {self._name}):
             self._matcher(tenant)
-        self._unpublished = set(self.tenants)
 
     @property
     def tenants(self) -> list[str]:
@@ -330,7 +330,7 @@ class Partition:
         matcher = self._matchers.get(tenant)
         if matcher is None:
             parts = self._parts
-            matcher = self._matchers[tenant] = Matcher(
+            matcher = Matcher(
                 tenant,
                 log=self._log,
                 state=parts.state,
@@ -339,6 +339,9 @@ class Partition:
                 may_begin=tenant not in self._seen,
             )
             self._see(tenant, first_position)
+            self._matchers[tenant] = matcher
+            # An older owner may have made steps until a moment ago.
+            self._unpublished.add(tenant)
         return matcher
 
     def _see(self, tenant: str, first_position: int) -> None:

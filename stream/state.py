@@ -284,8 +284,8 @@ class State(Protocol):
     """Records of tenants. Every method may be called from any thread.
 
     Raises StateError and its kinds where a call is refused, StoreError (or another ReassocError)
-    where the store itself fails; nothing was changed then either. A tenant that nobody claimed has
-    mark 0, no records and no outbox.
+    where the store itself fails; nothing was changed then either, but for `apply_each`. A tenant
+    that nobody claimed has mark 0, no records and no outbox.
     """
 
     def tenants(self) -> list[str]:

@@ -89,6 +89,8 @@ SENDINGS_MAX = 3
 
 _SECONDS_PER_ROW, _SECONDS_PER_BYTE = 2e-4, 2.5e-7
 """More than a call takes, by what it is about."""
+_REPLY_BYTES_PER_ROW = 1 << 12
+"""More than a key or an id brings on average."""
 _LOCKS = 64
 _ROW = np.dtype([("id", f"V{ID_BYTES}"), ("bytes", "<u4")])
 _PREFIX = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -214,7 +216,8 @@ class RedisState:
             wanted = distinct(keys).astype("<u8").tobytes()
             values = wanted, KEY_RECORDS_MAX, TOGETHER_BYTES_MAX, _unique(ids).tobytes()
             calls.append((self._keys(tenant), values))
-        seconds = _seconds(len(calls) * TOGETHER_ROWS_MAX, len(calls) * TOGETHER_BYTES_MAX)
+        rows = sum(len(asks[place][1]) + len(asks[place][2]) for place in small)
+        seconds = _seconds(rows, rows * _REPLY_BYTES_PER_ROW)
         answers = self._client.run_each(_PROBE, calls, seconds) if calls else []
         probes: dict[int, Probe] = {}
         for place, (_, there, values, left, crowded) in zip(small, answers, strict=True):
@@ -282,7 +285,9 @@ class RedisState:
         with ExitStack() as locked:
             for number in sorted({hash(claim.tenant) % _LOCKS for claim, _ in steps}):
                 locked.enter_context(self._locks[number])
-            seconds = _seconds(len(calls) * TOGETHER_ROWS_MAX, len(calls) * TOGETHER_BYTES_MAX)
+            sent = [part for _, values in calls.values() for part in values if type(part) is bytes]
+            size = sum(map(len, sent))
+            seconds = _seconds(size // ID_BYTES, size)
             answers = self._client.run_each(_APPLY, list(calls.values()), seconds) if calls else []
         refusals: dict[int, ReassocError | None] = {}
         for place, (word, value) in zip(calls, answers, strict=True):

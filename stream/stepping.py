@@ -16,7 +16,6 @@ from reassoc.core.errors import ReassocError
 from reassoc.stream.item_steps import ApartError
 from reassoc.stream.matcher import Made, Matcher, apply_each
 from reassoc.stream.routing import QUARANTINE
-from reassoc.stream.sqlite_file import StoreError
 from reassoc.stream.state import State
 
 TOGETHER_TENANTS_MAX = 256
@@ -27,11 +26,11 @@ SMALL_BYTES_MAX = 128 << 10
 """Bytes of one of these entries, some hundreds of items. What is larger gains little, and is
 applied while the next one is made."""
 COMPANY_SECONDS_MAX = 0.01
-"""How long who comes first waits for as many as came last time, without a pause between them."""
-COMPANY_MAX = 8
-"""For how many."""
-ATTEMPTS_MAX = 3
-"""How often steps are made together, each time without those that must be made alone."""
+"""How long who comes first waits for as many threads as came last time, without a pause between
+them."""
+ATTEMPTS_MAX = 6
+"""How often steps are made together, each time without those that must be made alone: there are
+five reasons for that, which show one after the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +86,7 @@ class _Request:
     steps: list[Stepped] = field(default_factory=list)
     error: BaseException | None = None
     is_done: bool = False
+    thread: int = field(default_factory=threading.get_ident)
 
 
 class Stepper:
@@ -100,35 +100,46 @@ class Stepper:
         self._changed = threading.Condition()
         self._waiting: list[_Request] = []
         self._is_busy = False
-        self._came = self._expected = 0
+        self._came: set[int] = set()
+        """Threads that came since nobody waited."""
+        self._expected = 0
 
     def step(self, matchers: Sequence[Matcher]) -> list[Stepped]:
         """The next steps of matchers whose next entry is one of items. Those are left out that must
-        be made alone: what is wrong with one of them shows there. Raises what the state raises
-        while it fails."""
+        be made alone, and those with which something went wrong, be it with a store: that shows
+        there, and only where it belongs."""
         request = _Request(matchers)
         with self._changed:
             self._waiting.append(request)
             self._changed.notify_all()
-            self._changed.wait_for(lambda: request.is_done or not self._is_busy)
+            try:
+                self._changed.wait_for(lambda: request.is_done or not self._is_busy)
+            except BaseException:
+                self._forget(request)
+                raise
             if not request.is_done:
                 self._is_busy = True
-                if not self._came:
-                    self._changed.wait_for(self._is_complete, COMPANY_SECONDS_MAX)
         if not request.is_done:
-            self._work()
+            self._work(request)
         if request.error is not None:
             raise request.error
         return request.steps
 
+    def _forget(self, request: _Request) -> None:
+        if request in self._waiting:
+            self._waiting.remove(request)
+
     def _is_complete(self) -> bool:
         return len(self._waiting) >= self._expected
 
-    def _work(self) -> None:
-        """Do what waits now, the caller's own among it."""
-        with self._changed:
-            requests, self._waiting = self._waiting, []
+    def _work(self, own: _Request) -> None:
+        """Do what waits, the caller's own among it."""
+        requests: list[_Request] = []
         try:
+            with self._changed:
+                if not self._came:
+                    self._changed.wait_for(self._is_complete, COMPANY_SECONDS_MAX)
+                requests, self._waiting = self._waiting, []
             self._step(requests)
         except BaseException as error:
             for request in requests:
@@ -136,23 +147,29 @@ class Stepper:
             raise
         finally:
             with self._changed:
+                self._forget(own)
                 for request in requests:
                     request.is_done = True
                 self._is_busy = False
-                self._came += len(requests)
+                self._came |= {request.thread for request in requests}
                 if not self._waiting:
-                    self._came, self._expected = 0, min(self._came, COMPANY_MAX)
+                    self._expected = len(self._came)
+                    self._came.clear()
                 self._changed.notify_all()
 
     def _step(self, requests: Sequence[_Request]) -> None:
         of = {matcher: request for request in requests for matcher in request.matchers}
         for some in _alike(of):
             began = time.monotonic()
-            made = _made_together(some)
+            try:
+                made = _made_together(some)
+                then = time.monotonic()
+                refusals = apply_each(self._state, made) if made else []
+            except (ReassocError, OSError):
+                # What of it was applied is made again, from the same mark, and is a replay then.
+                continue
             if not made:
                 continue
-            then = time.monotonic()
-            refusals = apply_each(self._state, made)
             making = (then - began) / len(made)
             applying = (time.monotonic() - then) / len(made)
             for (matcher, one), refusal in zip(made, refusals, strict=True):
@@ -187,10 +204,6 @@ def _made_together(matchers: list[Matcher]) -> list[tuple[Matcher, Made]]:
         except ApartError as apart:
             matchers = [one for number, one in enumerate(matchers) if number not in apart.numbers]
             continue
-        except StoreError:
-            raise
-        except ReassocError:
-            return []
         parts = zip(matchers, works, steps, strict=True)
         return [(matcher, matcher.made_of(work, step)) for matcher, work, step in parts]
     return []

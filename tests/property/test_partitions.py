@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from reassoc.stream.items import ItemFlag
 from reassoc.stream.matcher import LogError, Made, Matcher
 from reassoc.stream.partition import LostStateError, Partition, partition_name
 from reassoc.stream.partition_log import partition_of
+from reassoc.stream.sqlite_file import StoreError
 from reassoc.stream.state import FencedError, State
 
 PAYMENTS = 250
@@ -176,6 +178,69 @@ def test_an_older_owner_is_fenced_off(world: World) -> None:
         first.take(topic.records[0][20:40])
     second.take(topic.records[0])
     reading.finish()
+    check(world, reading)
+
+
+def test_what_an_older_owner_did_at_last_is_published(world: World) -> None:
+    """Steps of tenants that were new to it, and that the next owner did not know when it opened."""
+    topic = topic_of(world, 1)
+    reading = Reading(topic, world.directory)
+    first, second = reading.open(0), reading.open(0)
+    with pytest.raises(FencedError):
+        # It is fenced off where it says how far it is: its tenants' steps are made by then.
+        first.take([record for record in topic.records[0] if record.tenant == "north"][:3])
+    state = MemoryState(reading.store)
+    made = len(state.outbox("north", 100))
+    assert made > 0
+    second.take(topic.records[0][:1])
+    second.take([record for record in topic.records[0] if record.tenant == "north"][:1])
+    second.publish()
+    assert len(reading.books.batches) >= made
+
+
+@pytest.mark.parametrize("failing", [3, 8])
+def test_what_was_applied_is_published_though_others_of_its_pass_failed(
+    world: World, failing: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store that is away for one call: tenants of which steps were made then, or with them."""
+    topic = topic_of(world, 1)
+    reading = Reading(topic, world.directory)
+    partition = reading.open(0)
+    calls = 0
+    probe_each, apply_each = MemoryState.probe_each, MemoryState.apply_each
+
+    def away(real: Any) -> Any:
+        def call(state: MemoryState, *arguments: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            answer = real(state, *arguments)
+            if calls % 13 == failing:
+                raise StoreError("made by a test")
+            return answer
+
+        return call
+
+    monkeypatch.setattr(MemoryState, "probe_each", away(probe_each))
+    monkeypatch.setattr(MemoryState, "apply_each", away(apply_each))
+    for start in range(0, len(topic.records[0]), 40):
+        records = topic.records[0][start : start + 40]
+        for _ in range(500):
+            try:
+                partition.take(records)
+                break
+            except StoreError:
+                continue
+        else:
+            raise AssertionError("it never came through")
+        while partition.publish():
+            pass
+        state = MemoryState(reading.store)
+        assert [len(state.outbox(tenant, 10)) for tenant in partition.tenants] == [0] * len(
+            partition.tenants
+        )
+    monkeypatch.undo()
+    reading.finish()
+    unique(reading)
     check(world, reading)
 
 

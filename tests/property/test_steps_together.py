@@ -18,11 +18,12 @@ from state_memory import MemoryState
 from reassoc.core.errors import ReassocError
 from reassoc.loadtest.feed import FeedOptions, generate_feed
 from reassoc.stream import item_steps, stepping
+from reassoc.stream.item_log import ItemsEntry
 from reassoc.stream.item_steps import ApartError
 from reassoc.stream.records import Block
 from reassoc.stream.state import Claim, Records, Step
 
-PAYMENTS, TENANTS = 400, 30
+PAYMENTS, TENANTS = 240, 24
 DAYS = ("2026-03-17T12:00", "2026-03-18T12:00", "2026-03-19")
 FIELDS = ("ids", "kinds", "keys", "key_stops")
 
@@ -75,7 +76,7 @@ def read(topic: Topic, world: World, monkeypatch: pytest.MonkeyPatch, *, alone: 
         patch.setattr(MemoryState, "apply", apply)
         patch.setattr("reassoc.stream.matcher.item_steps", steps)
         if alone:
-            patch.setattr(stepping, "TOGETHER_BYTES_MAX", 0)
+            patch.setattr(stepping, "SMALL_BYTES_MAX", 0)
         reading = Reading(topic, world.directory)
         reading.finish()
     assert reading.stops == []
@@ -149,9 +150,11 @@ def test_large_entries_are_stepped_by_themselves(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     topic = topic_of(world, 1)
-    sizes = [len(record.body) for record in topic.records[0]]
-    monkeypatch.setattr(stepping, "TOGETHER_BYTES_MAX", sorted(sizes)[len(sizes) // 2])
+    entries = [record.logged().entry for record in topic.records[0]]
+    sizes = [len(e.remittances + e.payments) for e in entries if isinstance(e, ItemsEntry)]
     expected = read(topic_of(world, 1), world, monkeypatch, alone=True)
+    all_small = read(topic_of(world, 1), world, monkeypatch, alone=False)
+    monkeypatch.setattr(stepping, "SMALL_BYTES_MAX", sorted(sizes)[len(sizes) // 2])
     found = read(topic, world, monkeypatch, alone=False)
-    assert 0 < found.together < len(found.steps)
+    assert 0 < found.together < all_small.together
     assert found.steps == expected.steps

@@ -177,19 +177,48 @@ def test_who_must_be_alone_is_left_out_and_the_others_go_on(
     assert Stepper(state).step(fakes(kitchen, "a", "b")) == []
 
 
-def test_a_store_that_fails_is_told_to_all_and_ends_nothing(
+@pytest.mark.parametrize("error", [StoreError("away"), OSError("of the ledger")])
+@pytest.mark.parametrize("when", ["making", "applying"])
+def test_where_a_store_fails_only_those_it_is_about_are_made_alone(
+    kitchen: Kitchen, state: MemoryState, error: Exception, when: str
+) -> None:
+    apply_each = state.apply_each
+
+    def fail(names: Sequence[str]) -> None:
+        if "b" in names:
+            raise error
+
+    def fail_then(steps: Any) -> Any:
+        refusals = apply_each(steps)  # it fails when they are made
+        fail([claim.tenant for claim, _ in steps])
+        return refusals
+
+    if when == "making":
+        kitchen.before = fail
+    else:
+        state.apply_each = fail_then  # type: ignore[method-assign]
+    matchers = [
+        *fakes(kitchen, "a"),
+        *fakes(kitchen, "b", "c", knows="another directory"),
+        *fakes(kitchen, "d", knows="a third one"),
+    ]
+    assert names_of(Stepper(state).step(matchers)) == ["a", "d"]
+    assert [len(matcher.made) for matcher in matchers] == [1, 0, 0, 1]
+
+
+def test_an_error_of_the_program_is_told_to_all_and_ends_nothing(
     kitchen: Kitchen, state: MemoryState, threads: ThreadPoolExecutor
 ) -> None:
     stepper = Stepper(state)
     stepper._expected = 2
 
     def fail(names: Sequence[str]) -> None:
-        raise StoreError("away")
+        raise IndexError("a fault")
 
     kitchen.before = fail
     coming = [threads.submit(stepper.step, fakes(kitchen, tenant)) for tenant in "ab"]
     for each in coming:
-        with pytest.raises(StoreError, match="away"):
+        with pytest.raises(IndexError, match="a fault"):
             each.result(30)
     kitchen.before = lambda names: None
     assert names_of(stepper.step(fakes(kitchen, "a"))) == ["a"]
