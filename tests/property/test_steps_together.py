@@ -7,6 +7,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pytest
@@ -63,9 +64,9 @@ def read(topic: Topic, world: World, monkeypatch: pytest.MonkeyPatch, *, alone: 
         found.steps[claim.tenant, step.mark_after] = told(step)
         applied(state, claim, step)
 
-    def steps(works: Sequence[item_steps.ItemsWork], *rest: object) -> list[Step]:
+    def steps(works: Sequence[item_steps.ItemsWork], *rest: Any) -> list[Step]:
         try:
-            answer = made(works, *rest)  # type: ignore[arg-type]
+            answer = made(works, *rest)
         except ApartError:
             found.apart += 1
             raise
@@ -134,11 +135,11 @@ def test_what_is_wrong_with_one_stops_that_one_alone(
     made = item_steps.item_steps
     raised = []
 
-    def steps(works: Sequence[item_steps.ItemsWork], *rest: object) -> list[Step]:
+    def steps(works: Sequence[item_steps.ItemsWork], *rest: Any) -> list[Step]:
         if len(works) > 1 and len(raised) < 5:
             raised.append(len(works))
             raise ReassocError("of one of them")
-        return made(works, *rest)  # type: ignore[arg-type]
+        return made(works, *rest)
 
     monkeypatch.setattr(item_steps, "item_steps", steps)
     found = read(topic_of(world, 2), world, monkeypatch, alone=False)

@@ -180,7 +180,11 @@ def test_who_must_be_alone_is_left_out_and_the_others_go_on(
 @pytest.mark.parametrize("error", [StoreError("away"), OSError("of the ledger")])
 @pytest.mark.parametrize("when", ["making", "applying"])
 def test_where_a_store_fails_only_those_it_is_about_are_made_alone(
-    kitchen: Kitchen, state: MemoryState, error: Exception, when: str
+    kitchen: Kitchen,
+    state: MemoryState,
+    error: Exception,
+    when: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     apply_each = state.apply_each
 
@@ -196,7 +200,7 @@ def test_where_a_store_fails_only_those_it_is_about_are_made_alone(
     if when == "making":
         kitchen.before = fail
     else:
-        state.apply_each = fail_then  # type: ignore[method-assign]
+        monkeypatch.setattr(state, "apply_each", fail_then)
     matchers = [
         *fakes(kitchen, "a"),
         *fakes(kitchen, "b", "c", knows="another directory"),
@@ -224,7 +228,9 @@ def test_an_error_of_the_program_is_told_to_all_and_ends_nothing(
     assert names_of(stepper.step(fakes(kitchen, "a"))) == ["a"]
 
 
-def test_a_refusal_is_of_the_one_that_was_refused(kitchen: Kitchen, state: MemoryState) -> None:
+def test_a_refusal_is_of_the_one_that_was_refused(
+    kitchen: Kitchen, state: MemoryState, monkeypatch: pytest.MonkeyPatch
+) -> None:
     matchers = fakes(kitchen, "a", "b")
     refused = LimitError("full")
     apply = state.apply
@@ -234,7 +240,7 @@ def test_a_refusal_is_of_the_one_that_was_refused(kitchen: Kitchen, state: Memor
             raise refused
         apply(claim, step)
 
-    state.apply = full  # type: ignore[method-assign]
+    monkeypatch.setattr(state, "apply", full)
     steps = Stepper(state).step(matchers)
     assert [step.refusal for step in steps] == [refused, None]
     assert [len(matcher.made) for matcher in matchers] == [0, 1]
