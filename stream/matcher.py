@@ -254,8 +254,12 @@ class Matcher:
     # ---- items ----
 
     def items_bytes(self) -> int:
-        """Bytes of the entry that `make` takes next, where it is one of items; else 0."""
-        logged = self._next()
+        """Bytes of the entry that `make` takes next, where it is one of items; else 0, as where the
+        log is damaged: `make` says so."""
+        try:
+            logged = self._next()
+        except LogError:
+            return 0
         if logged is None or not isinstance(logged.entry, ItemsEntry):
             return 0
         return len(logged.entry.remittances) + len(logged.entry.payments)

@@ -18,7 +18,7 @@ from state_memory import MemoryState
 from reassoc.loadtest.feed import FeedOptions, generate_feed
 from reassoc.stream.home_tables import read_items
 from reassoc.stream.items import ItemFlag
-from reassoc.stream.matcher import LogError, Made, Matcher
+from reassoc.stream.matcher import LogError, Matcher
 from reassoc.stream.partition import LostStateError, Partition, partition_name
 from reassoc.stream.partition_log import partition_of
 from reassoc.stream.sqlite_file import StoreError
@@ -258,20 +258,21 @@ def test_poison_is_passed_over(world: World) -> None:
     check(world, reading)
 
 
+@pytest.mark.parametrize("name", ["make", "_next"])
 def test_a_tenant_that_stops_stops_nobody_else(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: World, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     topic = topic_of(world, 1)
     reading = Reading(topic, world.directory)
     victim = sorted(set(world.log.tenants()))[1]
-    real = Matcher.make
+    real = getattr(Matcher, name)
 
-    def fail(self: Matcher) -> Made | None:
+    def fail(self: Matcher) -> Any:
         if self.tenant == victim and self.mark > 20:
             raise LogError("an entry that cannot be")
         return real(self)
 
-    monkeypatch.setattr(Matcher, "make", fail)
+    monkeypatch.setattr(Matcher, name, fail)
     partition = reading.open(0)
     partition.take(topic.records[0])
     assert reading.stops == [victim]
