@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from reassoc.core.matching.neighbours import meeting
 from reassoc.core.statuses import MatchStatus
 from reassoc.stream.changes import make_steps
 from reassoc.stream.deciding import Decided, Setting, decide, keep_released
@@ -165,16 +166,13 @@ class _New:
         records = Records.concat([its.records for its in around])
         owner = np.repeat(np.arange(len(around)), [len(its.records) for its in around])
         left, right = self.keys
-        shared = _shared(
-            np.concatenate([records.keys, left.keys, right.keys]),
-            np.concatenate(
-                [
-                    np.repeat(owner, records.key_counts),
-                    np.repeat(self.left.owner, left.counts),
-                    np.repeat(self.right.owner, right.counts),
-                ]
-            ),
-        )
+        keys = meeting(np.concatenate([records.keys, left.keys, right.keys]))
+        whose = [
+            np.repeat(owner, records.key_counts),
+            np.repeat(self.left.owner, left.counts),
+            np.repeat(self.right.owner, right.counts),
+        ]
+        shared = _shared(keys[keys != 0], np.concatenate(whose)[keys != 0])
         ids = [records.ids, ids_of(self.left.rows), ids_of(self.right.rows)]
         shared += _shared(as_text(np.concatenate(ids)), np.concatenate([owner, self.owner]))
         late = [number for number, its in enumerate(around) if len(its.late) or not its.is_whole]

@@ -388,12 +388,12 @@ class Matcher:
                 f"more than DECISION_ITEMS_MAX ({decisions.DECISION_ITEMS_MAX}) items"
             )
         found = self._state.fetch(self.tenant, ids)
-        keys = found.keys
-        if entry.match_id:
-            of_match = match_keys_of(np.array([entry.match_id], np.uint64))
-            keys = np.concatenate([keys, of_match])
+        match_ids = [entry.match_id] if entry.match_id else []
+        of_match = match_keys_of(np.array(match_ids, np.uint64))
+        stops = np.array([len(found.keys)])
         (around,) = surround(
-            self._state, [Centre(self.tenant, ids, keys, np.array([len(keys)]), are_new=False)]
+            self._state,
+            [Centre(self.tenant, ids, found.keys, stops, are_new=False, match_keys=of_match)],
         )
         return Live.of(
             around.records,

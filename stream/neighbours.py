@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from reassoc.core.matching.neighbours import bear_on, sought
 from reassoc.core.statuses import among
 from reassoc.stream.items import RecordKind, id_bytes, id_parts
 from reassoc.stream.live import PAIR_PARTS, id_keys_of
@@ -56,6 +57,7 @@ class Centre:
     ids : uint8[n, 16], keys, key_stops    the items and their keys, see state.Records
     are_new : they come now. What the state has of them itself is brought as well; what has nothing
         there is in no pair
+    match_keys : uint64[m]   of matches whose pairs are wanted as well, see live.match_keys_of
     """
 
     tenant: str
@@ -63,6 +65,7 @@ class Centre:
     keys: Keys
     key_stops: Stops
     are_new: bool
+    match_keys: Keys = field(default_factory=lambda: np.zeros(0, np.uint64))
 
 
 def surround(state: State, centres: Sequence[Centre]) -> list[Surroundings]:
@@ -107,7 +110,7 @@ class _Search:
         """Search from some items on. gives_up : at TOGETHER_RECORDS_MAX"""
         ids, keys, stops = centre.ids, centre.keys, centre.key_stops
         of_pairs = np.zeros(0, np.uint64) if centre.are_new else id_keys_of(*id_parts(ids))
-        frontier = distinct(np.concatenate([keys, of_pairs]))
+        frontier = distinct(np.concatenate([sought(keys), centre.match_keys, of_pairs]))
         missing = ids if centre.are_new else no_ids()
         for _ in range(ROUNDS_MAX):
             if self._count > POOL_RECORDS_MAX or not (len(frontier) or len(missing)):
@@ -152,7 +155,7 @@ class _Search:
         if not len(records):
             return np.zeros(0, np.uint64), no_ids()
         items = records.take(np.flatnonzero(_IS_ITEM[records.kinds]))
-        keys = distinct(np.concatenate([items.keys, id_keys_of(*id_parts(items.ids))]))
+        keys = distinct(np.concatenate([sought(items.keys), id_keys_of(*id_parts(items.ids))]))
         named = _items_of_pairs(records.of_kind(RecordKind.PAIR))
         missing = [value for value in dict.fromkeys(_as_bytes(named)) if value not in self._seen]
         ids = np.frombuffer(b"".join(missing), np.uint8).reshape(-1, ID_BYTES)
@@ -175,16 +178,16 @@ def _items_of_pairs(pairs: Records) -> Ids:
     )
 
 
-def _having(records: Records, wanted: Keys, ids: Ids, keys: Keys, key_stops: Stops) -> Ids:
-    """Ids of items that have one of some keys."""
+def _having(records: Records, missing: Keys, ids: Ids, keys: Keys, key_stops: Stops) -> Ids:
+    """Ids of items that have or look for a key of which not all records are there."""
     found = []
     for some_ids, some_keys, stops in (
         (records.ids, records.keys, records.key_stops),
         (ids, keys, key_stops),
     ):
         owner = np.repeat(np.arange(len(some_ids)), np.diff(stops, prepend=0))
-        found.append(some_ids[np.unique(owner[np.isin(some_keys, wanted)])])
-    found.append(records.ids[np.isin(id_keys_of(*id_parts(records.ids)), wanted)])
+        found.append(some_ids[np.unique(owner[bear_on(some_keys, missing)])])
+    found.append(records.ids[np.isin(id_keys_of(*id_parts(records.ids)), missing)])
     return np.concatenate(found)
 
 

@@ -19,7 +19,7 @@ from pools import DAY, payments, remittances
 from reassoc.core.ach import EntryKind
 from reassoc.core.calendar import BankingCalendar
 from reassoc.core.match import Matches, Pairs, match
-from reassoc.core.matching.neighbours import payment_keys, remittance_keys
+from reassoc.core.matching.neighbours import meeting, payment_keys, remittance_keys
 from reassoc.core.policy import PayerRule, Policy
 from reassoc.core.pool import PaymentColumns, RemittanceColumns
 from reassoc.core.statuses import MatchStatus, PaymentSource, Reason, RemittanceStatus, Tier
@@ -421,12 +421,14 @@ def components(pool: Pool, pairs: Sequence[Pairs]) -> Iterator[tuple[Rows, Rows]
         ("left", remittance_keys(pool.left, pool.policy, None, pool.carrier_offset)),
         ("right", payment_keys(pool.right, pool.policy, None)),
     )
-    for side, columns in sides:
-        for column in columns:
-            for row, key in enumerate(column.tolist()):
-                root((side, row))
-                if key:
-                    parent[root((side, row))] = root(key)
+    found_keys = [(side, column) for side, columns in sides for column in columns]
+    met = meeting(np.concatenate([column for _, column in found_keys])).tolist()
+    for side, column in found_keys:
+        keys, met = met[: len(column)], met[len(column) :]
+        for row, key in enumerate(keys):
+            root((side, row))
+            if key:
+                parent[root((side, row))] = root(key)
     for some in pairs:
         for i, j in zip(some.remittance.tolist(), some.payment.tolist(), strict=True):
             parent[root(("left", i))] = root(("right", j))

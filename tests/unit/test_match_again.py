@@ -10,9 +10,18 @@ import pytest
 from pools import DAY, payments, remittances
 
 from reassoc.core import _keys
+from reassoc.core.ach import EntryKind
 from reassoc.core.calendar import BankingCalendar
 from reassoc.core.match import Matches, Pairs, match
-from reassoc.core.matching.neighbours import payment_keys, remittance_keys, waits_for_close
+from reassoc.core.matching.neighbours import (
+    KEYS_VERSION,
+    bear_on,
+    meeting,
+    payment_keys,
+    remittance_keys,
+    sought,
+    waits_for_close,
+)
 from reassoc.core.policy import PayerRule, Policy
 from reassoc.core.pool import RemittanceColumns
 from reassoc.core.statuses import (
@@ -444,7 +453,8 @@ def test_stable_keys_are_those_of_the_bytes() -> None:
     assert len(set(ours.tolist())) == 4
     turned = keys_of(left.take(np.array([2, 1])), policy)[0]
     assert turned.tolist() == ours[[2, 1]].tolist()
-    assert ours[0] == 13344349125348880394  # kept beside items: it must never change
+    # Kept beside items: where it changes, KEYS_VERSION does.
+    assert (ours[0], KEYS_VERSION) == (13344349125348880392, 2)
 
 
 def test_only_what_could_meet_shares_a_key() -> None:
@@ -460,7 +470,8 @@ def test_only_what_could_meet_shares_a_key() -> None:
         {"source": int(PaymentSource.CHECK), "ach_trace": -1, "account": "", "trace": "12345678"},
     )
     columns = payment_keys(right, Policy(), None)
-    rows = [{int(column[row]) for column in columns} - {0} for row in range(len(right))]
+    met = meeting(np.concatenate(columns)).reshape(len(columns), len(right))
+    rows = [{int(column[row]) for column in met} - {0} for row in range(len(right))]
     assert carrier[0] in rows[0]
     assert trace[0] in rows[0]
     assert rows[0] & rows[1]
@@ -468,6 +479,48 @@ def test_only_what_could_meet_shares_a_key() -> None:
     assert rows[0] & rows[3]
     assert rows[0] & rows[4]
     assert waits_for_close(right).tolist() == [False] * 4 + [True]
+
+
+def test_equal_numbers_meet_only_where_one_is_named() -> None:
+    right = payments(
+        {"ach_trace": 91, "account": "1", "trace": "51"},
+        {"ach_trace": 91, "account": "2", "trace": "52"},
+        {**RETURN, "original_trace": 91, "ach_trace": 92},
+        {**RETURN, "original_trace": 91, "ach_trace": 93},
+    )
+    columns = np.stack(payment_keys(right, Policy(), None))
+    of = [column[column != 0] for column in columns.T]
+    found = [
+        [bool(np.isin(sought(keys), others).any()) for others in of] for keys in of
+    ]  # row by row: what a search for its keys brings
+    assert found == [
+        [True, False, True, True],
+        [False, True, True, True],
+        [True, True, True, True],
+        [True, True, True, True],
+    ]
+    met = [set(meeting(columns[:, rows].ravel()).tolist()) - {0} for rows in ([0, 2], [1, 2])]
+    assert met[0] & met[1]
+    apart = [meeting(keys) for keys in of[:2]]
+    assert not set(apart[0].tolist()) & set(apart[1].tolist()) - {0}
+    offered = of[0][(of[0] & 3) == 1]
+    assert bear_on(of[2], offered).any()
+    assert bear_on(of[0], offered).any()
+    assert not bear_on(of[2], of[0][(of[0] & 3) == 0]).any()
+
+
+def test_copies_of_what_has_no_account_share_a_key() -> None:
+    right = payments(
+        *[{"ach_trace": 91, "account": ""}] * 2,
+        *[{"ach_trace": 91, "kind": int(EntryKind.PRENOTE), "amount_cents": 0}] * 2,
+        {"ach_trace": 91, "account": "", "amount_cents": 7, "trace": "52"},
+    )
+    columns = np.stack(payment_keys(right, Policy(), None))
+    rows = [set(meeting(keys).tolist()) - {0} for keys in columns.T]
+    assert rows[0] & rows[1]
+    assert rows[2] & rows[3]
+    assert not rows[0] & rows[2]
+    assert not rows[0] & rows[4]
 
 
 def test_a_held_item_must_be_there() -> None:
