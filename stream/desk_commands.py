@@ -5,14 +5,12 @@ They work while it serves, and change nothing.
 
 from __future__ import annotations
 
-import csv
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Annotated
+from typing import Annotated
 
 import msgspec
 import typer
@@ -24,7 +22,7 @@ from reassoc.stream.calendar import federal_reserve_calendar
 from reassoc.stream.clock import iso, utc_now
 from reassoc.stream.desk_filters import FilterError, FilterOptions, status_name
 from reassoc.stream.desk_json import clock_json, history_json, open_json
-from reassoc.stream.exits import EXIT_UNREADABLE, EXIT_USAGE, fail
+from reassoc.stream.exits import EXIT_USAGE, fail
 from reassoc.stream.home import Holder, Home
 from reassoc.stream.home_log import HomeLog
 from reassoc.stream.home_tables import read_items, write_matches
@@ -33,7 +31,7 @@ from reassoc.stream.item_log_sqlite import SqliteItemLog
 from reassoc.stream.ledger import Ledger
 from reassoc.stream.ledger_item import find_items, history
 from reassoc.stream.ledger_views import OpenList, open_items
-from reassoc.stream.outputs import OutputError
+from reassoc.stream.outputs import whole_file
 from reassoc.stream.partition import PREFIX
 from reassoc.stream.release_book import ReleaseBook, ReleaseCounts
 from reassoc.stream.serve_commands import reporting
@@ -232,7 +230,8 @@ def open_command(
         bool, typer.Option("--by-amount", help="The largest first, not the oldest.")
     ] = False,
     csv_file: Annotated[
-        Path | None, typer.Option("--csv", metavar="FILE", help="Write the list as CSV.")
+        Path | None,
+        typer.Option("--csv", metavar="FILE", help="Write the list as CSV; - for the terminal."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -252,9 +251,11 @@ def open_command(
             )
         except (FilterError, ValueError) as error:
             fail(str(error), EXIT_USAGE)
+        if csv_file is not None:
+            _write_open(csv_file, found)
     if csv_file is not None:
-        _write_open(csv_file, found)
-    elif as_json:
+        return
+    if as_json:
         _print_json(open_json(found))
     else:
         desk_view.show_open(Console(), found)
@@ -267,22 +268,20 @@ OPEN_COLUMNS = (
 
 
 def _write_open(path: Path, found: OpenList) -> None:
-    try:
-        with path.open("w", newline="", encoding="utf-8") as file:
-            out = csv.writer(file, lineterminator="\n")
-            out.writerow(OPEN_COLUMNS)
-            for row in found.rows:
-                out.writerow(
-                    (
-                        row.name, csv_cell(row.tenant), row.side.name.lower(),
-                        status_name(row.side, row.status), row.funding, row.cents,
-                        iso_date(row.day),
-                        "" if row.age_banking_days is None else row.age_banking_days,
-                        row.trace, row.payer_id, row.payer_name, row.payee_id,
-                    )
-                )  # fmt: skip
-    except OSError as error:
-        fail(f"{path}: {error.strerror}", EXIT_UNREADABLE)
+    with whole_file(path) as out:
+        out.write((",".join(OPEN_COLUMNS) + "\n").encode())
+        for row in found.rows:
+            cells = (
+                row.name, row.tenant, row.side.name.lower(), status_name(row.side, row.status),
+                row.funding, row.cents, iso_date(row.day),
+                "" if row.age_banking_days is None else row.age_banking_days,
+                row.trace, row.payer_id, row.payer_name, row.payee_id,
+            )  # fmt: skip
+            out.write((",".join(map(_cell, cells)) + "\n").encode())
+
+
+def _cell(value: str | int) -> str:
+    return csv_cell(value) if isinstance(value, str) else str(value)
 
 
 # ---- history ----
@@ -325,19 +324,8 @@ def matches_command(
         items = read_items(desk.state, tenants)
         book = ReleaseBook(desk.ledger)
 
-        def write(out: IO[bytes]) -> int:
-            return write_matches(out, items, desk.ledger.source_names, book.released_names)
-
-        if str(csv_file) == "-":
-            write(sys.stdout.buffer)
-            return
-        try:
-            partial = csv_file.with_name(f".{csv_file.name}.{os.getpid()}.part")
-            with partial.open("wb", buffering=1 << 20) as out:
-                write(out)
-            partial.replace(csv_file)
-        except OSError as error:
-            raise OutputError(f"{csv_file}: cannot be written: {error.strerror}") from error
+        with whole_file(csv_file) as out:
+            write_matches(out, items, desk.ledger.source_names, book.released_names)
 
 
 def _print_json(value: object) -> None:

@@ -1,5 +1,5 @@
-"""The folder that a run leaves behind: written beside its place, made durable, and put there by one
-rename.
+"""What a command leaves behind, the folder of a run or a file: written beside its place, and put
+there by one rename.
 """
 
 from __future__ import annotations
@@ -7,9 +7,11 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from reassoc.core.errors import ReassocError
 
@@ -64,6 +66,25 @@ def whole_or_nothing(out: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(private, ignore_errors=True)
         raise
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[IO[bytes]]:
+    """A file to write into; when the block ends well it becomes `path`, else what was there stays.
+    `-` is the terminal. Raises OutputError where it cannot be written."""
+    if str(path) == "-":
+        yield sys.stdout.buffer
+        return
+    private = path.with_name(f".{path.name}.partial-{os.getpid()}-{secrets.token_hex(4)}")
+    try:
+        try:
+            with private.open("wb", buffering=1 << 20) as out:
+                yield out
+            private.replace(path)
+        finally:
+            private.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def _sync(path: Path) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import secrets
 import sys
 from datetime import date
 from pathlib import Path
@@ -18,6 +16,7 @@ from reassoc.stream.calendar import federal_reserve_calendar
 from reassoc.stream.exits import EXIT_UNREADABLE, EXIT_USAGE, fail
 from reassoc.stream.home import Home, HomeError
 from reassoc.stream.ledger import Ledger
+from reassoc.stream.outputs import OutputError, whole_file
 from reassoc.stream.warehouse_report import make_report
 from reassoc.stream.warehouse_report_figures import ReportError, WarehouseReport
 from reassoc.stream.warehouse_report_view import report_csv, report_json, show_report
@@ -57,7 +56,12 @@ def report_command(
         str | None, typer.Option("--tenant", metavar="NAME", help="Only this tenant.")
     ] = None,
     csv: Annotated[
-        Path | None, typer.Option("--csv", metavar="FILE", help="Write all figures as CSV.")
+        Path | None,
+        typer.Option(
+            "--csv",
+            metavar="FILE",
+            help="Write all figures as CSV; - for the terminal, and no tables.",
+        ),
     ] = None,
     html: Annotated[
         Path | None, typer.Option("--html", metavar="FILE", help="Write a page with plots.")
@@ -76,13 +80,18 @@ def report_command(
         fail(str(error), EXIT_UNREADABLE)
     except OSError as error:
         fail(error.strerror or str(error), EXIT_UNREADABLE)
-    if csv is not None:
-        _write(csv, report_csv(report))
-    if html is not None:
-        # Imported late: plots take longer to load than a report to make.
-        from reassoc.stream.warehouse_report_page import report_page
+    try:
+        if csv is not None:
+            _write(csv, report_csv(report))
+        if html is not None:
+            # Imported late: plots take longer to load than a report to make.
+            from reassoc.stream.warehouse_report_page import report_page
 
-        _write(html, report_page(report))
+            _write(html, report_page(report))
+    except OutputError as error:
+        fail(str(error), EXIT_UNREADABLE)
+    if str(csv) == "-":
+        return
     if as_json:
         sys.stdout.write(report_json(report).decode())
     else:
@@ -117,13 +126,5 @@ def _day(option: str, text: str | None) -> date | None:
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Put a file in its place whole, or leave what was there."""
-    private = path.with_name(f".{path.name}.partial-{secrets.token_hex(4)}")
-    try:
-        try:
-            private.write_bytes(data)
-            os.replace(private, path)
-        finally:
-            private.unlink(missing_ok=True)
-    except OSError as error:
-        fail(f"{path}: cannot be written: {error.strerror}", EXIT_UNREADABLE)
+    with whole_file(path) as out:
+        out.write(data)

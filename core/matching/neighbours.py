@@ -107,7 +107,7 @@ def meeting(keys: Keys) -> Keys:
     """uint64[n]: the same by which items meet where they are equal: what is offered has the key of
     those that ask for it, 0 where none of `keys` does. O(n log n)."""
     role = keys & _ROLE
-    met = np.where(role == _OFFERS, keys ^ _ROLE, keys)
+    met: Keys = np.where(role == _OFFERS, keys ^ _ROLE, keys)
     met[(role == _OFFERS) & ~np.isin(met, keys[role == _ASKS])] = 0
     return met
 
@@ -128,6 +128,6 @@ def waits_for_close(right: PaymentColumns) -> Mask:
 
 
 def _keyed(kind: int, on: Mask, *columns: npt.NDArray[Any], role: np.uint64 = _COMMON) -> Keys:
-    keys = np.maximum(mix(np.full(len(on), kind), *columns) & ~_ROLE, _ROLE + 1) | role
+    keys: Keys = np.maximum(mix(np.full(len(on), kind), *columns) & ~_ROLE, _ROLE + 1) | role
     keys[~on] = 0
     return keys

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from home_story import Story, eft, era, interchange, remit
+import csv
+import io
+
+from case_files import ach
+from home_story import Story, eft, entry, era, interchange, remit
 
 
 def test_the_same_file_again(story: Story) -> None:
@@ -36,6 +40,17 @@ def test_a_duplicate_of_what_was_closed_long_ago(story: Story) -> None:
     assert copy.status == "DUPLICATE"
     assert "duplicate of history" in copy.alerts
     assert len(story.items("A1")) == 3
+
+
+def test_a_copy_of_a_payment_that_says_next_to_nothing(story: Story) -> None:
+    bare = entry("A1", 1200_00, text=None, account="", company_name="=1+1")
+    story.at("2026-03-17T12:00", ach(bare))
+    story.at("2026-03-17T13:00", ach(bare, created="260318"))
+    rows = list(csv.DictReader(io.StringIO(story.runs("open", "--csv", "-"))))
+    assert sorted(row["status"] for row in rows) == ["duplicate", "unmatched"]
+    alerts = [story.items(row["item"])[0].alerts for row in rows]
+    assert alerts == [[], []], "its original is there to be compared with"
+    assert {row["payer_name"] for row in rows} == {"'=1+1"}, "no formula for a spreadsheet"
 
 
 def test_a_suspected_duplicate_that_is_none(story: Story) -> None:
