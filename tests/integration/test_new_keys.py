@@ -1,4 +1,4 @@
-"""A program that makes keys otherwise than the one before it: its settings give all items new ones."""
+"""A program that makes keys otherwise than the one before: its settings give all items new ones."""
 
 from __future__ import annotations
 
