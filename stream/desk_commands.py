@@ -110,12 +110,27 @@ class HomeDesk(Desk):
     log: HomeLog
 
 
+def ledger_url(home: Path | None, config: Path | None) -> str:
+    """Where the ledger of a warehouse is. Raises HomeError; ends the command where the options or
+    the configuration are wrong."""
+    _check_one_place(home, config)
+    if home is not None:
+        return f"sqlite:///{Home.open(home).ledger_file}"
+    from reassoc.stream.worker_commands import loaded_config
+
+    return loaded_config(config).ledger.url
+
+
+def _check_one_place(home: Path | None, config: Path | None) -> None:
+    if (home is None) == (config is None):
+        fail("give --home DIR, or --config FILE.toml of the workers", EXIT_USAGE)
+
+
 @contextmanager
 def open_desk(home: Path | None, config: Path | None) -> Iterator[Desk]:
     """Open a warehouse for reading: a home, or the one of a configuration. Raises HomeError,
     ConfigError, LedgerError, StoreError."""
-    if (home is None) == (config is None):
-        fail("give --home DIR, or --config FILE.toml of the workers", EXIT_USAGE)
+    _check_one_place(home, config)
     if home is not None:
         with open_home_desk(home) as desk:
             yield desk

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,8 +11,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 from reassoc.core.errors import ReassocError
+from reassoc.stream.desk_commands import ConfigOption, HomeOption, ledger_url
 from reassoc.stream.exits import EXIT_UNREADABLE, EXIT_USAGE, fail, say
-from reassoc.stream.home import Home
+from reassoc.stream.home import HomeError
 from reassoc.stream.ledger import Ledger
 from reassoc.stream.ledger_audit import Verification, verify
 from reassoc.stream.ledger_chain import HASH_BYTES
@@ -38,12 +38,13 @@ def _audit() -> None:
 
 @audit_app.command("verify", help=VERIFY_HELP)
 def verify_command(
-    home: Annotated[
-        Path | None, typer.Option("--home", metavar="DIR", help="Home of the warehouse.")
-    ] = None,
+    home: HomeOption = None,
+    config: ConfigOption = None,
     url: Annotated[
         str | None,
-        typer.Option("--ledger", metavar="URL", help="Instead: sqlite:///FILE or postgresql://..."),
+        typer.Option(
+            "--ledger", metavar="URL", help="Instead of both: sqlite:///FILE or postgresql://..."
+        ),
     ] = None,
     heads: Annotated[
         list[str] | None,
@@ -51,19 +52,17 @@ def verify_command(
     ] = None,
 ) -> None:
     """`reassoc audit verify`."""
-    if (home is None) == (url is None):
-        fail("give either --home or --ledger", EXIT_USAGE)
+    if url is not None and (home is not None or config is not None):
+        fail("give --home, --config or --ledger, one of them", EXIT_USAGE)
     noted = [head.strip().lower() for head in heads or []]
     if not all(map(_HEAD.fullmatch, noted)):
         fail(f"--head takes a hash of {2 * HASH_BYTES} hexadecimal digits", EXIT_USAGE)
     try:
-        if home is not None:
-            url = f"sqlite:///{Home.open(home).ledger_file}"
-        assert url is not None
-        found = _verify(url, [bytes.fromhex(head) for head in noted])
-    except ReassocError as error:
+        place = url if url is not None else ledger_url(home, config)
+        found = _verify(place, [bytes.fromhex(head) for head in noted])
+    except HomeError as error:
         fail(str(error), EXIT_USAGE)
-    except OSError as error:
+    except (ReassocError, OSError) as error:
         fail(str(error), EXIT_UNREADABLE)
     _show(found)
     if not found.sound:

@@ -13,8 +13,9 @@ from rich.console import Console
 
 from reassoc.core.errors import ReassocError
 from reassoc.stream.calendar import federal_reserve_calendar
+from reassoc.stream.desk_commands import ConfigOption, HomeOption, ledger_url
 from reassoc.stream.exits import EXIT_UNREADABLE, EXIT_USAGE, fail
-from reassoc.stream.home import Home, HomeError
+from reassoc.stream.home import HomeError
 from reassoc.stream.ledger import Ledger
 from reassoc.stream.outputs import OutputError, whole_file
 from reassoc.stream.warehouse_report import make_report
@@ -33,9 +34,8 @@ REPORT_HELP = (
 
 
 def report_command(
-    home: Annotated[
-        Path, typer.Option("--home", metavar="DIR", help="The folder of the warehouse.")
-    ],
+    home: HomeOption = None,
+    config: ConfigOption = None,
     first: Annotated[
         str | None,
         typer.Option(
@@ -73,7 +73,7 @@ def report_command(
     """`reassoc report`."""
     days = _day("--from", first), _day("--to", last)
     try:
-        report = _read(Home.open(home), days, tenant)
+        report = _read(ledger_url(home, config), days, tenant)
     except (HomeError, ReportError) as error:
         fail(str(error), EXIT_USAGE)
     except ReassocError as error:
@@ -98,8 +98,8 @@ def report_command(
         show_report(Console(), report)
 
 
-def _read(home: Home, days: tuple[date | None, date | None], tenant: str | None) -> WarehouseReport:
-    ledger = Ledger.open(f"sqlite:///{home.ledger_file}", read_only=True)
+def _read(url: str, days: tuple[date | None, date | None], tenant: str | None) -> WarehouseReport:
+    ledger = Ledger.open(url, read_only=True)
     try:
         with ledger.reading() as connection:
             return make_report(

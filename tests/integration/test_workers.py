@@ -51,6 +51,12 @@ def test_one_worker_and_one_partition(tmp_path: Path) -> None:
         assert status["lost"] == 0
         assert status["released"]["item_count"] == compared.released
 
+        released = json.loads(made.run("report", "--json").stdout)["released"]
+        assert released["total"]["count"] == compared.released
+        listed = made.run("open", "--csv", "-", "--limit", "0").stdout
+        assert listed.startswith("item,tenant,side,status,")
+        assert "sound: " in made.run("audit", "verify").stdout
+
         (worker,) = made.stack.workers
         worker.signal(signal.SIGTERM)
         assert worker.wait(STOP_SECONDS_MAX) == 0
