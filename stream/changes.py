@@ -356,18 +356,7 @@ def _veto_records(making: Making) -> list[Records]:
 
 
 def _other_records(heading: Heading) -> Records:
-    if not heading.records:
-        return Records.none()
-    rows = list({row[0]: row for row in heading.records}.values())
-    ids = np.frombuffer(b"".join(row[0] for row in rows), np.uint8).reshape(-1, 16)
-    kinds = np.array([row[1] for row in rows], np.uint8)
-    return Records(
-        ids,
-        kinds,
-        np.zeros(0, np.uint64),
-        np.zeros(len(rows), np.int64),
-        Block.of([row[2] for row in rows]),
-    )
+    return Records.without_keys(list({row[0]: row for row in heading.records}.values()))
 
 
 def _forgotten(live: Live, decided: Decided, forget: tuple[Rows, Rows]) -> tuple[Ids, Ids]:

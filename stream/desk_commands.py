@@ -251,6 +251,8 @@ def open_command(
     as_json: JsonOption = False,
 ) -> None:
     """`reassoc open`."""
+    if csv_file is not None and as_json:
+        fail("give --csv or --json, one of them", EXIT_USAGE)
     options = FilterOptions(
         tenant, side, status, payer, payee, age, older_than, cents_min, cents_max, trace
     )

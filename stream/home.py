@@ -30,7 +30,6 @@ from reassoc.core.calendar import BankingCalendar
 from reassoc.core.directory import Directory
 from reassoc.core.errors import DirectoryError, LayoutError, PolicyError, ReassocError
 from reassoc.core.lockbox import LockboxLayout
-from reassoc.core.matching.neighbours import KEYS_VERSION
 from reassoc.core.policy import Policy
 from reassoc.stream.item_log import SettingsEntry
 from reassoc.stream.layouts import load_layout
@@ -402,9 +401,7 @@ class Settings:
     def entry(self, calendar: BankingCalendar) -> SettingsEntry:
         """What the item log gets of them."""
         holidays = calendar.holidays.astype("<i4").tobytes()
-        return SettingsEntry(
-            self.policy_text, self.rules_text, self.directory_digest, holidays, KEYS_VERSION
-        )
+        return SettingsEntry(self.policy_text, self.rules_text, self.directory_digest, holidays)
 
 
 def read_settings(home: Home) -> Settings:

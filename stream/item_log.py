@@ -121,16 +121,12 @@ class SettingsEntry(msgspec.Struct, frozen=True, tag="settings", array_like=True
     policy, rules : TOML texts, empty for the defaults
     directory : digest of the directory file in the vault, empty for none
     holidays : int32 little-endian, days since 1970-01-01
-    keys : how the keys of items are made, see core/matching/neighbours.KEYS_VERSION. A program that
-        makes them otherwise than the one before it logs settings of its own, and with every
-        settings entry all items of a tenant get new keys
     """
 
     policy: str
     rules: str
     directory: bytes
     holidays: bytes
-    keys: int = 1
 
 
 class TenantEntry(msgspec.Struct, frozen=True, tag="tenant", array_like=True):

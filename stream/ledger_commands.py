@@ -18,6 +18,7 @@ from reassoc.stream.ledger import Ledger
 from reassoc.stream.ledger_audit import Verification, verify
 from reassoc.stream.ledger_chain import HASH_BYTES
 from reassoc.stream.ledger_schema import RELEASE_CHAIN
+from reassoc.stream.ledger_store import LedgerUrlError
 
 VERIFY_HELP = (
     "Check that nothing in the ledger was changed, removed, added or moved.\n\n"
@@ -52,7 +53,7 @@ def verify_command(
     ] = None,
 ) -> None:
     """`reassoc audit verify`."""
-    if url is not None and (home is not None or config is not None):
+    if sum(place is not None for place in (home, config, url)) != 1:
         fail("give --home, --config or --ledger, one of them", EXIT_USAGE)
     noted = [head.strip().lower() for head in heads or []]
     if not all(map(_HEAD.fullmatch, noted)):
@@ -60,7 +61,7 @@ def verify_command(
     try:
         place = url if url is not None else ledger_url(home, config)
         found = _verify(place, [bytes.fromhex(head) for head in noted])
-    except HomeError as error:
+    except (HomeError, LedgerUrlError) as error:
         fail(str(error), EXIT_USAGE)
     except (ReassocError, OSError) as error:
         fail(str(error), EXIT_UNREADABLE)

@@ -94,6 +94,10 @@ class LedgerError(ReassocError):
     """The ledger refused a call, or it is not what it should be; nothing was changed."""
 
 
+class LedgerUrlError(LedgerError):
+    """A URL that can be no ledger's."""
+
+
 class ConflictError(OSError):
     """Others were in the way of a transaction; nothing was changed, and it may be tried again."""
 
@@ -116,18 +120,20 @@ def make_engine(url: str, *, read_only: bool) -> Engine:
     try:
         parsed = make_url(url)
     except ArgumentError:
-        raise LedgerError("the ledger's URL cannot be read: expected sqlite:///FILE") from None
+        raise LedgerUrlError("the ledger's URL cannot be read: expected sqlite:///FILE") from None
     backend = parsed.get_backend_name()
     if backend == "sqlite":
         return _sqlite_engine(parsed, read_only)
     if backend == "postgresql":
         return _postgres_engine(parsed)
-    raise LedgerError("a ledger lies in SQLite or PostgreSQL: expected sqlite:/// or postgresql://")
+    raise LedgerUrlError(
+        "a ledger lies in SQLite or PostgreSQL: expected sqlite:/// or postgresql://"
+    )
 
 
 def _sqlite_engine(url: URL, read_only: bool) -> Engine:
     if not url.database or url.database == ":memory:":
-        raise LedgerError("the ledger's URL names no file: expected sqlite:///FILE")
+        raise LedgerUrlError("the ledger's URL names no file: expected sqlite:///FILE")
     path = Path(url.database)
     if read_only and not path.is_file():
         raise LedgerError("there is no ledger here yet: it is made when the warehouse first runs")

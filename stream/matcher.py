@@ -15,6 +15,7 @@ import numpy as np
 from reassoc.core.columns import DATE_NONE
 from reassoc.core.directory import Directory
 from reassoc.core.errors import ReassocError
+from reassoc.core.matching.neighbours import KEYS_VERSION
 from reassoc.stream import decisions
 from reassoc.stream.deciding import Setting, decide
 from reassoc.stream.decisions import Decision, RefusedError
@@ -51,6 +52,7 @@ from reassoc.stream.new_items import (
     History,
     keys_of,
 )
+from reassoc.stream.new_keys import give_new_keys
 from reassoc.stream.profiles import KnownProfiles
 from reassoc.stream.records import take
 from reassoc.stream.rerouting import NOBODY, items_entry, out_of_quarantine
@@ -63,7 +65,7 @@ from reassoc.stream.tenant_record import (
     TENANT_ID,
     TenantRecord,
     decode_tenant,
-    encode_tenant,
+    tenant_row,
 )
 
 READ_ENTRIES_MAX = 64
@@ -118,8 +120,12 @@ class Matcher:
         self._has_read_history = False
         self._profiles = KnownProfiles()
         found = state.fetch(tenant, np.frombuffer(TENANT_ID, np.uint8).reshape(1, 16))
-        record = decode_tenant(found.bodies.row(0)) if len(found) else TenantRecord()
-        self._know(record)
+        if len(found):
+            self._know(decode_tenant(found.bodies.row(0)))
+        else:
+            self._know(TenantRecord(keys=KEYS_VERSION))
+        if self.record.keys != KEYS_VERSION:
+            self._know(give_new_keys(state, self._claim, self._knowledge))
 
     @property
     def mark(self) -> int:
@@ -318,7 +324,7 @@ class Matcher:
         self._know(record)
         live = Live.of(Records.none(), REMITTANCE.empty(), PAYMENT.empty(), whole=False)
         making = self._making(live, position, "clock")
-        making.heading.records.append(_tenant_row(record))
+        making.heading.records.append(tenant_row(record))
         return self._finish(live, making, self._knowledge.setting(position))
 
     def _tick(self, entry: ClockEntry, record: TenantRecord, position: int) -> Step:
@@ -326,7 +332,7 @@ class Matcher:
         live = self._whole()
         _date(live, entry.day)
         making = self._making(live, position, "clock")
-        making.heading.records.append(_tenant_row(record))
+        making.heading.records.append(tenant_row(record))
         if entry.kind == "close":
             making.forget = long_closed(live, self.rules, self._knowledge.calendar, entry.day)
         setting = self._knowledge.setting(position, at_clock=True, at_close=entry.kind == "close")
@@ -343,7 +349,7 @@ class Matcher:
         self._know(record)
         live = self._whole()
         making = self._making(live, position, cause)
-        making.heading.records.append(_tenant_row(record))
+        making.heading.records.append(tenant_row(record))
         making.heading.decisions = answers
         making.rekeyed = True
         knowledge = self._knowledge
@@ -390,11 +396,10 @@ class Matcher:
         found = self._state.fetch(self.tenant, ids)
         match_ids = [entry.match_id] if entry.match_id else []
         of_match = match_keys_of(np.array(match_ids, np.uint64))
-        stops = np.array([len(found.keys)])
-        (around,) = surround(
-            self._state,
-            [Centre(self.tenant, ids, found.keys, stops, are_new=False, match_keys=of_match)],
+        centre = Centre(
+            self.tenant, found.ids, found.keys, found.key_stops, are_new=False, match_keys=of_match
         )
+        (around,) = surround(self._state, [centre])
         return Live.of(
             around.records,
             REMITTANCE.empty(),
@@ -491,10 +496,6 @@ def _date(live: Live, day: int) -> None:
     for side in (live.remittances, live.payments):
         seen = side.rows["seen_day"]
         seen[seen == DATE_NONE] = day
-
-
-def _tenant_row(record: TenantRecord) -> tuple[bytes, int, bytes]:
-    return TENANT_ID, RecordKind.TENANT, encode_tenant(record)
 
 
 def _row(

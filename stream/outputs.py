@@ -71,20 +71,35 @@ def whole_or_nothing(out: Path) -> Iterator[Path]:
 @contextmanager
 def whole_file(path: Path) -> Iterator[IO[bytes]]:
     """A file to write into; when the block ends well it becomes `path`, else what was there stays.
-    `-` is the terminal. Raises OutputError where it cannot be written."""
-    if str(path) == "-":
-        yield sys.stdout.buffer
-        return
+
+    `-` is the terminal. A device, a pipe and what a link leads to are written straight into. Raises
+    OutputError where it cannot be written.
+    """
+    try:
+        if str(path) == "-":
+            yield sys.stdout.buffer
+            sys.stdout.buffer.flush()
+        elif path.is_symlink() or (path.exists() and not path.is_file()):
+            with path.open("wb") as out:
+                yield out
+        else:
+            with _private_file(path) as out:
+                yield out
+    except OSError as error:
+        place = "the terminal" if str(path) == "-" else str(path)
+        why = error.strerror or type(error).__name__
+        raise OutputError(f"{place}: cannot be written: {why}") from error
+
+
+@contextmanager
+def _private_file(path: Path) -> Iterator[IO[bytes]]:
     private = path.with_name(f".{path.name}.partial-{os.getpid()}-{secrets.token_hex(4)}")
     try:
-        try:
-            with private.open("wb", buffering=1 << 20) as out:
-                yield out
-            private.replace(path)
-        finally:
-            private.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
+        with private.open("wb", buffering=1 << 20) as out:
+            yield out
+        private.replace(path)
+    finally:
+        private.unlink(missing_ok=True)
 
 
 def _sync(path: Path) -> None:

@@ -64,13 +64,16 @@ def report_command(
         ),
     ] = None,
     html: Annotated[
-        Path | None, typer.Option("--html", metavar="FILE", help="Write a page with plots.")
+        Path | None,
+        typer.Option("--html", metavar="FILE", help="Write a page with plots; - as above."),
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON on stdout instead of tables.")
     ] = False,
 ) -> None:
     """`reassoc report`."""
+    if [str(csv), str(html)].count("-") + as_json > 1:
+        fail("--csv -, --html - and --json write to the terminal: give one of them", EXIT_USAGE)
     days = _day("--from", first), _day("--to", last)
     try:
         report = _read(ledger_url(home, config), days, tenant)
@@ -90,7 +93,7 @@ def report_command(
             _write(html, report_page(report))
     except OutputError as error:
         fail(str(error), EXIT_UNREADABLE)
-    if str(csv) == "-":
+    if "-" in (str(csv), str(html)):
         return
     if as_json:
         sys.stdout.write(report_json(report).decode())

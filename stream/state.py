@@ -145,6 +145,20 @@ class Records:
         )
 
     @classmethod
+    def without_keys(cls, rows: Sequence[tuple[bytes, int, bytes]]) -> Records:
+        """Records of ids (16 bytes), kinds and bodies, that are found by their ids only."""
+        if not rows:
+            return cls.none()
+        ids, kinds, bodies = zip(*rows, strict=True)
+        return cls(
+            np.frombuffer(b"".join(ids), np.uint8).reshape(-1, ID_BYTES),
+            np.array(kinds, np.uint8),
+            np.zeros(0, np.uint64),
+            np.zeros(len(rows), np.int64),
+            Block.of(bodies),
+        )
+
+    @classmethod
     def concat(cls, parts: Sequence[Records]) -> Records:
         """Records of several calls, one after the other."""
         parts = [part for part in parts if len(part)]

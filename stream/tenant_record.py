@@ -9,6 +9,7 @@ from reassoc.core.calendar import BankingCalendar
 from reassoc.core.columns import DATE_NONE
 from reassoc.core.policy import PayerRule, Policy, payer_id_form
 from reassoc.stream.item_log import ClockEntry, SettingsEntry
+from reassoc.stream.items import RecordKind
 from reassoc.stream.rules import WarehouseRules
 
 ALIASES_MAX = 100_000
@@ -20,11 +21,14 @@ TENANT_ID = bytes(16)
 class TenantRecord(msgspec.Struct, frozen=True, array_like=True):
     """settings, clock : the last entry of each kind, None before the first
     aliases : pairs of identifiers that people said mean one payer
+    keys : by which version of keys the items of the state are found, see
+        core/matching/neighbours.KEYS_VERSION
     """
 
     settings: SettingsEntry | None = None
     clock: ClockEntry | None = None
     aliases: tuple[tuple[str, str], ...] = ()
+    keys: int = 1
 
     @property
     def day(self) -> int:
@@ -60,6 +64,11 @@ class TenantRecord(msgspec.Struct, frozen=True, array_like=True):
 
 encode_tenant = msgspec.msgpack.Encoder().encode
 decode_tenant = msgspec.msgpack.Decoder(TenantRecord).decode
+
+
+def tenant_row(record: TenantRecord) -> tuple[bytes, int, bytes]:
+    """Id, kind and body of the tenant's record in the state."""
+    return TENANT_ID, RecordKind.TENANT, encode_tenant(record)
 
 
 def with_aliases(policy: Policy, aliases: tuple[tuple[str, str], ...]) -> Policy:

@@ -40,8 +40,8 @@ from reassoc.core.statuses import PaymentSource
 Keys = npt.NDArray[np.uint64]
 
 KEYS_VERSION = 2
-"""Of how keys are made. They are kept beside items for years: where they change, this does, and
-all items of a tenant get new ones by its next settings (stream/item_log.SettingsEntry)."""
+"""Of how keys are made. They are kept beside items for years: where they change, this does, and the
+items of a state of another version get new ones before anything else (stream/new_keys.py)."""
 
 _TRACE, _BODY, _CARRIER, _NUMBER, _ACCOUNT, _WRITTEN, _COPY = range(1, 8)
 """What a key is made of, so that keys of different kinds do not meet."""
@@ -66,7 +66,7 @@ def remittance_keys(
     body = np.where(no_body, mix(left.id_digest, left.id_offset), left.body_hash)
     traced, everywhere = items.stable_keys(), np.ones(len(left), np.bool_)
     return [
-        _keyed(_TRACE, (traced != 0) & (left.paid_cents > 0), traced),
+        _keyed(_TRACE, traced != 0, traced),
         _keyed(_BODY, everywhere, body),
         _keyed(_CARRIER, carrier_offset >= 0, left.id_digest, carrier_offset),
     ]

@@ -110,12 +110,15 @@ def _payment(
         "amount_cents": random.choice(amounts),
         "settlement_date": random.choice(DATES),
         "effective_date": random.choice(DATES),
-        "account": account,
-        "ach_trace": random.choice([0, 91000010000001, 91000010000002, 91000010000003]),
+        "account": random.choice([account] * 5 + [""]),
+        "ach_trace": random.choice([-1, 0, *[91000010000001, 91000010000002, 91000010000003] * 2]),
         "valid": random.random() < 0.9,
     }
     if random.random() < 0.25:
         row |= _line(random)
+    elif random.random() < 0.1:
+        kind = random.choice([EntryKind.PRENOTE, EntryKind.ZERO_DOLLAR])
+        row |= {"kind": int(kind), "amount_cents": 0}
     return row
 
 
@@ -139,11 +142,13 @@ def _troubles(random: Random, row: Row, right: list[Row]) -> None:
         if kind == "return":
             back = {**row, "kind": int(EntryKind.RETURN), "original_trace": row["ach_trace"]}
             back |= {"ach_trace": random.choice([5, 6]), "original_rdfi": 2100002}
+            if random.random() < 0.1:
+                back["amount_cents"] += 100
             right.append(back)
-            if random.random() < 0.3:
+            for form in [1, 2] if random.random() < 0.3 else []:  # refused, and refused again
                 named = {"original_trace": random.choice([-1, row["ach_trace"]])}
-                refused = {"return_form": 1, "return_trace": back["ach_trace"], "ach_trace": 8}
-                right.append({**back, **refused, **named})
+                answer = {"return_form": form, "return_trace": back["ach_trace"], "ach_trace": 8}
+                right.append({**back, **answer, **named})
             if random.random() < 0.3:
                 right.append({**row, **_line(random), "source": 1, "report": 0, "account": "777"})
         elif kind == "reversal":

@@ -460,7 +460,8 @@ def test_stable_keys_are_those_of_the_bytes() -> None:
 def test_only_what_could_meet_shares_a_key() -> None:
     left = remittances({"body_hash": 0}, {"paid_cents": 0})
     trace, body, carrier = keys_of(left, None, 40)
-    assert trace[1] == carrier[1] == 0
+    assert carrier[1] == 0
+    assert trace.all(), "one that pays nothing as well: its carrier may be tied to it by hand"
     assert body.all()
     right = payments(
         {"id_digest": 1, "id_offset": 40, "has_remittance": True, "ach_trace": 91},
