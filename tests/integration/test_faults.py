@@ -41,7 +41,7 @@ from reassoc.stream.worker import Flag
 
 PAYMENTS = 24
 RULES = 'release_at = "clock"\nkeep_closed_banking_days = 5\n'
-FIRST, LAST = "2026-03-23", "2026-04-03"
+FIRST, LAST = "2026-03-23", "2026-03-31"
 """Money has settled for some; all has, and what is closed is forgotten."""
 NOW = datetime(2026, 4, 20, 12, 0, tzinfo=UTC)
 

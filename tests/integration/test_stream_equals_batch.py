@@ -22,7 +22,7 @@ from reassoc.stream.job import run_match
 from reassoc.stream.layouts import load_layout
 from reassoc.stream.settings import read_directory
 
-PAYMENTS = 350
+PAYMENTS = 240
 AS_OF = "2026-03-31"
 RELEASE_AT_CLOCK = 'release_at = "clock"\n'
 UNLIKE = ("weight", "evidence", "release")

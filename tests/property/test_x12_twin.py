@@ -81,12 +81,11 @@ def test_every_sample(x12_samples: list[Sample]) -> None:
     assert {name: text for name, text in told.items() if text} == {}
 
 
-@pytest.mark.parametrize("window_bytes", [1, 2, 3, 64, 100, 1000, 4096, 65536])
-def test_every_sample_in_windows(x12_samples: list[Sample], window_bytes: int) -> None:
+def test_every_sample_in_windows(x12_samples: list[Sample]) -> None:
     told = {}
     for sample in x12_samples:
         whole = compiled_rows(sample.data[:60000])
-        if isinstance(whole, dict):
+        for window_bytes in (1, 3, 100, 1000, 4096, 65536) if isinstance(whole, dict) else ():
             cut = whole_rows(iter_835(sample.data[:60000], window_bytes=window_bytes))
-            told[sample.name] = differences(cut, whole)
+            told[sample.name, window_bytes] = differences(cut, whole)
     assert {name: text for name, text in told.items() if text} == {}
