@@ -10,6 +10,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import case_files
 import pytest
 from engine_world import World
 from small_feed import TWO_TENANTS, Entry, ach_file, interchange, remittance
@@ -113,5 +114,30 @@ def test_of_large_ones_one_is_made_while_another_is_applied(
         while not made_meanwhile.is_set():
             assert world.engine.match(1)
         assert next(waits, None) is None
+    finally:
+        world.close()
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_a_return_finds_no_entry_of_another_tenant(
+    tmp_path: Path, together: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not together:
+        monkeypatch.setattr(stepping, "SMALL_BYTES_MAX", 0)
+    (tmp_path / "directory.toml").write_text(TWO_TENANTS)
+    world = World(tmp_path / "w", directory=tmp_path / "directory.toml")
+    try:
+        files = {
+            "era": case_files.era(case_files.Remit()),
+            "paid": case_files.ach(case_files.Entry(number=7)),
+            "back": case_files.ach(case_files.returned(case_files.Entry(number=7, account="42"))),
+        }
+        for name, data in files.items():
+            (tmp_path / name).write_bytes(data)
+        world.tick("2026-03-16T12:00:00-04:00")
+        world.feed(world.sources(*(tmp_path / name for name in files)))
+        world.settle()
+        assert set(world.state.tenants()) == {"north", "south"}
+        assert [line.split(",")[1] for line in world.matches()[1:]] == ["auto"]
     finally:
         world.close()
