@@ -20,3 +20,12 @@ def fail(message: str, code: int) -> NoReturn:
     """Say why and end."""
     say(message)
     raise typer.Exit(code)
+
+
+def os_error_text(error: OSError, place: str = "") -> str:
+    """What went wrong, behind the file or the place of which it is true. Errors of ours that are
+    OSErrors say all of it themselves."""
+    if error.strerror is None:
+        return str(error) or type(error).__name__
+    where = str(error.filename or place)
+    return f"{where}: {error.strerror}" if where else error.strerror

@@ -355,10 +355,21 @@ class Ledger:
                     "the ledger's database kept others' lock for LOCK_WAIT_MS_MAX "
                     f"({LOCK_WAIT_MS_MAX} ms): it is tried again; look who writes so long"
                 ) from None
+            if _never_connected(error, name):
+                raise OSError(
+                    f"the ledger's database cannot be reached: {' '.join(str(cause).split())}"
+                ) from None
             detail = f": {cause}" if isinstance(cause, sqlite3.Error) else ""
             raise OSError(f"the ledger's database failed ({name}{detail})") from None
         except PoolTimeoutError:
             raise OSError("the ledger's connections were all in use for too long") from None
+
+
+def _never_connected(error: Exception, name: str) -> bool:
+    """Whether a server refused or was not there: what it says then is of places and users."""
+    if not isinstance(error, DBAPIError) or error.statement is not None:
+        return False
+    return name == "OperationalError" and not isinstance(error.orig, sqlite3.Error)
 
 
 def _revision(connection: Connection) -> str | None:

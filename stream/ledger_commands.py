@@ -12,7 +12,7 @@ from rich.table import Table
 
 from reassoc.core.errors import ReassocError
 from reassoc.stream.desk_commands import ConfigOption, HomeOption, ledger_url
-from reassoc.stream.exits import EXIT_UNREADABLE, EXIT_USAGE, fail, say
+from reassoc.stream.exits import EXIT_UNREADABLE, EXIT_USAGE, fail, os_error_text, say
 from reassoc.stream.home import HomeError
 from reassoc.stream.ledger import Ledger
 from reassoc.stream.ledger_audit import Verification, verify
@@ -63,8 +63,10 @@ def verify_command(
         found = _verify(place, [bytes.fromhex(head) for head in noted])
     except (HomeError, LedgerUrlError) as error:
         fail(str(error), EXIT_USAGE)
-    except (ReassocError, OSError) as error:
+    except ReassocError as error:
         fail(str(error), EXIT_UNREADABLE)
+    except OSError as error:
+        fail(os_error_text(error), EXIT_UNREADABLE)
     _show(found)
     if not found.sound:
         raise typer.Exit(EXIT_UNREADABLE)

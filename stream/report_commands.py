@@ -14,7 +14,7 @@ from rich.console import Console
 from reassoc.core.errors import ReassocError
 from reassoc.stream.calendar import federal_reserve_calendar
 from reassoc.stream.desk_commands import ConfigOption, HomeOption, ledger_url
-from reassoc.stream.exits import EXIT_UNREADABLE, EXIT_USAGE, fail
+from reassoc.stream.exits import EXIT_UNREADABLE, EXIT_USAGE, fail, os_error_text
 from reassoc.stream.home import HomeError
 from reassoc.stream.ledger import Ledger
 from reassoc.stream.outputs import OutputError, whole_file
@@ -82,7 +82,7 @@ def report_command(
     except ReassocError as error:
         fail(str(error), EXIT_UNREADABLE)
     except OSError as error:
-        fail(error.strerror or str(error), EXIT_UNREADABLE)
+        fail(os_error_text(error), EXIT_UNREADABLE)
     try:
         if csv is not None:
             _write(csv, report_csv(report))

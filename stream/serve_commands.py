@@ -16,7 +16,7 @@ from rich.console import Console
 
 from reassoc.core.errors import DirectoryError, LayoutError, PolicyError, ReassocError
 from reassoc.stream.clock import ClockError, parse_as_of
-from reassoc.stream.exits import EXIT_UNREADABLE, EXIT_USAGE, fail, say
+from reassoc.stream.exits import EXIT_UNREADABLE, EXIT_USAGE, fail, os_error_text, say
 from reassoc.stream.home import Home, HomeError
 from reassoc.stream.outputs import OutputError
 from reassoc.stream.serve_running import running
@@ -131,7 +131,7 @@ def reporting(home: Path | None) -> Iterator[None]:
     except ReassocError as error:
         fail(str(error), EXIT_UNREADABLE)
     except OSError as error:
-        fail(f"{error.filename or home or 'a store'}: {error.strerror}", EXIT_UNREADABLE)
+        fail(os_error_text(error, str(home or "")), EXIT_UNREADABLE)
 
 
 def _moment(text: str | None) -> datetime | None:

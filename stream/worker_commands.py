@@ -18,7 +18,7 @@ import typer
 from reassoc.core.errors import DirectoryError, LayoutError, PolicyError, ReassocError
 from reassoc.stream.clock import ClockError, Now, parse_as_of, utc_now
 from reassoc.stream.config import Config, ConfigError, check_paths, load_config
-from reassoc.stream.exits import EXIT_UNREADABLE, EXIT_USAGE, fail, say
+from reassoc.stream.exits import EXIT_UNREADABLE, EXIT_USAGE, fail, os_error_text, say
 
 if TYPE_CHECKING:
     from reassoc.stream.worker_parts import WorkerParts
@@ -171,5 +171,4 @@ def reporting() -> Iterator[None]:
     except ReassocError as error:
         fail(str(error), EXIT_UNREADABLE)
     except OSError as error:
-        why = str(error.strerror or error) or type(error).__name__
-        fail(f"{error.filename or 'a store'}: {why}", EXIT_UNREADABLE)
+        fail(os_error_text(error), EXIT_UNREADABLE)

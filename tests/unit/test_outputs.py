@@ -9,9 +9,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from reassoc.stream.cli import app
 from reassoc.stream.outputs import OutputError, whole_file
 
 
@@ -77,19 +75,3 @@ def test_a_terminal_that_is_full_is_said() -> None:
             [sys.executable, "-c", program], stdout=full, stderr=subprocess.PIPE, check=False
         )
     assert b"the terminal: cannot be written: No space left on device" in ended.stderr
-
-
-@pytest.mark.parametrize(
-    "words",
-    [
-        ["report", "--csv", "-", "--json"],
-        ["report", "--csv", "-", "--html", "-"],
-        ["open", "--csv", "-", "--json"],
-        ["audit", "verify"],
-        ["audit", "verify", "--ledger", "nope"],
-        ["audit", "verify", "--ledger", "mysql://x"],
-    ],
-)
-def test_words_that_contradict_each_other_are_wrong_usage(words: list[str]) -> None:
-    home = [] if words[0] == "audit" else ["--home", "nowhere"]
-    assert CliRunner().invoke(app, [*words, *home]).exit_code == 2
