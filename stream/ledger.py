@@ -308,6 +308,10 @@ class Ledger:
                 f"the ledger has schema {found}, this version knows {REVISION}: "
                 "it was written by a newer version; install that one"
             )
+        if read_only and found is None:
+            raise LedgerError(
+                "there is no ledger here yet: it is made when the warehouse first runs"
+            )
         if read_only:
             raise LedgerError(
                 "the ledger has an older schema: start the warehouse once to raise it"

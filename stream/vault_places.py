@@ -92,12 +92,12 @@ def home_vault(home: Home) -> Vaults:
 def worker_vaults(config: Config, name: str = "") -> Vaults:
     """Those of the workers of a configuration, or one of them. Raises VaultError, also where there
     is none."""
-    keys = open_key_ring(config.vault_key_file, os.environ, may_create=False)
     root = config.vault.url.rstrip("/")
     there = vault_names(root)
     if not there:
         raise VaultError(f"{config.vault.url}: there is no vault (vault.url of the configuration)")
     if name and name not in there:
         raise VaultError(f"{name}: no vault of that name; there are {', '.join(there)}")
+    keys = open_key_ring(config.vault_key_file, os.environ, may_create=False)
     each = [NamedVault(one, vault_url(root, one), keys) for one in there if name in ("", one)]
     return Vaults(each, config.vault_key_file)

@@ -26,8 +26,9 @@ def test_words_that_contradict_each_other_are_wrong_usage(words: list[str]) -> N
     assert CliRunner().invoke(app, [*words, *home]).exit_code == 2
 
 
-@pytest.mark.parametrize("words", [["open"], ["report"], ["audit", "verify"], ["status"]])
-def test_a_database_that_is_not_there_is_named(tmp_path: Path, words: list[str]) -> None:
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """Of workers whose servers do not run."""
     for name in ("warehouse", "released"):
         (tmp_path / name).mkdir()
     config = tmp_path / "reassoc.toml"
@@ -41,6 +42,17 @@ def test_a_database_that_is_not_there_is_named(tmp_path: Path, words: list[str])
         release.folder = "{tmp_path}/released"
         """
     )
+    return config
+
+
+def test_a_vault_that_is_not_there_yet_is_said(config: Path) -> None:
+    result = CliRunner().invoke(app, ["vault", "verify", "--config", str(config)])
+    assert result.exit_code == 1
+    assert "there is no vault" in result.output
+
+
+@pytest.mark.parametrize("words", [["open"], ["report"], ["audit", "verify"], ["status"]])
+def test_a_database_that_is_not_there_is_named(config: Path, words: list[str]) -> None:
     result = CliRunner().invoke(app, [*words, "--config", str(config)])
     assert result.exit_code == 1
     assert "the ledger's database cannot be reached" in result.output

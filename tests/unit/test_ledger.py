@@ -269,6 +269,12 @@ def test_an_older_schema_is_raised_by_writers_only(ledger: Ledger, url: str) -> 
         Ledger.open(url, read_only=True)
 
 
+def test_an_empty_database_is_no_older_ledger(tmp_path: Path) -> None:
+    (tmp_path / "empty.db").touch()
+    with pytest.raises(LedgerError, match="no ledger here yet"):
+        Ledger.open(f"sqlite:///{tmp_path}/empty.db", read_only=True)
+
+
 @pytest.mark.parametrize("url", ["mysql://x/y", "sqlite://", "no url"])
 def test_a_url_of_another_kind_is_refused(url: str) -> None:
     with pytest.raises(LedgerError, match="expected"):
