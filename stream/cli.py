@@ -4,6 +4,7 @@ failed, 2 wrong usage.
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import re
@@ -446,6 +447,20 @@ def _stop(number: int, frame: object) -> NoReturn:
     raise SystemExit(128 + number)
 
 
+def _is_of_the_terminal(error: Exception) -> bool:
+    """Whether nobody reads what the program writes, or it cannot be written: on a full disk, behind
+    `| head`. That is said, but where nobody listens any more."""
+    if not isinstance(error, OSError) or error.filename is not None:
+        return False
+    if error.errno not in (errno.EPIPE, errno.ENOSPC, errno.EIO):
+        return False
+    if error.errno != errno.EPIPE:
+        say(f"the terminal: cannot be written: {error.strerror}")
+    # What is still to be written at the end would fail again.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return True
+
+
 def main() -> None:
     """Entry point of `reassoc`. An unforeseen error says its type and place, never its text: that
     may hold a value.
@@ -455,9 +470,18 @@ def main() -> None:
         # A terminal or a file name in another encoding must not end a run that went well.
         sys.stdout.reconfigure(errors="replace")
     add_plugins()
+    if "" in sys.argv[1:]:
+        place = sys.argv.index("", 1)
+        say(f"word {place} of the command is empty: was a variable not set?")
+        sys.exit(EXIT_USAGE)
     try:
-        app()
-    except Exception:
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
+    except Exception as error:
+        if _is_of_the_terminal(error):
+            sys.exit(EXIT_UNREADABLE)
         from reassoc.stream.intake import where_it_failed
 
         say(f"internal error: {where_it_failed()}. Please report it; nothing was written.")

@@ -30,7 +30,9 @@ CHECK_HELP = (
     "where it was set."
 )
 
-config_app = typer.Typer(no_args_is_help=True, help="The configuration of workers.")
+config_app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="The configuration of workers."
+)
 
 
 @config_app.callback()

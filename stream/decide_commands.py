@@ -10,6 +10,7 @@ import secrets
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -33,7 +34,7 @@ from reassoc.stream.calendar import federal_reserve_calendar
 from reassoc.stream.clock import utc_now
 from reassoc.stream.console import dollars
 from reassoc.stream.decide_places import Place, open_home_place
-from reassoc.stream.desk_commands import ConfigOption, HomeOption
+from reassoc.stream.desk_commands import NO_SUCH_TENANT, ConfigOption, HomeOption
 from reassoc.stream.desk_filters import FilterError, FilterOptions, filtered_items
 from reassoc.stream.exits import EXIT_UNREADABLE, EXIT_USAGE, fail, say
 from reassoc.stream.home import Home
@@ -74,6 +75,8 @@ FILTERED: dict[str, str] = {
 }
 """Kinds that filters can name items for, and the side that they are about."""
 
+DIFFERENCE_CENTS_MAX = 10**15
+
 Items = Annotated[
     list[str] | None, typer.Option("--item", metavar="ID", help="An item's id; repeatable.")
 ]
@@ -98,7 +101,10 @@ def decide_command(
     difference: Annotated[
         int,
         typer.Option(
-            metavar="CENTS", help="Payments less remittances of a match, where it is not 0."
+            metavar="CENTS",
+            min=-DIFFERENCE_CENTS_MAX,
+            max=DIFFERENCE_CENTS_MAX,
+            help="Payments less remittances of a match, where it is not 0.",
         ),
     ] = 0,
     tenant: Annotated[str, typer.Option(help="Filter, and for alias and unmatch the tenant.")] = "",
@@ -109,11 +115,9 @@ def decide_command(
         int | None,
         typer.Option(metavar="DAYS", help="Filter: waits for more banking days than this."),
     ] = None,
-    count: Annotated[
-        int | None, typer.Option(help="Confirms how many items the filters found.")
-    ] = None,
+    count: Annotated[int | None, typer.Option(help="Confirms how many items it is about.")] = None,
     cents: Annotated[
-        int | None, typer.Option(help="Confirms the sum of what the filters found, in cents.")
+        int | None, typer.Option(help="Confirms the sum of what it is about, in cents.")
     ] = None,
     who: Annotated[str, typer.Option(help="Who decides. Default: the user's name.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print the answers as JSON.")] = False,
@@ -130,8 +134,10 @@ def decide_command(
         older_than=older_than,
     )
     with reporting(home), _sitting(home, config, kind, who or getpass.getuser(), why) as desk:
-        entries = _entries(desk, item or (), match, payer or (), to_tenant, difference,
-                           filters, (count, cents))  # fmt: skip
+        given = _Given(item or (), match, payer or (), to_tenant, difference, filters,
+                       (count, cents))  # fmt: skip
+        _check_all_is_used(kind, given)
+        entries = _entries(desk, given)
         place = desk.place
         place.log(entries)
         decisions = (name for name, entry in entries if isinstance(entry, DecisionEntry))
@@ -171,7 +177,7 @@ def _sitting(
 
 def _opened(home: Path | None, config: Path | None, stack: ExitStack) -> Place:
     if (home is None) == (config is None):
-        fail("give --home DIR, or --config FILE.toml of the workers", EXIT_USAGE)
+        fail("give --home DIR or --config FILE.toml of the workers, one of them", EXIT_USAGE)
     if home is not None:
         return stack.enter_context(open_home_place(Home.open(home)))
     # Imported late: most who decide have no Kafka.
@@ -181,27 +187,53 @@ def _opened(home: Path | None, config: Path | None, stack: ExitStack) -> Place:
     return stack.enter_context(open_stream_place(loaded_config(config)))
 
 
-def _entries(
-    desk: _Desk,
-    items: Sequence[str],
-    match: str,
-    payers: Sequence[str],
-    to_tenant: str,
-    difference: int,
-    filters: FilterOptions,
-    confirmed: tuple[int | None, int | None],
-) -> list[tuple[str, Entry]]:
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """What a decision was asked for with.
+
+    confirmed : how many items, and how many cents; None where that was not said
+    """
+
+    items: Sequence[str]
+    match: str
+    payers: Sequence[str]
+    to_tenant: str
+    difference: int
+    filters: FilterOptions
+    confirmed: tuple[int | None, int | None]
+
+
+def _check_all_is_used(kind: str, given: _Given) -> None:
+    """Raises AskingError where something was given that a decision of this kind does not look at:
+    who gives it believes that it counts."""
+    about_items = kind not in ("alias", "unmatch")
+    filters = given.filters if about_items else replace(given.filters, tenant="")
+    unused = {
+        "--match": bool(given.match) and kind != "unmatch",
+        "--to": bool(given.to_tenant) and kind != "move",
+        "--difference": given.difference != 0 and kind != "match",
+        "--item": bool(given.items) and not about_items,
+        "filters": not filters.is_empty and (not about_items or bool(given.items)),
+        "--count and --cents": given.confirmed != (None, None) and not about_items,
+    }
+    named = [name for name, is_unused in unused.items() if is_unused]
+    if named:
+        beside = f"{kind} by --item" if given.items and about_items else kind
+        raise AskingError(f"{beside} takes no {', '.join(named)}: leave it out")
+
+
+def _entries(desk: _Desk, given: _Given) -> list[tuple[str, Entry]]:
     """The decision as entries of the log, one for each tenant that it is about."""
     if desk.kind == "alias":
-        return _alias(desk, payers, filters.tenant)
+        return _alias(desk, given.payers, given.filters.tenant)
     if desk.kind == "unmatch":
-        return _unmatch(desk, match, filters.tenant)
-    asked = _asked(desk, items, filters, confirmed)
+        return _unmatch(desk, given.match, given.filters.tenant)
+    asked = _asked(desk, given)
     if desk.kind == "match" and len(asked) > 1:
         raise AskingError("items of several tenants are never one match")
     if desk.kind == "move":
-        return _moves(desk, asked, to_tenant)
-    more = {"difference_cents": difference} if desk.kind == "match" else {}
+        return _moves(desk, asked, given.to_tenant)
+    more = {"difference_cents": given.difference} if desk.kind == "match" else {}
     return [(tenant, desk.entry(of_tenant, **more)) for tenant, of_tenant in asked.items()]
 
 
@@ -219,11 +251,14 @@ def _moves(desk: _Desk, asked: dict[str, Asked], target: str) -> list[tuple[str,
 
 
 def _alias(desk: _Desk, payers: Sequence[str], tenant: str) -> list[tuple[str, Entry]]:
-    if len(payers) != 2:
+    if len(payers) != 2 or payers[0] == payers[1]:
         raise AskingError("alias needs --payer twice: the identifiers that mean one payer")
+    if not "".join(payers).isprintable():
+        raise AskingError("--payer: an identifier has no control characters")
+    _check_tenant(desk, tenant)
     tenants = [name for name in desk.place.tenants if name == (tenant or name)]
     if not tenants:
-        raise AskingError("--tenant is none that items came for" if tenant else "no items came yet")
+        raise AskingError("no items came yet")
     entry = desk.entry(Asked(), payers=tuple(payers))
     return [(name, entry) for name in tenants]
 
@@ -235,6 +270,7 @@ def _unmatch(desk: _Desk, match: str, tenant: str) -> list[tuple[str, Entry]]:
         number = 0
     if not number:
         raise AskingError("unmatch needs --match with the 16 hexadecimal digits of a match id")
+    _check_tenant(desk, tenant)
     tenants = [name for name in desk.place.tenants if name == (tenant or name)]
     holding = _holding(desk, number, tenants)
     if not holding:
@@ -249,51 +285,72 @@ def _holding(desk: _Desk, match_id: int, tenants: Sequence[str]) -> list[str]:
     return [name for name in tenants if len(desk.state.probe(name, keys).records)]
 
 
-def _asked(
-    desk: _Desk,
-    items: Sequence[str],
-    filters: FilterOptions,
-    confirmed: tuple[int | None, int | None],
-) -> dict[str, Asked]:
-    if items:
-        parsed = [parse_item_name(text) for text in items]
-        bad = [text for text, name in zip(items, parsed, strict=True) if name is None]
-        if bad:
-            raise AskingError(f"{len(bad)} of the ids are none: write 0123456789abcdef-120")
-        return find_asked(
-            desk.state, [name for name in parsed if name is not None], desk.place.tenants
-        )
-    if desk.kind not in FILTERED or filters.is_empty:
+def _asked(desk: _Desk, given: _Given) -> dict[str, Asked]:
+    if given.items:
+        asked = _named(desk, given.items)
+        if given.confirmed != (None, None):
+            _compare(asked, given.confirmed, "the ids name")
+        return asked
+    if desk.kind not in FILTERED or given.filters.is_empty:
         raise AskingError(f"{desk.kind} needs --item (several times, if it is about several)")
     clock = desk.place.clock
     found = filtered_items(
         desk.place.ledger,
-        filters,
+        given.filters,
         FILTERED[desk.kind],
         day=clock.day if clock is not None else int(utc_now().timestamp()) // 86_400,
         calendar=federal_reserve_calendar(),
     )
     asked = find_asked(desk.state, found, desk.place.tenants) if found else {}
-    _confirm(asked, confirmed)
+    if not asked:
+        _check_tenant(desk, given.filters.tenant)
+        raise AskingError("the filters find nothing")
+    _confirm(asked, given.confirmed)
     return asked
+
+
+def _named(desk: _Desk, items: Sequence[str]) -> dict[str, Asked]:
+    parsed = [parse_item_name(text) for text in items]
+    bad = [text for text, name in zip(items, parsed, strict=True) if name is None]
+    if bad:
+        raise AskingError(f"{len(bad)} of the ids are none: write 0123456789abcdef-120")
+    return find_asked(desk.state, [name for name in parsed if name is not None], desk.place.tenants)
+
+
+def _check_tenant(desk: _Desk, tenant: str) -> None:
+    if tenant and tenant not in desk.place.tenants:
+        raise AskingError(NO_SUCH_TENANT)
 
 
 def _confirm(asked: dict[str, Asked], confirmed: tuple[int | None, int | None]) -> None:
     """What filters found is confirmed by count and cents: by options, or by a person who sees
     them."""
-    count = sum(one.item_count for one in asked.values())
-    cents = sum(one.remittance_cents + one.payment_cents for one in asked.values())
-    if not count:
-        raise AskingError("the filters find nothing")
-    told = f"the filters find {count} items of {dollars(cents)} dollars in all"
     if confirmed != (None, None):
-        if confirmed != (count, cents):
-            raise AskingError(f"{told}, which is not what --count and --cents say: look again")
+        _compare(asked, confirmed, "the filters find")
         return
+    count, cents = _sum_of(asked)
+    told = f"the filters find {count} items of {dollars(cents)} dollars in all"
     if not sys.stdin.isatty():
         raise AskingError(f"{told}: confirm with --count {count} --cents {cents}")
     if not typer.confirm(f"{told[0].upper()}{told[1:]}. Go on?", err=True):
         raise AskingError("not confirmed")
+
+
+def _compare(asked: dict[str, Asked], confirmed: tuple[int | None, int | None], words: str) -> None:
+    count, cents = _sum_of(asked)
+    if confirmed != (count, cents):
+        raise AskingError(
+            f"{words} {count} items of {dollars(cents)} dollars in all, which is not what --count "
+            "and --cents say: look again"
+        )
+
+
+def _sum_of(asked: dict[str, Asked]) -> tuple[int, int]:
+    """How many items, and the sum of their cents."""
+    each = asked.values()
+    return sum(one.item_count for one in each), sum(
+        one.remittance_cents + one.payment_cents for one in each
+    )
 
 
 def _show(found: Sequence[Answer], kind: str, decider: str, *, as_json: bool) -> None:
@@ -307,7 +364,7 @@ def _show(found: Sequence[Answer], kind: str, decider: str, *, as_json: bool) ->
                 answer.tenant,
                 words[answer.is_done],
                 str(answer.item_count) if answer.is_done else "",
-                dollars(answer.cents) if answer.is_done else "",
+                dollars(answer.cents) if answer.is_done and answer.cents else "",
                 answer.refusal,
             )
         Console().print(table)

@@ -6,7 +6,7 @@ They work while it serves, and change nothing.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,20 +17,21 @@ import typer
 from rich.console import Console
 
 from reassoc.core.calendar import BankingCalendar
+from reassoc.core.statuses import Funding
 from reassoc.stream import desk_view
 from reassoc.stream.calendar import federal_reserve_calendar
 from reassoc.stream.clock import iso, utc_now
 from reassoc.stream.desk_filters import FilterError, FilterOptions, status_name
 from reassoc.stream.desk_json import clock_json, history_json, open_json
-from reassoc.stream.exits import EXIT_USAGE, fail
+from reassoc.stream.exits import EXIT_USAGE, fail, say
 from reassoc.stream.home import Holder, Home
 from reassoc.stream.home_log import HomeLog
 from reassoc.stream.home_tables import read_items, write_matches
 from reassoc.stream.item_log import ClockEntry
 from reassoc.stream.item_log_sqlite import SqliteItemLog
 from reassoc.stream.ledger import Ledger
-from reassoc.stream.ledger_item import find_items, history
-from reassoc.stream.ledger_views import OpenList, open_items
+from reassoc.stream.ledger_item import PREFIX_DIGITS_MIN, find_items, history
+from reassoc.stream.ledger_views import OPEN_LIMIT_MAX, OpenList, open_items
 from reassoc.stream.outputs import whole_file
 from reassoc.stream.partition import PREFIX
 from reassoc.stream.release_book import ReleaseBook, ReleaseCounts
@@ -123,7 +124,16 @@ def ledger_url(home: Path | None, config: Path | None) -> str:
 
 def _check_one_place(home: Path | None, config: Path | None) -> None:
     if (home is None) == (config is None):
-        fail("give --home DIR, or --config FILE.toml of the workers", EXIT_USAGE)
+        fail("give --home DIR or --config FILE.toml of the workers, one of them", EXIT_USAGE)
+
+
+NO_SUCH_TENANT = "--tenant is none that items came for"
+
+
+def _tell_unknown(tenants: Collection[str], tenant: str) -> None:
+    """An empty list may be the truth of a tenant of the directory, or a slip of the pen."""
+    if tenant and tenant not in tenants:
+        say(NO_SUCH_TENANT)
 
 
 @contextmanager
@@ -192,7 +202,7 @@ def status_command(
         show_worker_status(config, as_json=as_json)
         return
     if home is None or config is not None:
-        fail("give --home DIR, or --config FILE.toml of the workers", EXIT_USAGE)
+        fail("give --home DIR or --config FILE.toml of the workers, one of them", EXIT_USAGE)
     with reporting(home), open_home_desk(home) as desk:
         status = _status(desk)
         if as_json:
@@ -240,7 +250,7 @@ def open_command(
     cents_min: Annotated[int | None, typer.Option(metavar="CENTS", help="At least.")] = None,
     cents_max: Annotated[int | None, typer.Option(metavar="CENTS", help="At most.")] = None,
     trace: Annotated[str, typer.Option(help="Trace number.")] = "",
-    limit: Annotated[int, typer.Option(min=0, help="Rows of the list.")] = 50,
+    limit: Annotated[int, typer.Option(min=0, max=OPEN_LIMIT_MAX, help="Rows of the list.")] = 50,
     by_amount: Annotated[
         bool, typer.Option("--by-amount", help="The largest first, not the oldest.")
     ] = False,
@@ -257,6 +267,7 @@ def open_command(
         tenant, side, status, payer, payee, age, older_than, cents_min, cents_max, trace
     )
     with reporting(home), open_desk(home, config) as desk:
+        _tell_unknown(desk.tenants, tenant)
         try:
             found = open_items(
                 desk.ledger,
@@ -290,7 +301,7 @@ def _write_open(path: Path, found: OpenList) -> None:
         for row in found.rows:
             cells = (
                 row.name, row.tenant, row.side.name.lower(), status_name(row.side, row.status),
-                row.funding, row.cents, iso_date(row.day),
+                Funding(row.funding).name.lower(), row.cents, iso_date(row.day),
                 "" if row.age_banking_days is None else row.age_banking_days,
                 row.trace, row.payer_id, row.payer_name, row.payee_id,
             )  # fmt: skip
@@ -314,7 +325,11 @@ def history_command(
     with reporting(home), open_desk(home, config) as desk:
         found = find_items(desk.ledger, item)
         if not found:
-            fail("the ledger knows no item by this", EXIT_USAGE)
+            fail(
+                f"the ledger knows no item by this: give an id, {PREFIX_DIGITS_MIN} or more of its "
+                "first digits, or a trace number",
+                EXIT_USAGE,
+            )
         events = history(desk.ledger, found[0].digest, found[0].offset)
     if as_json:
         _print_json(history_json(found[0], events, [other.name for other in found[1:]]))
@@ -337,6 +352,7 @@ def matches_command(
 ) -> None:
     """`reassoc matches`."""
     with reporting(home), open_desk(home, config) as desk:
+        _tell_unknown(desk.tenants, tenant)
         tenants = [name for name in desk.tenants if name == (tenant or name)]
         items = read_items(desk.state, tenants)
         book = ReleaseBook(desk.ledger)

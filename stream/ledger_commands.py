@@ -28,7 +28,7 @@ VERIFY_HELP = (
     "Exit code 0: sound. 1: a fault was found, or the ledger cannot be read. 2: wrong usage."
 )
 
-audit_app = typer.Typer(no_args_is_help=True, help="Checks for auditors.")
+audit_app = typer.Typer(no_args_is_help=True, add_completion=False, help="Checks for auditors.")
 _HEAD = re.compile(rf"[0-9a-f]{{{2 * HASH_BYTES}}}")
 
 

@@ -85,6 +85,8 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
         else:
             with _private_file(path) as out:
                 yield out
+    except BrokenPipeError:
+        raise
     except OSError as error:
         place = "the terminal" if str(path) == "-" else str(path)
         why = error.strerror or type(error).__name__

@@ -74,6 +74,8 @@ def report_command(
     """`reassoc report`."""
     if [str(csv), str(html)].count("-") + as_json > 1:
         fail("--csv -, --html - and --json write to the terminal: give one of them", EXIT_USAGE)
+    if csv is not None and csv == html:
+        fail("--csv and --html are one file: give two", EXIT_USAGE)
     days = _day("--from", first), _day("--to", last)
     try:
         report = _read(ledger_url(home, config), days, tenant)

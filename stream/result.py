@@ -12,7 +12,7 @@ from pathlib import Path
 
 from reassoc.core.errors import ReassocError
 from reassoc.stream.table import csv_cell
-from reassoc.stream.table_read import TableFile
+from reassoc.stream.table_read import TableError, TableFile
 
 ID_DIGITS = 16
 CANDIDATES_MAX = 200
@@ -85,7 +85,7 @@ class Result:
         for file, ordinal in _keys(rows, side):
             numbers = table.starting_with(f"{csv_cell(file)},{ordinal},".encode())
             if not numbers:
-                raise ResultError(f"{self._folder}: the tables are not of one run")
+                raise TableError(f"{self._folder}: the tables are not of one run")
             found.append(table.row(numbers[0]))
         return found
 

@@ -19,6 +19,7 @@ from reassoc.stream.explanation import explain_match
 from reassoc.stream.result import Result, ResultError
 from reassoc.stream.settings import read_directory
 from reassoc.stream.table import uncelled
+from reassoc.stream.table_read import TableError
 
 EXPLAIN_HELP = (
     "Explain one match of a result: both sides field by field, the rewrites that made them equal, "
@@ -52,6 +53,8 @@ def explain_command(
     """`reassoc explain`."""
     try:
         explanation = explain_match(out, match_id)
+    except TableError as error:
+        fail(str(error), EXIT_UNREADABLE)
     except ReassocError as error:
         fail(str(error), EXIT_USAGE)
     except OSError as error:
@@ -80,6 +83,8 @@ def propose_command(
     try:
         known = None if directory is None else read_directory(directory)
         text = propose(aliases_of(out, match_ids), known)
+    except TableError as error:
+        fail(str(error), EXIT_UNREADABLE)
     except ReassocError as error:
         fail(str(error), EXIT_USAGE)
     except OSError as error:

@@ -170,5 +170,7 @@ def reporting() -> Iterator[None]:
         fail(str(error), EXIT_USAGE)
     except ReassocError as error:
         fail(str(error), EXIT_UNREADABLE)
+    except BrokenPipeError:
+        raise  # nobody reads on: `main` ends quietly
     except OSError as error:
         fail(os_error_text(error), EXIT_UNREADABLE)

@@ -241,7 +241,8 @@ class Story:
 
     def open(self, *options: str) -> list[str]:
         """Names of open items that fit."""
-        found = msgspec.json.decode(self.runs("open", "--json", *options))
+        said = self.runs("open", "--json", *options)
+        found = msgspec.json.decode(said[said.index("{") :])  # behind what stderr has
         return [row["item"] for row in found["rows"]]
 
     def expects(

@@ -260,3 +260,26 @@ def test_what_cannot_be_asked(story: Story) -> None:
     assert "needs at least one" in story.decides("match", story.remittance("A1"), code=1)
     assert "takes payments" in story.decides("suspense", story.remittance("A1"), code=1)
     story.expects(released=[], remittances={"A1": "AWAITING_EFT"})
+
+
+def test_nothing_that_was_said_is_passed_over(story: Story) -> None:
+    story.at("2026-03-16T12:00", era("A1", 1200_00), eft("A1", 1200_00))
+    item = story.remittance("A1")
+    for words in (
+        {"why": ""},
+        {"why": "  "},
+        {"why": "one\nand two"},
+        {"side": "remittances"},
+        {"count": "2", "cents": "120000"},
+        {"count": "1"},
+        {"to": "south"},
+        {"difference": "7"},
+        {"match": "00" * 8},
+    ):
+        story.decides("hold", item, code=2, **words)
+    for words in ({"payer": "1"}, {"item": item.name}):
+        story.decides("unmatch", code=2, match=item.match_id, **words)
+    story.runs("decide", "alias", "--why", "x", "--payer", "A", "--payer", "A", code=2)
+    story.runs("decide", "match", "--why", "x", f"--difference={-(10**20)}", code=2)
+    assert story.remittance("A1").status == "MATCHED"
+    story.decides("hold", item, count="1", cents="120000")

@@ -256,3 +256,22 @@ def test_a_layout_that_fits_nothing_says_so(feed: Path, tmp_path: Path) -> None:
     layout.write_text(layout.read_text().replace("^Nummer", "^Check"))
     result = run(*arguments, tmp_path / "b")
     assert (result.exit_code, result.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("words", [["--version"], ["--help"], ["import", "--template"]])
+def test_a_terminal_that_takes_no_more_is_said(words: list[str]) -> None:
+    program = [sys.executable, "-c", "from reassoc.stream.cli import main; main()", *words]
+    with Path("/dev/full").open("wb") as full:
+        ended = subprocess.run(program, stdout=full, stderr=subprocess.PIPE, check=False)
+    assert ended.returncode == 1
+    assert ended.stderr.split(b"\n")[-2:] == [
+        b"reassoc: the terminal: cannot be written: No space left on device",
+        b"",
+    ]
+
+
+def test_an_empty_word_is_a_variable_that_was_not_set() -> None:
+    program = [sys.executable, "-c", "from reassoc.stream.cli import main; main()", "open", ""]
+    ended = subprocess.run(program, capture_output=True, text=True, check=False)
+    assert ended.returncode == 2
+    assert ended.stderr == "reassoc: word 2 of the command is empty: was a variable not set?\n"

@@ -112,4 +112,4 @@ def test_a_topic_that_does_not_answer_is_not_waited_for_without_end(
 def test_a_decision_needs_one_warehouse(places: Sequence[str]) -> None:
     told = CliRunner().invoke(app, ["decide", "hold", "--why", "a reason", *places])
     assert told.exit_code == 2
-    assert "give --home DIR, or --config FILE.toml" in told.output
+    assert "give --home DIR or --config FILE.toml" in told.output
