@@ -71,7 +71,11 @@ def import_command(
     ] = None,
     tenant: Annotated[
         str,
-        typer.Option(metavar="NAME", help="All items are this tenant's, whatever the payee says."),
+        typer.Option(
+            metavar="NAME",
+            help="All items go to this tenant. Those of payees that the directory does not know "
+            "are quarantined there until it does.",
+        ),
     ] = "",
     template: Annotated[
         bool, typer.Option("--template", help="Print a file with one item of each side.")

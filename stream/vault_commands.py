@@ -72,7 +72,11 @@ WhoOption = Annotated[
 def _vaults(home: Path | None, config: Path | None, name: str = "") -> Iterator[Vaults]:
     """The vaults that a command is about."""
     if (home is None) == (config is None) or (home is not None and name):
-        fail("give --home DIR, or --config FILE.toml of the workers, with --vault NAME", EXIT_USAGE)
+        fail(
+            "give --home DIR or --config FILE.toml of the workers (and --vault NAME for one of "
+            "theirs)",
+            EXIT_USAGE,
+        )
     with reporting():
         if home is not None:
             yield home_vault(Home.open(home))

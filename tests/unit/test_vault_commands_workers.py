@@ -356,7 +356,7 @@ def test_a_database_that_is_away_is_told(filled: Filled, tmp_path: Path) -> None
 )
 def test_it_is_said_which_vaults(words: list[str]) -> None:
     result = CliRunner().invoke(vault_app, ["verify", *words])
-    assert (result.exit_code, "give --home DIR, or --config" in result.output) == (2, True)
+    assert (result.exit_code, "give --home DIR or --config" in result.output) == (2, True)
 
 
 def test_a_wrong_configuration_is_told(tmp_path: Path) -> None:
