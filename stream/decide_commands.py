@@ -213,6 +213,7 @@ def _check_all_is_used(kind: str, given: _Given) -> None:
         "--to": bool(given.to_tenant) and kind != "move",
         "--difference": given.difference != 0 and kind != "match",
         "--item": bool(given.items) and not about_items,
+        "second --payer": len(given.payers) > 1 and kind != "alias",
         "filters": not filters.is_empty and (not about_items or bool(given.items)),
         "--count and --cents": given.confirmed != (None, None) and not about_items,
     }

@@ -279,6 +279,8 @@ def test_nothing_that_was_said_is_passed_over(story: Story) -> None:
         story.decides("hold", item, code=2, **words)
     for words in ({"payer": "1"}, {"item": item.name}):
         story.decides("unmatch", code=2, match=item.match_id, **words)
+    two = ("--why", "x", "--payer", "1234567890", "--payer", "9")
+    assert "takes no second --payer" in story.runs("decide", "hold", *two, code=2)
     story.runs("decide", "alias", "--why", "x", "--payer", "A", "--payer", "A", code=2)
     story.runs("decide", "match", "--why", "x", f"--difference={-(10**20)}", code=2)
     assert story.remittance("A1").status == "MATCHED"
