@@ -76,6 +76,7 @@ FILTERED: dict[str, str] = {
 """Kinds that filters can name items for, and the side that they are about."""
 
 DIFFERENCE_CENTS_MAX = 10**15
+"""Of a match that a person makes, either way."""
 
 Items = Annotated[
     list[str] | None, typer.Option("--item", metavar="ID", help="An item's id; repeatable.")
