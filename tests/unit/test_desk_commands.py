@@ -15,6 +15,7 @@ from reassoc.stream.cli import app
     [
         ["report", "--csv", "-", "--json"],
         ["report", "--csv", "-", "--html", "-"],
+        ["report", "--csv", "one", "--html", "one"],
         ["open", "--csv", "-", "--json"],
         ["audit", "verify"],
         ["audit", "verify", "--ledger", "nope"],

@@ -225,6 +225,15 @@ def test_the_command_ends_with_2_for_what_is_not_there(out: Path) -> None:
     assert CliRunner().invoke(cli.app, ["explain", str(out / "none"), "a"]).exit_code == 2
 
 
+@pytest.mark.parametrize("name", ["matches.csv", "payments.csv"])
+def test_the_command_ends_with_1_where_a_table_is_damaged(out: Path, name: str) -> None:
+    damaged = out / name
+    damaged.write_bytes(b"" if name == "matches.csv" else damaged.read_bytes().splitlines(True)[0])
+    for command in ("explain", "propose"):
+        run = CliRunner().invoke(cli.app, [command, str(out), "0000000000000ab2"])
+        assert run.exit_code == 1, run.output
+
+
 def test_json_holds_all_of_it(out: Path) -> None:
     run = CliRunner().invoke(cli.app, ["explain", str(out), "0000000000000ac3", "--json"])
     value = json.loads(run.output)
