@@ -110,15 +110,19 @@ def _asked(records: Records) -> Asked:
     return asked
 
 
-def entry_of(
-    kind: DecisionKind, asked: Asked, *, number: str, who: str, why: str, **more: object
-) -> DecisionEntry:
-    """The entry of a decision about some items. Raises AskingError for a reason that says
-    nothing, or that a terminal would obey."""
-    if not 0 < len(why.strip()) <= WHY_CHARACTERS_MAX:
+def check_reason(who: str, why: str) -> None:
+    """Raises AskingError for a reason that says nothing, and for what a terminal would obey."""
+    if not why.strip() or len(why) > WHY_CHARACTERS_MAX:
         raise AskingError(f"--why must have 1 to {WHY_CHARACTERS_MAX} characters")
     if not why.isprintable() or not who.isprintable():
         raise AskingError("--why and --who are one line each, without control characters")
+
+
+def entry_of(
+    kind: DecisionKind, asked: Asked, *, number: str, who: str, why: str, **more: object
+) -> DecisionEntry:
+    """The entry of a decision about some items. Raises AskingError, see `check_reason`."""
+    check_reason(who, why)
     entry = DecisionEntry(
         kind, number, who, why, b"".join(asked.remittances), b"".join(asked.payments)
     )

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from reassoc.stream.asking import AskingError, check_reason
 from reassoc.stream.backup import (
     Manifest,
     Settled,
@@ -35,7 +36,6 @@ from reassoc.stream.outputs import OutputError
 from reassoc.stream.release_book import Intent, ReleaseBook
 from reassoc.stream.serve_commands import reporting
 
-WHY_CHARACTERS_MAX = 250
 DOUBTS_SHOWN_MAX = 1000
 RESUMED_NAME = "releases-resumed.jsonl"
 """In data/: one line for each time that releases were let go on."""
@@ -226,8 +226,10 @@ def resume_command(
     who: Annotated[str, typer.Option(help="Who decides. Default: the user's name.")] = "",
 ) -> None:
     """`reassoc resume`."""
-    if not why.strip() or len(why) > WHY_CHARACTERS_MAX:
-        fail(f"--why must have 1 to {WHY_CHARACTERS_MAX} characters", EXIT_USAGE)
+    try:
+        check_reason(who, why)
+    except AskingError as error:
+        fail(str(error), EXIT_USAGE)
     with reporting(home):
         place = Home.open(home)
         held = place.releases_held()

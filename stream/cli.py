@@ -8,7 +8,9 @@ import errno
 import io
 import os
 import re
+import select
 import signal
+import stat
 import sys
 from collections.abc import Callable, Iterable
 from datetime import date, datetime
@@ -448,17 +450,29 @@ def _stop(number: int, frame: object) -> NoReturn:
 
 
 def _is_of_the_terminal(error: Exception) -> bool:
-    """Whether nobody reads what the program writes, or it cannot be written: on a full disk, behind
-    `| head`. That is said, but where nobody listens any more."""
-    if not isinstance(error, OSError) or error.filename is not None:
-        return False
-    if error.errno not in (errno.EPIPE, errno.ENOSPC, errno.EIO):
+    """Whether it is standard output that takes no more: on a full disk, or as behind `| head`. That
+    is said, but where nobody listens any more. The same errors come from files and sockets."""
+    handle = sys.stdout.fileno()
+    if not isinstance(error, OSError) or not _takes_no_more(handle):
         return False
     if error.errno != errno.EPIPE:
         say(f"the terminal: cannot be written: {error.strerror}")
     # What is still to be written at the end would fail again.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    os.dup2(os.open(os.devnull, os.O_WRONLY), handle)
     return True
+
+
+def _takes_no_more(handle: int) -> bool:
+    """Whether nobody reads a pipe any more, or a file or a device has no room."""
+    poll = select.poll()
+    poll.register(handle, 0)
+    try:
+        os.write(handle, b"")
+        has_room = os.fstatvfs(handle).f_bavail > 0
+    except OSError:
+        return True
+    is_file = stat.S_ISREG(os.fstat(handle).st_mode)
+    return bool(poll.poll(0)) or (is_file and not has_room)
 
 
 def main() -> None:

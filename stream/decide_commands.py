@@ -34,7 +34,12 @@ from reassoc.stream.calendar import federal_reserve_calendar
 from reassoc.stream.clock import utc_now
 from reassoc.stream.console import dollars
 from reassoc.stream.decide_places import Place, open_home_place
-from reassoc.stream.desk_commands import NO_SUCH_TENANT, ConfigOption, HomeOption
+from reassoc.stream.desk_commands import (
+    NO_SUCH_TENANT,
+    ConfigOption,
+    HomeOption,
+    check_one_place,
+)
 from reassoc.stream.desk_filters import FilterError, FilterOptions, filtered_items
 from reassoc.stream.exits import EXIT_UNREADABLE, EXIT_USAGE, fail, say
 from reassoc.stream.home import Home
@@ -177,8 +182,7 @@ def _sitting(
 
 
 def _opened(home: Path | None, config: Path | None, stack: ExitStack) -> Place:
-    if (home is None) == (config is None):
-        fail("give --home DIR or --config FILE.toml of the workers, one of them", EXIT_USAGE)
+    check_one_place(home, config)
     if home is not None:
         return stack.enter_context(open_home_place(Home.open(home)))
     # Imported late: most who decide have no Kafka.

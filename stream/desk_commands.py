@@ -114,7 +114,7 @@ class HomeDesk(Desk):
 def ledger_url(home: Path | None, config: Path | None) -> str:
     """Where the ledger of a warehouse is. Raises HomeError; ends the command where the options or
     the configuration are wrong."""
-    _check_one_place(home, config)
+    check_one_place(home, config)
     if home is not None:
         return f"sqlite:///{Home.open(home).ledger_file}"
     from reassoc.stream.worker_commands import loaded_config
@@ -122,7 +122,8 @@ def ledger_url(home: Path | None, config: Path | None) -> str:
     return loaded_config(config).ledger.url
 
 
-def _check_one_place(home: Path | None, config: Path | None) -> None:
+def check_one_place(home: Path | None, config: Path | None) -> None:
+    """End the command where none or both were given."""
     if (home is None) == (config is None):
         fail("give --home DIR or --config FILE.toml of the workers, one of them", EXIT_USAGE)
 
@@ -140,7 +141,7 @@ def _tell_unknown(tenants: Collection[str], tenant: str) -> None:
 def open_desk(home: Path | None, config: Path | None) -> Iterator[Desk]:
     """Open a warehouse for reading: a home, or the one of a configuration. Raises HomeError,
     ConfigError, LedgerError, StoreError."""
-    _check_one_place(home, config)
+    check_one_place(home, config)
     if home is not None:
         with open_home_desk(home) as desk:
             yield desk
@@ -201,8 +202,8 @@ def status_command(
 
         show_worker_status(config, as_json=as_json)
         return
-    if home is None or config is not None:
-        fail("give --home DIR or --config FILE.toml of the workers, one of them", EXIT_USAGE)
+    check_one_place(home, config)
+    assert home is not None
     with reporting(home), open_home_desk(home) as desk:
         status = _status(desk)
         if as_json:

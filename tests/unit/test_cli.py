@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -275,3 +276,17 @@ def test_an_empty_word_is_a_variable_that_was_not_set() -> None:
     ended = subprocess.run(program, capture_output=True, text=True, check=False)
     assert ended.returncode == 2
     assert ended.stderr == "reassoc: word 2 of the command is empty: was a variable not set?\n"
+
+
+def test_a_socket_or_a_file_that_fails_is_not_the_terminal() -> None:
+    for error in (BrokenPipeError(errno.EPIPE, "x"), OSError(errno.ENOSPC, "x")):
+        program = (
+            "import sys; from reassoc.stream import cli\n"
+            "def fail():\n"
+            f"    raise {type(error).__name__}({error.errno}, 'x')\n"
+            "cli.app, cli.add_plugins = fail, lambda: None\n"
+            "sys.argv = ['reassoc']; cli.main()\n"
+        )
+        ended = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
+        assert ended.returncode == 1
+        assert b"internal error: " in ended.stderr
