@@ -452,8 +452,13 @@ def _stop(number: int, frame: object) -> NoReturn:
 def _is_of_the_terminal(error: Exception) -> bool:
     """Whether it is standard output that takes no more: on a full disk, or as behind `| head`. That
     is said, but where nobody listens any more. The same errors come from files and sockets."""
-    handle = sys.stdout.fileno()
-    if not isinstance(error, OSError) or not _takes_no_more(handle):
+    if not isinstance(error, OSError):
+        return False
+    try:
+        handle = sys.stdout.fileno()
+    except io.UnsupportedOperation:  # no file of the system
+        return False
+    if not _takes_no_more(handle):
         return False
     if error.errno != errno.EPIPE:
         say(f"the terminal: cannot be written: {error.strerror}")
