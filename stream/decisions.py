@@ -42,7 +42,7 @@ class Decision:
     resend : int64[r]      rows of remittances that it sends again
     vetoes                 rows of items.VETO that it adds
     moved                  rows of remittances and of payments that go to another tenant
-    item_count, cents      what it is about, for the ledger
+    item_count, cents      what it is about, for the ledger: see ledger_rows.DecisionRow
     """
 
     kinds: npt.NDArray[np.uint8]
@@ -66,8 +66,7 @@ def apply(live: Live, entry: DecisionEntry, position: int, day: int) -> Decision
     left = _rows(live.remittances.ids, entry.remittances, "remittances")
     right = _rows(live.payments.ids, entry.payments, "payments")
     decision = Decision(np.zeros(len(live.remittances), np.uint8))
-    decision.item_count = len(left) + len(right)
-    decision.cents = int(live.remittances.rows["paid_cents"][left].sum())
+    _count(decision, live, left, right)
     if entry.kind == "match":
         _match(live, left, right, entry, position)
     elif entry.kind == "unmatch":
@@ -90,6 +89,15 @@ def apply(live: Live, entry: DecisionEntry, position: int, day: int) -> Decision
     else:
         raise RefusedError(f"a decision of the kind {entry.kind} is not about items")
     return decision
+
+
+def _count(decision: Decision, live: Live, left: Rows, right: Rows) -> None:
+    """What a match has on both sides is the same money, and counts once."""
+    decision.item_count = len(left) + len(right)
+    if len(left):
+        decision.cents = int(live.remittances.rows["paid_cents"][left].sum())
+    else:
+        decision.cents = int(live.payments.rows["amount_cents"][right].sum())
 
 
 def _rows(ids: Ids, wanted: bytes, what: str) -> Rows:
@@ -236,8 +244,7 @@ def _unmatch(live: Live, entry: DecisionEntry, position: int, decision: Decision
     vetoes = {name: pairs[name] for name in VETO.types if name != "position"}
     vetoes["position"] = np.full(len(left), position, np.int64)
     decision.vetoes = {name: vetoes[name] for name in VETO.types}
-    decision.item_count = len(np.unique(left)) + len(np.unique(right))
-    decision.cents = int(live.remittances.rows["paid_cents"][np.unique(left)].sum())
+    _count(decision, live, np.unique(left), np.unique(right))
     live.vetoes = VETO.concat([live.vetoes, decision.vetoes])
     live.basis = take(live.basis, np.flatnonzero(~wanted))
 

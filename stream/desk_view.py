@@ -133,7 +133,8 @@ def _open_table(found: OpenList, width: int) -> Table:
 
 def show_others(console: Console, found: Sequence[FoundItem]) -> None:
     """Other items that a search found."""
-    console.print(f"\n{len(found)} other items are found by this:")
+    others = "1 other item is" if len(found) == 1 else f"{len(found)} other items are"
+    console.print(f"\n{others} found by this:")
     table = _table("item", "tenant", "side", "dollars", "date", numbers=("dollars",))
     for item in found:
         side = item.side.name.lower()
@@ -152,10 +153,19 @@ def show_history(console: Console, item: FoundItem, events: Sequence[HistoryEven
         ),
         soft_wrap=True,
     )
-    table = _table("when", "by", "what")
-    table.columns[2].no_wrap = False
+    names = ["when", "tenant", "by", "what"]
+    if len({event.tenant for event in events}) < 2:
+        names.remove("tenant")
+    table = _table(*names)
+    table.columns[-1].no_wrap = False
     for event in events:
-        table.add_row(event.as_of[:16].replace("T", " "), event.cause, Text(_words(event)))
+        cells: dict[str, str | Text] = {
+            "when": event.as_of[:16].replace("T", " "),
+            "tenant": Text(event.tenant),
+            "by": event.cause,
+            "what": Text(_words(event)),
+        }
+        table.add_row(*(cells[name] for name in names))
     console.print(table)
 
 

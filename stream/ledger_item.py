@@ -51,7 +51,10 @@ _DIGEST_DIGITS = 16
 
 
 class FoundItem(msgspec.Struct, frozen=True):
-    """An item as it came; texts are empty where they were erased."""
+    """An item as it came; texts are empty where they were erased.
+
+    tenant : whose it is; of what moved, the tenant that it came to last
+    """
 
     tenant: str
     side: ItemSide
@@ -124,13 +127,14 @@ def _read_items(connection: Connection, numbers: Sequence[int]) -> list[FoundIte
     rows = {row[0]: row[1:] for row in fetch(connection, statement)}
     ids = [(_unsigned(row[2]), row[3]) for row in rows.values()]
     texts = read_details(connection, ids)
-    answer = []
+    answer: dict[tuple[int, int], FoundItem] = {}
     for number in dict.fromkeys(numbers):
         tenant, side, digest, offset, cents, day = rows[number]
         found = (_unsigned(digest), offset)
         named: dict[str, Any] = {**texts.get(found, dict.fromkeys(DETAIL_TEXTS, ""))}
-        answer.append(FoundItem(tenant, ItemSide(side), *found, cents, day, **named))
-    return answer
+        # What moved came to each of its tenants: the last one has it.
+        answer[found] = FoundItem(tenant, ItemSide(side), *found, cents, day, **named)
+    return list(answer.values())
 
 
 def read_details(
@@ -281,7 +285,9 @@ def _status_text(row: dict[str, Any]) -> str:
         parts.append(f"funding {funding[0].name} to {funding[1].name}")
     for flag in ItemFlag:
         was, is_set = row["flags_before"] & flag, row["flags_after"] & flag
-        if was != is_set:
+        if flag == ItemFlag.MOVED and is_set and not was:
+            parts.append("moved to another tenant")
+        elif was != is_set:
             parts.append(f"{flag.name} {'set' if is_set else 'taken off'}")
     if row["release_kind"]:
         parts.append(f"released by {ReleaseKind(row['release_kind']).name.lower()}")

@@ -128,7 +128,10 @@ DETAIL_TEXTS = ("trace", "payer_id", "payer_name", "payee_account", "payee_id")
 
 
 class DecisionRow(msgspec.Struct, frozen=True, array_like=True):
-    """A decision and its answer. `refusal` says why not, without a value of an item."""
+    """A decision and its answer. `refusal` says why not, without a value of an item.
+
+    cents : paid by the remittances that it is about; where it is about payments only, of these
+    """
 
     position: int
     number: str

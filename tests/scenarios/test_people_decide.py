@@ -150,7 +150,8 @@ def test_what_was_cut_off_is_not_released_by_hand(story: Story) -> None:
 
 def test_suspense_and_reopen(story: Story) -> None:
     story.at("2026-03-17T12:00", eft("A1", 1200_00))
-    story.decides("suspense", story.payment("A1"))
+    said = story.decides("suspense", story.payment("A1"))
+    assert '"item_count":1,"cents":120000' in said
     story.at("2026-03-18T12:00", era("A1", 1200_00))
     story.expects(released=[], payments={"A1": "WRITTEN_TO_SUSPENSE"})
     story.decides("reopen", story.payment("A1"))
@@ -227,7 +228,13 @@ def test_items_move_to_another_tenant(story: Story) -> None:
     assert "of this tenant already" in story.decides("move", first, to="north", code=2)
     assert "were released already" in story.decides("move", released, to="north", code=1)
     story.decides("move", first, to="south")
-    assert ("north", "ARCHIVED") in story.remittance("A1").steps
+    moved = story.remittance("A1")
+    assert ("north", "ARCHIVED") in moved.steps
+    assert moved.tenant == "south"
+    told = story.runs("history", "A1")
+    assert "of south" in told
+    assert "moved to" in told
+    assert "found by this" not in told, "it is one item, that came to two tenants"
     assert story.open("--tenant=south") == [first.name]
     assert story.open("--tenant=north") == []
     assert "never go back" in story.decides("move", first, to="north", code=2)
