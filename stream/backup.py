@@ -28,7 +28,7 @@ from blake3 import blake3
 
 from reassoc.core.errors import ReassocError
 from reassoc.stream.home import MARKER, SETTINGS_NAMES, Home
-from reassoc.stream.outputs import whole_or_nothing
+from reassoc.stream.outputs import OutputError, whole_or_nothing
 from reassoc.stream.release_book import Intent
 from reassoc.stream.sinks import Delivery, Written
 
@@ -89,12 +89,12 @@ def backup(
     taken_at : now, ISO 8601
 
     `out` appears whole, on disk, or not at all. Files in in/, done/, released/, refused/ and
-    findings/ are not copied. Raises BackupError, OutputError where `out` is taken, and whatever
-    copy_vault raises. Writers wait for milliseconds; beside the copies, memory is 16 MiB.
+    findings/ are not copied. Raises BackupError, OutputError where `out` is taken or lies in the
+    home, and whatever copy_vault raises. Writers wait for milliseconds; beside the copies, memory
+    is 16 MiB.
     """
-    out = Path(os.path.abspath(out))
-    if out.is_relative_to(home.data):
-        raise BackupError(f"{out}: lies in the home's own data: give a folder elsewhere")
+    if out.resolve().is_relative_to(home.path.resolve()):
+        raise OutputError(f"{out}: lies in the home, and would be lost with it: give another place")
     with whole_or_nothing(out) as folder:
         (folder / home.data.name).mkdir(0o700)
         with _of_one_moment(home.state_file, home.ledger_file) as snapshots:
@@ -207,9 +207,11 @@ def restore(source: Path, target: Path, *, settle: Callable[[Home], object]) -> 
 
     Every file is checked against the manifest; nothing may be missing or there too much. Releases
     of the new home are held, and its control numbers go on behind CONTROL_NUMBER_GAP. It appears
-    whole, on disk, or not at all. Raises BackupError, OutputError where `target` is taken, and
-    whatever `settle` raises.
+    whole, on disk, or not at all. Raises BackupError, OutputError where `target` is taken or lies
+    in the backup, and whatever `settle` raises.
     """
+    if target.resolve().is_relative_to(source.resolve()):
+        raise OutputError(f"{target}: lies in the backup, which must stay as it is: give another")
     manifest = read_manifest(source)
     _check_names(source, manifest)
     with whole_or_nothing(target) as folder:

@@ -14,7 +14,6 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from reassoc.stream.asking import AskingError, check_reason
 from reassoc.stream.backup import (
@@ -27,7 +26,7 @@ from reassoc.stream.backup import (
 )
 from reassoc.stream.clock import iso, utc_now
 from reassoc.stream.console import dollars
-from reassoc.stream.exits import EXIT_USAGE, fail, say
+from reassoc.stream.exits import EXIT_USAGE, fail, tell
 from reassoc.stream.home import KEY_VARIABLE, Home
 from reassoc.stream.home_intake import open_vault
 from reassoc.stream.ledger import Ledger
@@ -87,10 +86,10 @@ def backup_command(
             made = backup(place, out, copy_vault=vault.copy_to, taken_at=iso(utc_now()))
         finally:
             vault.close()
-    _tell(f"{out}: {len(made.files):,} files, {made.byte_count / 1e6:,.1f} MB, of {made.taken_at}")
+    tell(f"{out}: {len(made.files):,} files, {made.byte_count / 1e6:,.1f} MB, of {made.taken_at}")
     key = place.key_file(os.environ)
     where = KEY_VARIABLE if os.environ.get(KEY_VARIABLE) else key
-    _tell(f"The vault's key is not in it: keep a copy of {where} elsewhere.")
+    tell(f"The vault's key is not in it: keep a copy of {where} elsewhere.")
 
 
 def restore_command(
@@ -134,24 +133,24 @@ def restore_command(
 
 
 def _tell_restored(place: Home, manifest: Manifest, settled: Settled) -> None:
-    _tell(f"{place.path}: restored from the backup of {manifest.taken_at}")
+    tell(f"{place.path}: restored from the backup of {manifest.taken_at}")
     key = place.key_file(os.environ)
     if os.environ.get(KEY_VARIABLE):
-        _tell(f"The vault's key comes from {KEY_VARIABLE}.")
+        tell(f"The vault's key comes from {KEY_VARIABLE}.")
     elif not key.exists():
-        _tell(f"The vault's key is not in a backup: copy the old home's vault.key to {key},")
-        _tell(f"or set {KEY_VARIABLE}. Without it nothing of the vault can be read.")
+        tell(f"The vault's key is not in a backup: copy the old home's vault.key to {key},")
+        tell(f"or set {KEY_VARIABLE}. Without it nothing of the vault can be read.")
     if settled.delivered_count:
-        _tell(f"Files that receivers have, now done: {settled.delivered_count:,}")
+        tell(f"Files that receivers have, now done: {settled.delivered_count:,}")
     if settled.in_doubt_count:
-        _tell(
+        tell(
             f"Files in doubt: {settled.in_doubt_count:,}; say of each whether it was delivered: "
             f"reassoc doubt --home {place.path}"
         )
     if not manifest.has_vault:
-        _tell("The vault did not lie in the home: it has a backup of its own.")
-    _tell("Releases are held. Feed what came since the backup, compare what waits with what")
-    _tell(f"receivers have, then: reassoc resume --home {place.path} --why TEXT")
+        tell("The vault did not lie in the home: it has a backup of its own.")
+    tell("Releases are held. Feed what came since the backup, compare what waits with what")
+    tell(f"receivers have, then: reassoc resume --home {place.path} --why TEXT")
 
 
 def doubt_command(
@@ -193,7 +192,7 @@ def _doubts(book: ReleaseBook) -> dict[str, Intent]:
 
 def _list_doubts(doubts: list[Intent], place: Home) -> None:
     if not doubts:
-        _tell("No file is in doubt.")
+        tell("No file is in doubt.")
         return
     table = Table(show_edge=False, pad_edge=False, header_style="bold")
     table.add_column("file in doubt", overflow="fold")
@@ -203,8 +202,8 @@ def _list_doubts(doubts: list[Intent], place: Home) -> None:
         table.add_row(intent.name, f"{intent.item_count:,}", dollars(intent.cents))
     Console().print(table)
     if len(doubts) > DOUBTS_SHOWN_MAX:
-        _tell(f"... {len(doubts) - DOUBTS_SHOWN_MAX:,} more")
-    _tell(f"\nSay: reassoc doubt --home {place.path} --delivered NAME, or --missing NAME")
+        tell(f"... {len(doubts) - DOUBTS_SHOWN_MAX:,} more")
+    tell(f"\nSay: reassoc doubt --home {place.path} --delivered NAME, or --missing NAME")
 
 
 def _answer(book: ReleaseBook, delivered: list[str], missing: list[str]) -> None:
@@ -217,7 +216,7 @@ def _answer(book: ReleaseBook, delivered: list[str], missing: list[str]) -> None
     for names, is_delivered in ((delivered, True), (missing, False)):
         for name in dict.fromkeys(names):
             book.answer(doubts[name].number, delivered=is_delivered, at=iso(utc_now()))
-    _tell(f"Said of {len({*delivered, *missing}):,} files; {len(_doubts(book)):,} are in doubt.")
+    tell(f"Said of {len({*delivered, *missing}):,} files; {len(_doubts(book)):,} are in doubt.")
 
 
 def resume_command(
@@ -238,7 +237,7 @@ def resume_command(
         # On disk before they go on: what was let go is never without its record.
         record_resumed(place, held, who or getpass.getuser(), why, utc_now())
         place.resume_releases()
-        say(f"releases go on; they were held: {held}")
+        tell(f"releases go on; they were held: {held}")
 
 
 def record_resumed(place: Home, held: str, who: str, why: str, now: datetime) -> None:
@@ -258,7 +257,3 @@ def _reporting(home: Path) -> Iterator[None]:
             yield
         except OutputError as error:
             fail(str(error), EXIT_USAGE)
-
-
-def _tell(text: str) -> None:
-    Console(highlight=False, soft_wrap=True).print(Text(text))

@@ -52,6 +52,9 @@ class FilterOptions:
             raise FilterError(f"--side must be one of {', '.join(_SIDES)}")
         if self.bucket and self.bucket not in BUCKET_NAMES:
             raise FilterError(f"--age must be one of {', '.join(BUCKET_NAMES)}")
+        low, high = self.cents_min, self.cents_max
+        if low is not None and high is not None and low > high:
+            raise FilterError("--cents-min is above --cents-max: nothing would fit")
         return OpenFilter(
             tenant=self.tenant or None,
             side=side,

@@ -16,6 +16,11 @@ def say(message: str) -> None:
     Console(stderr=True, highlight=False, soft_wrap=True).print(Text(f"reassoc: {message}"))
 
 
+def tell(result: str) -> None:
+    """A line of what a command found or did, on stdout, as it is."""
+    Console(highlight=False, soft_wrap=True).print(Text(result))
+
+
 def fail(message: str, code: int) -> NoReturn:
     """Say why and end."""
     say(message)

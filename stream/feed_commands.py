@@ -29,7 +29,7 @@ from reassoc.core.errors import LayoutError, ReassocError
 from reassoc.core.lockbox import LockboxLayout
 from reassoc.stream.config import Config, ConfigError, Kafka, load_config
 from reassoc.stream.contents import close_archives
-from reassoc.stream.exits import EXIT_UNREADABLE, EXIT_USAGE, fail, say
+from reassoc.stream.exits import EXIT_UNREADABLE, EXIT_USAGE, fail, say, tell
 from reassoc.stream.feed import PROBLEMS_MAX, Fed, Feeder
 from reassoc.stream.feed_journal import FeedJournal
 from reassoc.stream.inbox import Inbox, InboxError, Ready
@@ -308,7 +308,7 @@ def _report(fed: Fed, seconds: float, *, as_json: bool) -> None:
         sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
         return
     rate = fed.sent_bytes / max(seconds, 0.001) / 1e6
-    say(
+    tell(
         f"{fed.sent_files} files sent ({fed.sent_bytes} bytes in {fed.messages} messages, "
         f"{rate:.0f} MB/s), {fed.known_files} were sent before, {fed.refused_files} not sent"
     )

@@ -26,7 +26,7 @@ from reassoc.stream.clock import utc_now
 from reassoc.stream.config import load_config
 from reassoc.stream.console import ProgressBar
 from reassoc.stream.desk_commands import ConfigOption, HomeOption, JsonOption
-from reassoc.stream.exits import EXIT_UNREADABLE, EXIT_USAGE, fail, say
+from reassoc.stream.exits import EXIT_UNREADABLE, EXIT_USAGE, fail, say, tell
 from reassoc.stream.home import Home
 from reassoc.stream.ledger import Ledger
 from reassoc.stream.part_book import Part, PartBook, file_name_of
@@ -94,7 +94,7 @@ def verify_command(
     that it does not name, which are none: nobody will read them, nor would an erasure find them.
 
     May run while the server or workers do. Exit code 0: all is whole. 1: something is not, or could
-    not be compared.
+    not be compared. 2: wrong usage.
     """
     use, count = Counter[str](), 0
     with _vaults(home, config, vault) as vaults, _book_of(config) as book:
@@ -114,12 +114,12 @@ def verify_command(
             count += len(gone)
             _show(gone)
     for key_id, hanging in use.items():
-        say(f"key {key_id!r}: {hanging:,} contents hang on it")
+        tell(f"key {key_id!r}: {hanging:,} contents hang on it")
     if count > DAMAGES_SHOWN_MAX:
         say(f"of each vault no more than {DAMAGES_SHOWN_MAX:,} are shown")
     if count:
         fail(f"{count:,} damages", EXIT_UNREADABLE)
-    say(f"{use.total():,} contents are whole")
+    tell(f"{use.total():,} contents are whole")
     if config is not None and book is None:
         fail("the part book was not asked what is missing", EXIT_UNREADABLE)
 
@@ -189,7 +189,7 @@ def list_command(
 ) -> None:
     """Show every content: digest, bytes, when it was stored, what holds or erased it.
 
-    Exit code 0: shown. 1: a vault cannot be read.
+    Exit code 0: shown. 1: a vault cannot be read. 2: wrong usage.
     """
     table = Table(show_edge=False, pad_edge=False, header_style="bold")
     if config is not None:
@@ -265,7 +265,8 @@ def rotate_command(
     """Wrap every data key anew with the newest master key; contents are not rewritten.
 
     The server, or the workers, must not run. Keep older keys as long as backups that were made
-    under them. Exit code 0: complete. 1: it is not; run it again.
+    under them. Exit code 0: complete. 1: it is not; run it again. 2: wrong
+    usage.
     """
     if new_key and vault:
         fail("a new key is for all vaults: leave out --vault", EXIT_USAGE)
@@ -282,7 +283,7 @@ def rotate_command(
                 use.update(opened.key_use())
                 told.count = 0
             left += told.count
-    say(f"{count:,} data keys wrapped anew; keys in use: {', '.join(use)}")
+    tell(f"{count:,} data keys wrapped anew; keys in use: {', '.join(use)}")
     if left:
         fail(f"{left} of the vaults are left: run it again without --new-key", EXIT_UNREADABLE)
 
@@ -293,7 +294,7 @@ def _add_key(path: Path) -> None:
         fail(f"{KEY_VARIABLE} is set: add the new key there, behind the others", EXIT_USAGE)
     key_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S}"
     FileKeyRing.add(path, key_id)
-    say(f"{path}: key {key_id!r} was added: keep a copy of the file where the vault is not")
+    tell(f"{path}: key {key_id!r} was added: keep a copy of the file where the vault is not")
 
 
 @vault_app.command("find")
@@ -393,13 +394,13 @@ def erase_command(
     The server, or the workers, must not run. Of workers' vaults all that have it are changed.
     Backups that were made before still have it.
 
-    Exit code 0: erased. 1: refused or failed.
+    Exit code 0: erased. 1: refused or failed. 2: wrong usage, or no such content.
     """
     with _changing(home, config, vault, content) as (digest, opened):
         for _, each in opened:
             each.check_free(digest)
         _change(opened, lambda each: each.erase(digest, why, who or getpass.getuser()))
-        say(f"content {digest.hex()} is erased")
+        tell(f"content {digest.hex()} is erased")
 
 
 @vault_app.command("hold")
@@ -413,11 +414,12 @@ def hold_command(
 ) -> None:
     """Put a legal hold on a content: it cannot be erased.
 
-    The server, or the workers, must not run. Exit code 0: held. 1: refused or failed.
+    The server, or the workers, must not run. Exit code 0: held. 1: refused or failed. 2: wrong
+    usage, or no such content.
     """
     with _changing(home, config, vault, content) as (digest, opened):
         _change(opened, lambda each: each.hold(digest, why, who or getpass.getuser()))
-        say(f"content {digest.hex()} is held")
+        tell(f"content {digest.hex()} is held")
 
 
 @vault_app.command("unhold")
@@ -431,13 +433,14 @@ def unhold_command(
 ) -> None:
     """Lift the oldest legal hold on a content.
 
-    The server, or the workers, must not run. Exit code 0: lifted. 1: refused or failed.
+    The server, or the workers, must not run. Exit code 0: lifted. 1: refused or failed. 2: wrong
+    usage, or no such content.
     """
     with _changing(home, config, vault, content) as (digest, opened):
         # A copy that came later may have none of the holds.
         held = [(place, each) for place, each in opened if each.holds_on(digest)] or opened
         left = max(_change(held, lambda each: each.unhold(digest, why, who or getpass.getuser())))
-        say(f"content {digest.hex()}: a hold is lifted, {left} are left on it")
+        tell(f"content {digest.hex()}: a hold is lifted, {left} are left on it")
 
 
 @contextmanager
@@ -498,4 +501,4 @@ def retain_command(
         fail("DAYS must be a number of days, or forever", EXIT_USAGE)
     with _vaults(home, None) as vaults, vaults.each[0].open(read_only=False) as vault:
         vault.retain(None if days == "forever" else int(days))
-        say("contents are kept for ever" if days == "forever" else f"contents are kept {days} days")
+        tell(f"contents are kept {'for ever' if days == 'forever' else f'{days} days'}")

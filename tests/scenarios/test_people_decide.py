@@ -264,6 +264,7 @@ def test_what_cannot_be_asked(story: Story) -> None:
     assert "not open or recent" in story.runs("decide", "void", "--why=x", unknown, code=2)
     assert "0123456789abcdef-120" in story.runs("decide", "void", "--why=x", "--item=A1", code=2)
     assert "no match has this id" in story.decides("unmatch", match="0" * 15 + "1", code=2)
+    assert "nothing would fit" in story.runs("open", "--cents-min=2", "--cents-max=1", code=2)
     assert "needs at least one" in story.decides("match", story.remittance("A1"), code=1)
     assert "takes payments" in story.decides("suspense", story.remittance("A1"), code=1)
     story.expects(released=[], remittances={"A1": "AWAITING_EFT"})

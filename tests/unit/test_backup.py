@@ -312,8 +312,10 @@ def test_nothing_is_written_over(home: Home, tmp_path: Path) -> None:
         take(home, out)
     with pytest.raises(OutputError, match="not an empty folder"):
         restore(out, home.path, settle=nothing)
-    with pytest.raises(BackupError, match="own data"):
-        take(home, home.data / "backup")
+    with pytest.raises(OutputError, match="lies in the home"):
+        take(home, home.path / "in" / ".." / "backup")
+    with pytest.raises(OutputError, match="lies in the backup"):
+        restore(out, out / "new", settle=nothing)
 
     def fail(_: Home) -> None:
         raise BackupError("settling failed")

@@ -125,7 +125,7 @@ def test_wrong_usage(feed: Path, tmp_path: Path) -> None:
     assert "no home" in done("backup", "--home", tmp_path, "--out", tmp_path / "b", code=2)
     drop(home, files_of(feed, TUESDAY))
     drain(home, TUESDAY)
-    assert "not an empty folder" in done("backup", "--home", home, "--out", home, code=2)
+    assert "lies in the home" in done("backup", "--home", home, "--out", home, code=2)
     assert "no backup" in done("restore", home, "--home", tmp_path / "new", code=1)
     done("restore", tmp_path / "none", "--home", tmp_path / "new", code=2)
     done("backup", "--home", home, "--out", tmp_path / "b")

@@ -330,6 +330,7 @@ def test_payees_are_shared_out_among_tenants(tmp_path: Path) -> None:
     "arguments",
     [
         ["--profile", "odd"],
+        ["--defects", "--profile", "clean"],
         ["--tenants", "0"],
         ["--tenants", "100001"],
         ["--bank-reports", "2"],

@@ -47,7 +47,7 @@ def filled(tmp_path: Path) -> Filled:
 def test_verify_says_what_is_damaged(filled: Filled) -> None:
     result = filled.run("verify")
     assert result.exit_code == 0, result.output
-    assert "2 contents are whole" in result.output
+    assert "2 contents are whole" in result.stdout
     (file,) = filled.home.vault.rglob("*.data")
     data = bytearray(file.read_bytes())
     data[500] ^= 1
@@ -86,7 +86,7 @@ def test_a_hold_keeps_and_erasing_erases(filled: Filled) -> None:
 def test_keys_are_rotated(filled: Filled) -> None:
     result = filled.run("rotate", "--new-key")
     assert result.exit_code == 0, result.output
-    assert "2 data keys wrapped anew" in result.output
+    assert "2 data keys wrapped anew" in result.stdout
     lines = filled.home.key_file({}).read_text().splitlines()
     keys = [line for line in lines if not line.startswith("#")]
     assert len(keys) == 2
