@@ -69,6 +69,7 @@ from reassoc.stream.ledger_store import (
     retried,
     wanted_rows,
 )
+from reassoc.stream.sqlite_file import sqlite_advice
 
 REVISION = "0004"
 """The schema that this version writes: the newest of `migrations/versions`."""
@@ -363,8 +364,10 @@ class Ledger:
                 raise OSError(
                     f"the ledger's database cannot be reached: {' '.join(str(cause).split())}"
                 ) from None
-            detail = f": {cause}" if isinstance(cause, sqlite3.Error) else ""
-            raise OSError(f"the ledger's database failed ({name}{detail})") from None
+            if isinstance(cause, sqlite3.Error):
+                file = self._engine.url.database
+                raise OSError(f"the ledger {file}: {sqlite_advice(cause)}") from None
+            raise OSError(f"the ledger's database failed ({name})") from None
         except PoolTimeoutError:
             raise OSError("the ledger's connections were all in use for too long") from None
 

@@ -60,12 +60,12 @@ _ADVICE = {
 }
 
 
-def _store_error(path: Path, error: sqlite3.Error) -> StoreError:
+def sqlite_advice(error: sqlite3.Error) -> str:
     """What a person can do about an error of SQLite. Its own text stays out: it may quote data."""
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
     name = getattr(error, "sqlite_errorname", type(error).__name__)
     advice = _ADVICE.get(code & 0xFF, "SQLite refused a statement: verify the file")
-    return StoreError(f"{path}: {advice} ({name})")
+    return f"{advice} ({name})"
 
 
 class SqliteFile:
@@ -181,7 +181,7 @@ class SqliteFile:
                         # A backup is one file: without this, reading it would need a second.
                         target.execute("PRAGMA journal_mode=DELETE")
                 except sqlite3.Error as error:
-                    raise _store_error(partial, error) from error
+                    raise StoreError(f"{partial}: {sqlite_advice(error)}") from error
             os.replace(partial, path)
             _sync_folder(path.parent)
         except OSError as error:
@@ -212,7 +212,7 @@ class SqliteFile:
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.ProgrammingError):
                 raise
-            raise _store_error(self.path, error) from error
+            raise StoreError(f"{self.path}: {sqlite_advice(error)}") from error
 
     def _closed_error(self) -> StoreError:
         return StoreError(f"{self.path}: was closed: open it again")

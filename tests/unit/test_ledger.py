@@ -275,6 +275,14 @@ def test_an_empty_database_is_no_older_ledger(tmp_path: Path) -> None:
         Ledger.open(f"sqlite:///{tmp_path}/empty.db", read_only=True)
 
 
+def test_a_file_that_is_no_database_is_named_with_what_to_do(tmp_path: Path) -> None:
+    place = tmp_path / "ledger.db"
+    place.write_bytes(b"canary " * 1000)
+    with pytest.raises(OSError, match=r"ledger\.db: it is no SQLite file.*last backup") as told:
+        Ledger.open(f"sqlite:///{place}", read_only=True)
+    assert "canary" not in str(told.value)
+
+
 @pytest.mark.parametrize("url", ["mysql://x/y", "sqlite://", "no url"])
 def test_a_url_of_another_kind_is_refused(url: str) -> None:
     with pytest.raises(LedgerError, match="expected"):
