@@ -144,7 +144,7 @@ def _sqlite_engine(url: URL, read_only: bool) -> Engine:
         # Autocommit, as far as the driver goes: transactions begin in `_begin_sqlite`.
         return sqlite3.connect(target, uri=True, isolation_level=None, check_same_thread=False)
 
-    engine = create_engine("sqlite://", creator=connect, poolclass=QueuePool, hide_parameters=True)
+    engine = create_engine(url, creator=connect, poolclass=QueuePool, hide_parameters=True)
     event.listen(engine, "connect", _set_up_sqlite if not read_only else _set_up_reader)
     event.listen(engine, "begin", _begin_sqlite)
     return engine

@@ -235,7 +235,7 @@ def test_readers_see_one_moment_while_others_write(ledger: Ledger, url: str) -> 
         ledger.append(2, ledgers.batch())
         assert verify(connection) == before
     assert checked(reader).batch_count == 2
-    with pytest.raises(OSError, match="readonly"):
+    with pytest.raises(OSError, match="SQLITE_READONLY"):
         reader.append(3, ledgers.batch())
     reader.close()
 
