@@ -159,6 +159,8 @@ def match(
     vetoes: Pairs | None = None,
     standing: Pairs | None = None,
     late: tuple[Mask, Mask] | None = None,
+    spoken: tuple[Mask, Mask] | None = None,
+    aside: Mask | None = None,
     surest_only: bool = False,
     on_stage: OnStage = lambda name: None,
 ) -> Matches:
@@ -187,6 +189,11 @@ def match(
         match comes out as UNMATCHED
     late : bool[n], bool[m] items whose surroundings are not fully known: their matches wait
         (WAITS_FOR_HORIZON), unless pinned
+    spoken : bool[n], bool[m] items of which a person decided something (a hold, a match undone): of
+        copies these stay, so that no copy goes around the decision
+    aside : bool[m] payments that a person took out, into suspense: they are in no pair. Of copies
+        they stay, returns and reports are told of them as of others, and other rows for the same
+        money are held (RIVAL): it does not come back by a second row
     surest_only : the pools are a neighbourhood, closed under `matching.neighbours`: only T0 to T3,
         T5 and what went back are looked for, and of other tiers `standing` is kept where nothing
         found speaks against it. Which checks a deposit holds is not looked for, so that matches of
@@ -202,7 +209,9 @@ def match(
     if as_of_day is not None and calendar is None:
         raise ValueError("as_of needs a calendar: banking days decide what has settled")
     left, right = _pools(remittances, payments)
-    again = Again(pins or Pairs.none(), vetoes or Pairs.none(), standing, late, released)
+    again = Again(
+        pins or Pairs.none(), vetoes or Pairs.none(), standing, late, released, spoken, aside
+    )
     again.check(len(left), len(right))
     rules = KeyRules.of(policy or Policy(), directory)
     state, tenants = _prepare(
@@ -277,15 +286,12 @@ def _prepare(
     _quarantine(seen, paid, identities)
     on_stage("normal forms")
     left_items = remittance_items(left, rules, seen.hold)
-    pinned_left = pinned_right = None
-    if len(again.pins):
-        pinned_left = rows_mask(len(left), again.pins.remittance)
-        pinned_right = rows_mask(len(right), again.pins.payment)
-    hold_duplicate_remittances(left, left_items, seen, again.released, pinned_left)
-    hold_duplicate_payments(right, paid, pinned_right)
+    kept_left, kept_right = _kept(again, len(left), len(right))
+    hold_duplicate_remittances(left, left_items, seen, kept_left)
+    hold_duplicate_payments(right, paid, kept_right)
     on_stage("returns and reports")
     calendar = calendar or BankingCalendar(np.zeros(0, np.int32))
-    links = link(right, paid, calendar, policy, pinned=pinned_right, with_deposits=with_deposits)
+    links = link(right, paid, calendar, policy, kept=kept_right, with_deposits=with_deposits)
     right_items = payment_items(right, rules, paid.hold)
     state = State(
         left, right, policy, calendar, seen, paid,
@@ -297,6 +303,22 @@ def _prepare(
         links=links,
     )  # fmt: skip
     return state, identities.tenants
+
+
+def _kept(again: Again, left_count: int, right_count: int) -> tuple[list[Mask], list[Mask]]:
+    """Which of copies stay, of both sides, the weakest reason first."""
+    left, right = [], []
+    if again.spoken is not None:
+        left.append(again.spoken[0])
+        right.append(again.spoken[1])
+    if again.aside is not None:
+        right.append(again.aside)
+    if len(again.pins):
+        left.append(rows_mask(left_count, again.pins.remittance))
+        right.append(rows_mask(right_count, again.pins.payment))
+    if again.released is not None:
+        left.append(again.released)
+    return left, right
 
 
 def _quarantine(

@@ -92,6 +92,7 @@ def decide(live: Live, setting: Setting) -> Decided:
         return Decided.nothing()
     left, right, left_rows, right_rows = live.pools()
     released = live.remittances.has(ItemFlag.RELEASED)[left_rows]
+    aside = live.payments.aside[right_rows]
     stored = _Stored(live, left_rows, right_rows)
     matches = match(
         left,
@@ -106,6 +107,8 @@ def decide(live: Live, setting: Setting) -> Decided:
         vetoes=stored.vetoes(),
         standing=stored.pairs(stored.standing()),
         late=(live.remittances.late[left_rows], live.payments.late[right_rows]),
+        spoken=_spoken(live, left_rows, right_rows),
+        aside=aside if aside.any() else None,
         surest_only=not live.whole,
     )
     _take_statuses(live, matches, left_rows, right_rows, _told_less(live, right, matches))
@@ -239,6 +242,19 @@ def _places(rows: Rows, count: int) -> npt.NDArray[np.int32]:
     return places
 
 
+def _spoken(live: Live, left_rows: Rows, right_rows: Rows) -> tuple[Mask, Mask] | None:
+    """bool[n], bool[m]: items that a person holds, or of which a match was undone."""
+    left, right = live.remittances, live.payments
+    held = left.has(ItemFlag.HELD) | (left.rows["generation"] != 0)
+    undone = right.rows["generation"] != 0
+    if not (held.any() or undone.any()):
+        return None
+    return held[left_rows], undone[right_rows]
+
+
+_WENT_BACK = among((PaymentStatus.RETURNED, PaymentStatus.REVERSED))
+
+
 def _told_less(live: Live, right: PaymentColumns, matches: Matches) -> Mask:
     """bool[m]: payments of the pool of which a part of the items tells less than the last clock
     entry did: checks and deposits that no match is about, now or before."""
@@ -255,8 +271,9 @@ def _told_less(live: Live, right: PaymentColumns, matches: Matches) -> Mask:
 def _take_statuses(
     live: Live, matches: Matches, left_rows: Rows, right_rows: Rows, told_less: Mask
 ) -> None:
-    """Statuses, reasons and funding of the items that took part. What was released stays so unless
-    its money went back."""
+    """Statuses, reasons and funding of the items that took part. What was released, or
+    written to suspense, stays so unless its money went back; of what was moved only that is told.
+    """
     rows = live.remittances.rows
     status = matches.remittance_status.copy()
     released = live.remittances.has(ItemFlag.RELEASED)[left_rows]
@@ -264,8 +281,13 @@ def _take_statuses(
     rows["status"][left_rows] = status
     rows["reason"][left_rows] = matches.remittance_reason
     rows, told = live.payments.rows, ~told_less
+    status = matches.payment_status.copy()
+    kept = live.payments.aside[right_rows] & ~_WENT_BACK[status]
+    moved = live.payments.has(ItemFlag.MOVED)[right_rows]
+    status[kept] = PaymentStatus.WRITTEN_TO_SUSPENSE
+    told &= ~(kept & moved)
     for name, column in (
-        ("status", matches.payment_status),
+        ("status", status),
         ("reason", matches.payment_reason),
         ("funding", matches.payment_funding),
     ):

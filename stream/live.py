@@ -12,6 +12,7 @@ import numpy.typing as npt
 from reassoc.core import _rows
 from reassoc.core._keys import mix
 from reassoc.core.pool import PaymentColumns, RemittanceColumns
+from reassoc.core.statuses import Reason
 from reassoc.stream.items import (
     PAIR,
     PAYMENT,
@@ -33,7 +34,7 @@ Mask = npt.NDArray[np.bool_]
 Columns = MutableMapping[str, Any]
 
 OUT_OF_MATCHING = ItemFlag.KNOWN_BEFORE | ItemFlag.CLOSED | ItemFlag.MOVED
-"""Items with one of these flags take no part in matching."""
+"""Items with one of these flags are in no pair."""
 _ID_KEY, _MATCH_KEY = 0x1D, 0x3A7C
 
 
@@ -80,6 +81,23 @@ def pair_ids(pairs: Columns) -> Ids:
 PAIR_PARTS = ("remittance_digest", "remittance_offset", "payment_digest", "payment_offset")
 
 
+def takes_part(rows: Columns) -> Mask:
+    """bool[n]: items that the matcher looks at, those aside among them."""
+    mask: Mask = (rows["flags"] & int(OUT_OF_MATCHING) == 0) | are_aside(rows)
+    return mask
+
+
+def are_aside(rows: Columns) -> Mask:
+    """bool[n]: payments that are in no pair, by which the matcher tells what else is about their
+    money: those in suspense or moved, but for suspected duplicates."""
+    flags = rows["flags"] & int(OUT_OF_MATCHING)
+    if "amount_cents" not in rows:
+        return np.zeros(len(flags), np.bool_)
+    aside = (flags == int(ItemFlag.CLOSED)) | (flags == int(ItemFlag.MOVED))
+    mask: Mask = aside & (rows["reason"] & int(Reason.DUPLICATE) == 0)
+    return mask
+
+
 @dataclass(slots=True)
 class Side:
     """Items of one side: rows of items.REMITTANCE or PAYMENT.
@@ -112,7 +130,12 @@ class Side:
     @property
     def active(self) -> Rows:
         """Rows that take part in matching."""
-        return np.flatnonzero(self.rows["flags"] & int(OUT_OF_MATCHING) == 0)
+        return np.flatnonzero(takes_part(self.rows))
+
+    @property
+    def aside(self) -> Mask:
+        """bool[n]: see `are_aside`."""
+        return are_aside(self.rows)
 
     def has(self, flag: ItemFlag) -> Mask:
         """bool[n]: whether a flag is set."""

@@ -27,7 +27,7 @@ from reassoc.stream.items import (
     remittance_pool,
 )
 from reassoc.stream.ledger_rows import ItemSide
-from reassoc.stream.live import Columns, Mask
+from reassoc.stream.live import Columns, Mask, takes_part
 from reassoc.stream.making import KeyedRows
 from reassoc.stream.records import Block, RowTable, Schema
 from reassoc.stream.state import Ids, Records, Stops
@@ -183,16 +183,22 @@ def known_business(
 
 
 def mark_known_before(records: Records, rows: Columns, side: ItemSide, known: Mask) -> None:
-    """Suspected duplicates of what left the state long ago: held and shown. Copies of what is
-    still there are the matcher's matter, which knows which of them is sound.
+    """Suspected duplicates of what left the state long ago, or left matching (voided, moved, a
+    suspected duplicate itself): held and shown. Copies of what still takes part are the matcher's
+    matter, which knows which of them is sound.
 
     records : around the items of one tenant   known : bool[n], see `known_business`
     """
-    if not known.any():
-        return
     kind, schema, status = _AS_KNOWN[side]
-    here = schema.unpack(records.bodies_of(kind))
-    known = known & ~np.isin(business_keys(rows, side), business_keys(here, side))
+    bodies = records.bodies_of(kind)
+    here = schema.unpack(bodies)
+    # Of what was cut off in transfer the whole one is no copy.
+    gone = ~takes_part(here) & here["valid"]
+    if not known.any() and not gone.any():
+        return
+    keys, here_keys = business_keys(rows, side), business_keys(here, side)
+    known = known | (keys != 0) & np.isin(keys, here_keys[gone])
+    known &= ~np.isin(keys, here_keys[~gone])
     rows["flags"][known] |= np.uint16(ItemFlag.KNOWN_BEFORE)
     rows["status"][known] = status
     rows["reason"][known] |= np.int64(Reason.DUPLICATE)

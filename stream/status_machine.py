@@ -142,6 +142,11 @@ PAYMENT_STEPS: Steps[PaymentStatus] = _steps(
         _WITHOUT_MONEY,
         "its money went back, or another row stands for it, after it was written to suspense",
     ),
+    (
+        (_P.RETURNED, _P.REVERSED),
+        (_P.WRITTEN_TO_SUSPENSE,),
+        "the return of what was written to suspense is refused, or unclear now",
+    ),
 )
 
 

@@ -75,6 +75,8 @@ class Again:
     standing  pairs that were automatic when the day was last at its close; None: nobody says so
     late      bool[n], bool[m]: items whose surroundings are not fully known; None for none
     released  bool[n]: remittances that were handed on; None for none
+    spoken    bool[n], bool[m]: items of which a person decided something; None for none
+    aside     bool[m]: payments that a person took out; None for none
     """
 
     pins: Pairs = field(default_factory=Pairs.none)
@@ -82,6 +84,8 @@ class Again:
     standing: Pairs | None = None
     late: tuple[Mask, Mask] | None = None
     released: Mask | None = None
+    spoken: tuple[Mask, Mask] | None = None
+    aside: Mask | None = None
 
     def check(self, left_count: int, right_count: int) -> None:
         """Raise ValueError where rows, lengths or match ids are none that can be."""
@@ -91,21 +95,24 @@ class Again:
                 _check_pairs(name, pairs, left_count, right_count)
                 if name != "vetoes" and not pairs.match_id.all():
                     raise ValueError(f"{name} has a match_id of 0: every pair that stands has one")
-        for side, rows in enumerate((left_count, right_count)):
-            if self.late is not None and len(self.late[side]) != rows:
-                name = ("remittances", "payments")[side]
-                raise ValueError(
-                    f"late[{side}] has {len(self.late[side])} rows, the {name} have {rows}"
-                )
-        if self.released is not None and len(self.released) != left_count:
-            raise ValueError(
-                f"released has {len(self.released)} rows, the remittances have {left_count}"
-            )
+        for name in ("late", "spoken"):
+            for side, mask in enumerate(getattr(self, name) or ()):
+                _check_mask(f"{name}[{side}]", mask, side, (left_count, right_count))
+        for name, side in (("released", 0), ("aside", 1)):
+            mask = getattr(self, name)
+            if mask is not None:
+                _check_mask(name, mask, side, (left_count, right_count))
 
     @property
     def was_released(self) -> Mask | None:
         """`released`, None where nothing was."""
         return self.released if self.released is not None and self.released.any() else None
+
+
+def _check_mask(name: str, mask: Mask, side: int, counts: tuple[int, int]) -> None:
+    if len(mask) != counts[side]:
+        items = ("remittances", "payments")[side]
+        raise ValueError(f"{name} has {len(mask)} rows, the {items} have {counts[side]}")
 
 
 def _check_pairs(name: str, pairs: Pairs, left_count: int, right_count: int) -> None:

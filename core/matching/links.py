@@ -10,6 +10,7 @@ Decided before the tiers run, since it decides what takes part in them. One entr
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -87,12 +88,12 @@ def link(
     calendar: BankingCalendar,
     policy: Policy,
     *,
-    pinned: Mask | None = None,
+    kept: Sequence[Mask] = (),
     with_deposits: bool = True,
 ) -> Links:
     """Find what payment rows are about each other, and write into `paid` what comes of it.
 
-    pinned : bool[m]     payments whose match stands already: they stay where copies are held
+    kept : bool[m] each    payments that stay where copies are held, the last mask first
     with_deposits : False leaves out which checks a deposit holds
 
     Written: status, reason, hold, open, back, money and funding. Call it once, on payments that are
@@ -100,7 +101,7 @@ def link(
     O(k log k) for rows that are returns, reversals, notifications or bank lines, or have the amount
     of one; rows that fit too many others are held, see pairing.
     """
-    hold_repeated_lines(right, paid, pinned)
+    hold_repeated_lines(right, paid, kept)
     reports = link_reports(right, paid, calendar, policy)
     entries = (right.source == PaymentSource.ACH) | (right.source == PaymentSource.BANK_ACH)
     entries &= paid.status != PaymentStatus.DUPLICATE

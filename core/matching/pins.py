@@ -28,10 +28,13 @@ _WENT_BACK = np.int64(Reason.RETURNED | Reason.REVERSED)
 
 def pin(state: State) -> None:
     """Take the pinned pairs out of the tiers, and undo those whose money went back, whole groups.
+    What a person took out is in no tier either.
 
     The items of what is undone are as if nobody had pinned them. O(k log k).
     """
     pins = state.again.pins
+    if state.again.aside is not None:
+        state.payments.open[state.again.aside] = False
     if not len(pins):
         return
     undone = whole_groups(pins.match_id, state.paid.back[pins.payment])
@@ -93,12 +96,12 @@ def hold_rivals(traces: Traces) -> None:
 
     A rival fits by trace, payer and amount (T1, T2 or T3), lies in the entry or is the entry that
     the other is tied to (T0), may be a version of a pinned remittance, or is another row for the
-    money of a pinned payment. Where too many fit to say which, all of them are held as after a
+    money of a payment that is pinned or that a person took out. Where too many fit to say which, all of them are held as after a
     release. O(n + m + k log k) for k items that share a trace and payer with a pinned one.
     """
     state = traces.state
-    pins = state.pinned
-    if not len(pins):
+    pins, aside = state.pinned, state.again.aside
+    if not len(pins) and aside is None:
         return
     released = state.again.released
     after = np.zeros(len(pins), np.bool_) if released is None else released[pins.left]
@@ -118,7 +121,7 @@ def hold_rivals(traces: Traces) -> None:
         (right, left, _by_trace(traces, None, paid)),
         (left, left, _versions(state, advised)),
         *_carrying(state, left, right),
-        (right, right, _same_money(state, right)),
+        (right, right, _same_money(state, right.pinned if aside is None else right.pinned | aside)),
     ]
     for of, others, fits in found:
         _tell(of, others, fits, may_be_released=released is not None)
@@ -189,9 +192,9 @@ def _carrying(state: State, left: _Items, right: _Items) -> list[tuple[_Items, _
     ]
 
 
-def _same_money(state: State, right: _Items) -> Fitting:
-    """Pinned rows and open ones for the same money: a pinned line of a bank and the entry that it
-    reports, a pinned deposit and its checks."""
+def _same_money(state: State, kept: Mask) -> Fitting:
+    """Pinned payments, or such as a person took out, and open rows for the same money: a line of a
+    bank and the entry that it reports, a deposit and its checks."""
     links = state.links
     if links is None:
         return _plain(np.zeros(0, np.int32), np.zeros(0, np.int32))
@@ -199,7 +202,7 @@ def _same_money(state: State, right: _Items) -> Fitting:
     same &= links.status == MatchStatus.AUTO
     one = np.concatenate([links.payment[same], links.other[same]])
     other = np.concatenate([links.other[same], links.payment[same]])
-    rival = right.pinned[one] & right.side.open[other]
+    rival = kept[one] & state.payments.open[other]
     return _plain(one[rival], other[rival])
 
 

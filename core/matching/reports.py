@@ -13,7 +13,7 @@ as many lines as entries are equal in every field.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,11 +82,11 @@ _CONTENT_NUMBERS = (
 
 
 def hold_repeated_lines(
-    right: PaymentColumns, paid: ScreenedPayments, pinned: Mask | None = None
+    right: PaymentColumns, paid: ScreenedPayments, kept: Sequence[Mask] = ()
 ) -> None:
     """Hold the copies among the lines of reports and lists: of equal content as many rows stay as
-    one report holds at most: those whose match stands already, then the lowest ids, valid ones
-    before any others.
+    one report holds at most: those that are kept, the last mask first, then the lowest ids, valid
+    ones before any others.
 
     A report is one group of one file. A line read twice (the same id) is one line, and a line
     without a bank reference can be a copy of one with it. O(m), and O(k log k) for lines with the
@@ -107,8 +107,8 @@ def hold_repeated_lines(
     loose, named = _content_numbers(right, rows), numbers(right.bank_reference[rows])
     content = group_numbers(loose, named)
     ids = sound_first(id_keys(right.id_digest[rows], right.id_offset[rows]), right.valid[rows])
-    if pinned is not None:
-        ids = kept_first(ids, pinned[rows])
+    for mask in kept:
+        ids = kept_first(ids, mask[rows])
     places_in_file = [~right.valid[rows], right.id_offset[rows], right.report[rows]]
     order = np.lexsort([*places_in_file, right.id_digest[rows], content])
     rows, ids = rows[order], ids[order]

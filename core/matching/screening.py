@@ -6,6 +6,7 @@ pairs.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -218,12 +219,14 @@ def hold_duplicate_remittances(
     left: RemittanceColumns,
     items: _keys.Items,
     seen: ScreenedRemittances,
-    released: Mask | None = None,
-    pinned: Mask | None = None,
+    kept: Sequence[Mask] = (),
 ) -> None:
-    """Hold all but one of those whose payer, trace, cents, effective date and body are equal: one
-    that was handed on earlier stays, so that its resend is not handed on again; else one whose
-    match stands already; else the lowest id, a valid one before any invalid one.
+    """Hold all but one of those whose payer, trace, cents, effective date and body are equal: what
+    is kept stays, the last of its masks first, else the lowest id, a valid one before any invalid
+    one.
+
+    kept : bool[n] each: what a person decided something of, whose match stands, what was handed on
+        earlier, so that its resend is not handed on again
 
     A file cut off in transfer and its resend have equal transactions, and only those of the resend
     can be released: they must not be held as duplicates of the others. Where the hash of the body
@@ -239,9 +242,8 @@ def hold_duplicate_remittances(
     for column in (content, left.paid_cents, left.effective_date):
         keys.append(column[rows])
     ids = sound_first(id_keys(left.id_digest[rows], left.id_offset[rows]), left.valid[rows])
-    for kept in (pinned, released):
-        if kept is not None:
-            ids = kept_first(ids, kept[rows])
+    for mask in kept:
+        ids = kept_first(ids, mask[rows])
     held = rows[later_of_equals(keys, ids)]
     seen.status[held] = RemittanceStatus.DUPLICATE
     seen.reason[held] |= np.int64(Reason.DUPLICATE)
@@ -249,10 +251,11 @@ def hold_duplicate_remittances(
 
 
 def hold_duplicate_payments(
-    right: PaymentColumns, paid: ScreenedPayments, pinned: Mask | None = None
+    right: PaymentColumns, paid: ScreenedPayments, kept: Sequence[Mask] = ()
 ) -> None:
-    """Hold all but one of those with equal ODFI, trace number, day, RDFI, account and amount: one
-    whose match stands already stays, else the lowest id, a valid one before any invalid one.
+    """Hold all but one of those with equal ODFI, trace number, day, RDFI, account and amount: what
+    is kept stays, the last of its masks first, else the lowest id, a valid one before any invalid
+    one.
 
     The day is that of settlement, where that is blank the effective date. Lines of reports have no
     trace number of their own: what of them repeats is told in `matching.reports`. O(m).
@@ -267,8 +270,8 @@ def hold_duplicate_payments(
     for column in (right.odfi, right.ach_trace, right.rdfi_routing, right.amount_cents):
         keys.append(column[rows])
     ids = sound_first(id_keys(right.id_digest[rows], right.id_offset[rows]), right.valid[rows])
-    if pinned is not None:
-        ids = kept_first(ids, pinned[rows])
+    for mask in kept:
+        ids = kept_first(ids, mask[rows])
     held = rows[later_of_equals(keys, ids)]
     paid.status[held] = PaymentStatus.DUPLICATE
     paid.reason[held] |= np.int64(Reason.DUPLICATE)
