@@ -52,6 +52,7 @@ class ItemsEntry(msgspec.Struct, frozen=True, tag="items", array_like=True):
     sources : the files that the items come from; a large file goes on in further entries
     remittances, payments : packed rows; the stops are int64 little-endian
     profiles : encoded envelope profiles that the remittances name by their key, see `profiles.py`
+    held : the remittances are held from the start, as they were where they come from
     """
 
     sources: tuple[SourceNote, ...]
@@ -60,6 +61,7 @@ class ItemsEntry(msgspec.Struct, frozen=True, tag="items", array_like=True):
     payments: bytes
     payment_stops: bytes
     profiles: tuple[bytes, ...]
+    held: bool = False
 
 
 DecisionKind = Literal[

@@ -212,11 +212,13 @@ class MovedItems(msgspec.Struct, frozen=True, array_like=True):
     """Items that have left a tenant and go to another one's log.
 
     tenant : whose they are from now on
-    items : all of them, in one entry which may be larger than a log takes
+    items : in one entry which may be larger than a log takes
+    held : the same, of remittances that are held there from the start; None for none
     """
 
     tenant: str
     items: ItemsEntry
+    held: ItemsEntry | None = None
 
 
 class OutboxBody(msgspec.Struct, frozen=True, array_like=True):

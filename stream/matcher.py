@@ -42,6 +42,7 @@ from reassoc.stream.ledger_rows import DecisionAnswer, DecisionRow, MovedItems
 from reassoc.stream.live import (
     Live,
     Rows,
+    id_keys_of,
     match_keys_of,
     profile_id,
     profile_ids,
@@ -55,7 +56,7 @@ from reassoc.stream.new_items import (
 from reassoc.stream.new_keys import give_new_keys
 from reassoc.stream.profiles import KnownProfiles
 from reassoc.stream.records import take
-from reassoc.stream.rerouting import NOBODY, items_entry, out_of_quarantine
+from reassoc.stream.rerouting import NOBODY, moved_items, out_of_quarantine
 from reassoc.stream.routing import QUARANTINE
 from reassoc.stream.rules import WarehouseRules
 from reassoc.stream.state import Claim, Records, State, Step
@@ -384,10 +385,11 @@ class Matcher:
         if target in ("", self.tenant, QUARANTINE):
             raise RefusedError("a move needs another tenant, which is not the quarantine")
         sides = take(live.remittances.rows, left), take(live.payments.rows, right)
-        return MovedItems(target, items_entry(self._state, self.tenant, *sides))
+        return moved_items(self._state, self.tenant, target, *sides)
 
     def _around(self, entry: DecisionEntry) -> Live:
-        """The items that a decision is about, and their surroundings."""
+        """The items that a decision is about, and their surroundings; all of the tenant where more
+        pairs are about them than a key brings: a decision is never half done."""
         ids = decisions.ids_of(entry.remittances + entry.payments)
         if len(ids) > decisions.DECISION_ITEMS_MAX:
             raise RefusedError(
@@ -400,6 +402,9 @@ class Matcher:
             self.tenant, found.ids, found.keys, found.key_stops, are_new=False, match_keys=of_match
         )
         (around,) = surround(self._state, [centre])
+        own = np.concatenate([of_match, id_keys_of(*id_parts(found.ids))])
+        if np.isin(own, around.crowded).any():
+            return self._whole()
         return Live.of(
             around.records,
             REMITTANCE.empty(),

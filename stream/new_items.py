@@ -116,7 +116,11 @@ def remittance_rows(entries: Sequence[ItemsEntry], positions: Stops, day: int) -
     positions : int64[t]   of the entries
     """
     blocks = [_block(entry.remittances, entry.remittance_stops) for entry in entries]
-    return NewRows.of(blocks, (REMITTANCE_ITEM, REMITTANCE), positions, day)
+    new = NewRows.of(blocks, (REMITTANCE_ITEM, REMITTANCE), positions, day)
+    for number, entry in enumerate(entries):
+        if entry.held:
+            new.rows["flags"][slice(*new.bounds(number))] |= np.uint16(ItemFlag.HELD)
+    return new
 
 
 def payment_rows(entries: Sequence[ItemsEntry], positions: Stops, day: int) -> NewRows:

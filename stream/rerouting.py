@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import msgspec
 import numpy as np
 
 from reassoc.core.directory import Directory
@@ -46,9 +47,25 @@ MOVER = "directory"
 _STAYS = int(ItemFlag.RELEASED | ItemFlag.CLOSED | ItemFlag.MOVED)
 
 
-def items_entry(state: State, tenant: str, remittances: Columns, payments: Columns) -> ItemsEntry:
-    """Items of a tenant's state, rows of items.REMITTANCE and PAYMENT, as an entry. Files are not
-    named again: they are known by digest."""
+def moved_items(
+    state: State, tenant: str, target: str, remittances: Columns, payments: Columns
+) -> MovedItems:
+    """Items of a tenant's state, rows of items.REMITTANCE and PAYMENT, as another one gets them.
+
+    A person's word goes with them: what is held stays held, and so does an 835 of which a match was
+    undone, since the other tenant does not know of which payment.
+    """
+    held = remittances["flags"] & int(ItemFlag.HELD) != 0
+    held |= remittances["generation"] != 0
+    free, kept = (take(remittances, np.flatnonzero(some)) for some in (~held, held))
+    items = _items_entry(state, tenant, free, payments)
+    if not held.any():
+        return MovedItems(target, items)
+    return MovedItems(target, items, _items_entry(state, tenant, kept, PAYMENT.empty()))
+
+
+def _items_entry(state: State, tenant: str, remittances: Columns, payments: Columns) -> ItemsEntry:
+    """Items as an entry. Files are not named again: they are known by digest."""
     packed = []
     for schema, rows in ((REMITTANCE_ITEM, remittances), (PAYMENT_ITEM, payments)):
         block = schema.pack({name: rows[name] for name in schema.types})
@@ -64,15 +81,23 @@ def handed_on(
     """What goes on the logs of other tenants, in entries of at most so many bytes. Not what a
     tenant has: it was put there before a crash, or the logs are lived through once more. O(items).
     """
-    entries = Entries(entry_bytes_max)
+    free, held = Entries(entry_bytes_max), Entries(entry_bytes_max)
     for move in moves:
-        left, right = _blocks(move.items)
-        rows = REMITTANCE_ITEM.unpack(left), PAYMENT_ITEM.unpack(right)
-        ids = np.concatenate([id_bytes(each["id_digest"], each["id_offset"]) for each in rows])
-        if len(state.fetch(move.tenant, ids)) < len(ids):
-            profiles = {profile_key(decode_profile(data)): data for data in move.items.profiles}
-            entries.add(Share(move.tenant, left, right), None, profiles)
-    return entries.take()
+        _add(state, move.tenant, move.items, free)
+        if move.held is not None:
+            _add(state, move.tenant, move.held, held)
+    return free.take() + [
+        (tenant, msgspec.structs.replace(entry, held=True)) for tenant, entry in held.take()
+    ]
+
+
+def _add(state: State, tenant: str, items: ItemsEntry, entries: Entries) -> None:
+    left, right = _blocks(items)
+    rows = REMITTANCE_ITEM.unpack(left), PAYMENT_ITEM.unpack(right)
+    ids = np.concatenate([id_bytes(each["id_digest"], each["id_offset"]) for each in rows])
+    if len(state.fetch(tenant, ids)) < len(ids):
+        profiles = {profile_key(decode_profile(data)): data for data in items.profiles}
+        entries.add(Share(tenant, left, right), None, profiles)
 
 
 def _blocks(entry: ItemsEntry) -> tuple[Block, Block]:
