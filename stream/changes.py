@@ -60,8 +60,8 @@ def make_steps(live: Live, decided: Decided, making: Making) -> list[Step]:
     changes.put(_veto_records(making), 0)
     closed_ids = no_ids()
     if making.forget is not None:
-        closed_ids, pairs_gone = _forgotten(live, decided, making.forget)
-        changes.forget([closed_ids, pairs_gone])
+        closed_ids, others_gone = _forgotten(live, decided, making.forget)
+        changes.forget([closed_ids, others_gone])
     told = batches_of(live, decided, making, pairs.events, closed_ids)
     orders = orders_of(live.remittances, making)
     own = changes.divided(len(making.headings))
@@ -344,8 +344,7 @@ def _pair_changes(live: Live, decided: Decided) -> _PairChanges:
 def _is_here(live: Live, pairs: Columns) -> Mask:
     here = np.ones(len(pairs["status"]), np.bool_)
     for side, items in (("remittance", live.remittances), ("payment", live.payments)):
-        ids = id_bytes(pairs[f"{side}_digest"], pairs[f"{side}_offset"])
-        here &= lookup(items.ids, ids) >= 0
+        here &= lookup(items.ids, _ids(pairs, side)) >= 0
     return here
 
 
@@ -360,10 +359,18 @@ def _other_records(heading: Heading) -> Records:
 
 
 def _forgotten(live: Live, decided: Decided, forget: tuple[Rows, Rows]) -> tuple[Ids, Ids]:
-    """Ids of items that leave the state, and of the pairs that go with them."""
+    """Ids of items that leave the state, and of the pairs and vetoes that go with them."""
     left = np.zeros(len(live.remittances) + 1, np.bool_)
     right = np.zeros(len(live.payments) + 1, np.bool_)
     left[forget[0]] = right[forget[1]] = True
     going = left[decided.pair_remittance] | right[decided.pair_payment]
     ids = np.concatenate([live.remittances.ids[forget[0]], live.payments.ids[forget[1]]])
-    return ids, pair_ids(take(decided.pairs, np.flatnonzero(going)))
+    vetoes = live.vetoes
+    undone = left[lookup(live.remittances.ids, _ids(vetoes, "remittance"))]
+    undone |= right[lookup(live.payments.ids, _ids(vetoes, "payment"))]
+    gone = take(decided.pairs, np.flatnonzero(going)), take(vetoes, np.flatnonzero(undone))
+    return ids, np.concatenate([pair_ids(each) for each in gone])
+
+
+def _ids(pairs: Columns, side: str) -> Ids:
+    return id_bytes(pairs[f"{side}_digest"], pairs[f"{side}_offset"])

@@ -114,6 +114,7 @@ class Partition:
     """For one thread at a time, but `publish`.
 
     progress : how far everything is applied
+    _first : positions of the first records of tenants, 0 where nobody said
     _unpublished : tenants whose outboxes may have entries that nobody took to the ledger
     unpublished_bytes : of outbox entries since something was published last, about
     fence_position : of the FenceEntry behind which this worker alone writes for the partition
@@ -128,7 +129,12 @@ class Partition:
         self._parts = parts
         self._name = partition_name(number)
         seen = parts.registry.tenants_seen()
-        self._seen = {tenant for tenant, place in seen.items() if place.partition == number}
+        self._first = {
+            tenant: place.first_position
+            for tenant, place in seen.items()
+            if place.partition == number
+        }
+        self._seen = set(self._first)
         lost = self._seen - set(parts.state.tenants())
         if self._name in lost:
             raise self._lost_state(lost)
@@ -191,7 +197,7 @@ class Partition:
                 steps += self._apply_waiting()
                 self._keep(logged)
                 for tenant, matcher in self._matchers.items():
-                    if matcher.mark > 0:
+                    if matcher.mark > 0 and logged.position > self._first[tenant]:
                         self._put(tenant, logged)
                 steps += self._apply_waiting()
             elif logged is not None:
@@ -234,7 +240,10 @@ class Partition:
 
     def _put_own(self, record: LogRecord, logged: Logged) -> None:
         matcher = self._matcher(record.tenant, record.position)
-        if matcher.mark == 0 and not self._log.read(record.tenant, 0, 1):
+        # A worker may have died between the steps with which a tenant begins: the others are made
+        # now, and none that it did not begin with.
+        is_beginning = matcher.mark < (self._first[record.tenant] or record.position)
+        if is_beginning and not self._log.read(record.tenant, 0, 1):
             for held in self.for_all.holding(record.position):
                 self._put(record.tenant, held)
         self._put(record.tenant, logged, record.arrived_ms)
@@ -350,6 +359,7 @@ class Partition:
         if tenant not in self._seen:
             self._parts.registry.see_tenant(tenant, self.number, first_position)
             self._seen.add(tenant)
+            self._first[tenant] = first_position
 
     def _lost_state(self, lost: Collection[str]) -> LostStateError:
         return LostStateError(

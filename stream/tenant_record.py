@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 import numpy as np
 
@@ -72,26 +74,32 @@ def tenant_row(record: TenantRecord) -> tuple[bytes, int, bytes]:
 
 
 def with_aliases(policy: Policy, aliases: tuple[tuple[str, str], ...]) -> Policy:
-    """The policy with further aliases: rules that an alias ties together become one. O(ids)."""
-    rules = list(policy.payers)
-    for pair in aliases:
-        forms = {payer_id_form("alias", value) for value in pair}
-        tied = [rule for rule in rules if forms & _forms(rule)]
-        ids = dict.fromkeys([*(value for rule in tied for value in rule.ids), *pair])
-        distinct = {payer_id_form("alias", value): value for value in reversed(ids)}
-        merged = PayerRule(
+    """The policy with further aliases: rules that an alias ties together become one, behind the
+    others. O(aliases * ids of the rule that one is about)."""
+    rules = dict(enumerate(policy.payers))
+    places: dict[bytes, set[int]] = {}
+    for place, rule in rules.items():
+        for form in _forms(rule.ids):
+            places.setdefault(form, set()).add(place)
+    for new, pair in enumerate(aliases, len(rules)):
+        at = set().union(*(places.get(form, ()) for form in _forms(pair)))
+        tied = [rules.pop(place) for place in sorted(at)]
+        distinct = _forms([*(value for rule in tied for value in rule.ids), *pair])
+        rules[new] = PayerRule(
             ids=tuple(sorted(distinct.values())),
             name=next((rule.name for rule in tied if rule.name), ""),
             trace_prefixes=_joined(tied, "trace_prefixes"),
             trace_suffixes=_joined(tied, "trace_suffixes"),
             auto_tiers=_joined(tied, "auto_tiers"),
         )
-        rules = [rule for rule in rules if rule not in tied] + [merged]
-    return msgspec.structs.replace(policy, payers=tuple(rules))
+        for form in distinct:
+            places[form] = places.get(form, set()) - at | {new}
+    return msgspec.structs.replace(policy, payers=tuple(rules.values()))
 
 
-def _forms(rule: PayerRule) -> set[bytes]:
-    return {payer_id_form("payers", value) for value in rule.ids}
+def _forms(values: Sequence[str]) -> dict[bytes, str]:
+    """Identifiers by their normal form, of equal ones the first."""
+    return {payer_id_form("alias", value): value for value in reversed(values)}
 
 
 def _joined(rules: list[PayerRule], name: str) -> tuple[str, ...]:
