@@ -26,6 +26,10 @@ enum {
     QUANTITY_DECIMALS = 4,
 };
 
+/* A hundred billion dollars, less a cent: no payment or charge is near, and sums of hundreds of
+ * thousands of them stay within int64. */
+static const uint64_t MONEY_CENTS_MAX = UINT64_C(9999999999999);
+
 /* Masks of the low n bytes: a table, for lengths vary too much for a branch to be foreseen. */
 static const uint64_t LOW_BYTES[9] = {0,          0xFF,         0xFFFF,         0xFFFFFF,
                                       0xFFFFFFFF, 0xFFFFFFFFFF, 0xFFFFFFFFFFFF, 0xFFFFFFFFFFFFFF,
@@ -94,7 +98,8 @@ static __attribute__((noinline)) finding_code parse_decimal_plain(element_view e
     for (int i = fraction < 0 ? 0 : fraction; i < decimals; i++) {
         if (__builtin_mul_overflow(number, (uint64_t)10, &number)) return X12_AMOUNT_OVERFLOW;
     }
-    if (number > (uint64_t)INT64_MAX) return X12_AMOUNT_OVERFLOW;
+    if (number > (decimals == MONEY_DECIMALS ? MONEY_CENTS_MAX : (uint64_t)INT64_MAX))
+        return X12_AMOUNT_OVERFLOW;
     *value = negative ? -(int64_t)number : (int64_t)number;
     return FINDING_NONE;
 }

@@ -12,6 +12,8 @@ from reassoc.core.columns import DATE_NONE
 from reassoc.core.errors import FindingCode
 
 INT64_MAX = 2**63 - 1
+CENTS_MAX = 10**13 - 1
+"""A hundred billion dollars, less a cent."""
 CHARACTERS_MAX = 18
 """Longest decimal, sign and point counted."""
 COUNT_DIGITS_MAX = 10
@@ -42,7 +44,7 @@ def decimal(value: bytes, places: int) -> tuple[int, FindingCode | None]:
     if len(fraction) > places:
         return 0, FindingCode.X12_AMOUNT_DECIMALS
     number = int((whole + fraction.ljust(places, b"0")) or b"0")
-    if number > INT64_MAX:
+    if number > (CENTS_MAX if places == 2 else INT64_MAX):
         return 0, FindingCode.X12_AMOUNT_OVERFLOW
     return (-number if sign else number), None
 

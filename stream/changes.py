@@ -53,6 +53,8 @@ def make_steps(live: Live, decided: Decided, making: Making) -> list[Step]:
         (live.payments, _closed_payments),
     ):
         _close(side, closed(side.rows), making.headings[0].day)
+    if making.forget is not None:
+        _let_go(live, making.forget)
     _check(live)
     pairs = _pair_changes(live, decided)
     changes = _item_changes(live, making)
@@ -142,6 +144,17 @@ def _close(side: Side, closed: Mask, day: int) -> None:
     newly = closed & (known == DATE_NONE)
     known[newly] = day
     known[~closed] = DATE_NONE
+
+
+def _let_go(live: Live, forget: tuple[Rows, Rows]) -> None:
+    """Suspected duplicates that leave the state are not listed as open any more: nobody could
+    decide about them."""
+    for side, rows, duplicate in (
+        (live.remittances, forget[0], RemittanceStatus.DUPLICATE),
+        (live.payments, forget[1], PaymentStatus.DUPLICATE),
+    ):
+        copies = rows[side.rows["status"][rows] == duplicate]
+        side.rows["flags"][copies] |= np.uint16(ItemFlag.CLOSED)
 
 
 def _check(live: Live) -> None:

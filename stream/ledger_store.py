@@ -20,6 +20,7 @@ import numpy.typing as npt
 from sqlalchemy import (
     CTE,
     BigInteger,
+    ColumnElement,
     Connection,
     Engine,
     Executable,
@@ -30,6 +31,8 @@ from sqlalchemy import (
     column,
     create_engine,
     event,
+    func,
+    literal_column,
     text,
 )
 from sqlalchemy.engine import URL, make_url
@@ -464,3 +467,27 @@ def _copy_postgres(connection: Connection, table: Table, values: Numbers) -> Non
         copy.write(b"PGCOPY\n\xff\r\n\0" + bytes(8))
         copy.write(rows.tobytes())
         copy.write(b"\xff\xff")
+
+
+# ---- sums that may be above int64 ----
+
+HALF_BITS = 32
+HALF_MASK = (1 << HALF_BITS) - 1
+
+
+def sum_halves(cents: ColumnElement[int]) -> tuple[ColumnElement[int], ColumnElement[int]]:
+    """The sum of a column as two, see `whole_sum`: amounts are what files say, and their sum may be
+    above int64, which ends a statement of SQLite."""
+    high = func.coalesce(func.sum(cents.op(">>")(literal_column(str(HALF_BITS)))), 0)
+    low = func.coalesce(func.sum(cents.op("&")(literal_column(str(HALF_MASK)))), 0)
+    return high, low
+
+
+def whole_sum(high: int, low: int) -> int:
+    """The sum of amounts by the sums of their upper and lower halves."""
+    return (int(high) << HALF_BITS) + int(low)
+
+
+def exact_sum(cents: npt.NDArray[np.int64]) -> int:
+    """The sum of amounts, however large."""
+    return whole_sum(int((cents >> HALF_BITS).sum()), int((cents & HALF_MASK).sum()))

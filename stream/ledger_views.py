@@ -25,7 +25,7 @@ from reassoc.stream.ledger import Ledger
 from reassoc.stream.ledger_item import read_details
 from reassoc.stream.ledger_open import OpenPart, hash_texts, read_open
 from reassoc.stream.ledger_rows import DETAIL_TEXTS, ItemSide
-from reassoc.stream.ledger_store import fetch
+from reassoc.stream.ledger_store import HALF_BITS, HALF_MASK, fetch, whole_sum
 from reassoc.stream.rules import BANKING_DAYS_MAX
 
 OPEN_LIMIT_MAX = 100_000
@@ -132,7 +132,7 @@ def open_items(
     if not 0 <= limit <= OPEN_LIMIT_MAX:
         raise LimitError(f"an open list shows at most OPEN_LIMIT_MAX ({OPEN_LIMIT_MAX}) rows")
     edges = [_day_of_age(start, day, calendar) for start in BUCKET_STARTS[1:]]
-    counts, cents = np.zeros(_CELLS, np.int64), np.zeros(_CELLS, np.int64)
+    counts, high, low = np.zeros((3, _CELLS), np.int64)
     found: list[tuple[str, Columns]] = []
     with ledger.reading() as connection:
         for tenant in [filters.tenant] if filters.tenant else _tenants(connection):
@@ -141,11 +141,13 @@ def open_items(
                 rows = chosen.rows(part)
                 cells = _cells(part.columns, rows, edges)
                 counts += np.bincount(cells, minlength=_CELLS)
-                np.add.at(cents, cells, _taken(part.columns["cents"], rows))
+                cents = _taken(part.columns["cents"], rows)
+                np.add.at(high, cells, cents >> HALF_BITS)
+                np.add.at(low, cells, cents & HALF_MASK)
                 found.append((tenant, _first(part.columns, rows, limit, order)))
         shown = _merge(found, limit, order)
         items = _with_texts(connection, shown, day, calendar)
-    return OpenList(items, _totals(counts, cents))
+    return OpenList(items, _totals(counts, list(map(whole_sum, high.tolist(), low.tolist()))))
 
 
 def open_contents(ledger: Ledger) -> set[bytes]:
@@ -316,7 +318,7 @@ def _cells(columns: Columns, rows: Numbers | None, edges: Sequence[int]) -> npt.
     return cells
 
 
-def _totals(counts: npt.NDArray[np.int64], cents: npt.NDArray[np.int64]) -> list[OpenTotal]:
+def _totals(counts: npt.NDArray[np.int64], cents: Sequence[int]) -> list[OpenTotal]:
     cells = np.flatnonzero(counts).tolist()
     return [
         OpenTotal(
@@ -324,7 +326,7 @@ def _totals(counts: npt.NDArray[np.int64], cents: npt.NDArray[np.int64]) -> list
             cell // _BUCKETS % _STATUSES,
             AgeBucket(cell % _BUCKETS),
             int(counts[cell]),
-            int(cents[cell]),
+            cents[cell],
         )
         for cell in cells
     ]

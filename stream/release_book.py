@@ -32,7 +32,14 @@ from reassoc.stream.ledger_schema import (
     release_file,
     source_file,
 )
-from reassoc.stream.ledger_store import ask, fetch, pieces, values_text
+from reassoc.stream.ledger_store import (
+    ask,
+    fetch,
+    pieces,
+    sum_halves,
+    values_text,
+    whole_sum,
+)
 from reassoc.stream.release_draft import (
     BODY_ROW,
     NO_SINK,
@@ -311,20 +318,21 @@ class ReleaseBook:
     def counts(self) -> ReleaseCounts:
         """How far releases are. O(files)."""
         file, item = func.count(), func.coalesce(func.sum(release_file.c.item_count), 0)
-        cents = func.coalesce(func.sum(release_file.c.cents), 0)
+        cents = sum_halves(release_file.c.cents)
         done = select(release_event.c.file).where(
             release_event.c.event == int(ReleaseEvent.DONE),
             release_event.c.file == release_file.c.file,
         )
         with_file = release_file.c.sink != NO_SINK
-        every = select(file, item, cents).select_from(release_file).where(with_file)
+        every = select(file, item, *cents).select_from(release_file).where(with_file)
         with self._ledger.reading() as connection:
             files = connection.execute(every).one()
             waiting = connection.execute(
                 every.where(release_file.c.file > self._done_to, ~done.exists())
             ).one()
             without = connection.execute(select(item).where(release_file.c.sink == NO_SINK))
-            return ReleaseCounts(*map(int, (*files, *waiting, without.scalar_one())))
+            found = [(one[0], one[1], whole_sum(*one[2:])) for one in (files, waiting)]
+            return ReleaseCounts(*map(int, (*found[0], *found[1], without.scalar_one())))
 
 
 def _body(number: int, data: bytes | None) -> FileBody | ReleaseBookError:

@@ -36,7 +36,7 @@ from reassoc.stream.items import ItemFlag, ReleaseKind
 from reassoc.stream.ledger_chain import DECISION_KINDS
 from reassoc.stream.ledger_open import open_mask, read_open
 from reassoc.stream.ledger_rows import AlertCode, DecisionAnswer, ItemSide
-from reassoc.stream.ledger_store import fetch, wanted_rows
+from reassoc.stream.ledger_store import HALF_BITS, HALF_MASK, fetch, wanted_rows, whole_sum
 from reassoc.stream.summary import Tally
 from reassoc.stream.table import iso_date
 from reassoc.stream.warehouse_report_figures import (
@@ -196,9 +196,9 @@ def _grouped(codes: Numbers, cents: Numbers) -> Iterator[tuple[int, int, int]]:
     """(code, count, cents) of rows of equal codes. The sums are exact however large they are."""
     values, places, counts = np.unique(codes, return_inverse=True, return_counts=True)
     high, low = np.zeros(len(values), np.int64), np.zeros(len(values), np.int64)
-    np.add.at(high, places, cents >> 32)
-    np.add.at(low, places, cents & 0xFFFFFFFF)
-    sums = ((int(one) << 32) + int(other) for one, other in zip(high, low, strict=True))
+    np.add.at(high, places, cents >> HALF_BITS)
+    np.add.at(low, places, cents & HALF_MASK)
+    sums = map(whole_sum, high.tolist(), low.tolist())
     yield from zip(values.tolist(), counts.tolist(), sums, strict=True)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import starmap
 from typing import Any
 
 from sqlalchemy import (
@@ -24,7 +25,6 @@ from sqlalchemy import (
     and_,
     case,
     func,
-    literal_column,
     or_,
     select,
 )
@@ -38,7 +38,7 @@ from reassoc.stream import ledger_schema as schema
 from reassoc.stream.items import ItemFlag
 from reassoc.stream.ledger_rows import ItemSide, PairEvent
 from reassoc.stream.ledger_schema import BATCH_ROWS_MAX, RELEASE_CHAIN
-from reassoc.stream.ledger_store import fetch, is_sqlite
+from reassoc.stream.ledger_store import fetch, is_sqlite, sum_halves, whole_sum
 
 FETCH_ROWS = 1 << 16
 """Rows that are taken from the database at a time."""
@@ -152,19 +152,9 @@ def _counted(
 ) -> Select[Any]:
     """Count rows, and sum some of their columns, by others; see `counts`."""
     keys = [rows.c[name] for name in names]
-    halves = [half for name in sums for half in _halves(rows.c[name])]
+    halves = [half for name in sums for half in sum_halves(rows.c[name])]
     counted = select(*keys, func.count(), *halves).group_by(*keys)
     return counted if only is None else counted.where(only)
-
-
-def _halves(cents: ColumnElement[int]) -> tuple[ColumnElement[int], ColumnElement[int]]:
-    """The sum of a column as two: amounts are what files say, and their sum may be above int64."""
-    high = func.coalesce(func.sum(cents.op(">>")(literal_column(str(_HALF_BITS)))), 0)
-    low = func.coalesce(func.sum(cents.op("&")((1 << _HALF_BITS) - 1)), 0)
-    return high, low
-
-
-_HALF_BITS = 32
 
 
 def counts(connection: Connection, statement: Select[Any], keys: int) -> Iterator[Count]:
@@ -173,7 +163,7 @@ def counts(connection: Connection, statement: Select[Any], keys: int) -> Iterato
         for row in piece:
             halves = row[keys + 1 :]
             pairs = zip(halves[::2], halves[1::2], strict=True)
-            sums = tuple((int(high) << _HALF_BITS) + int(low) for high, low in pairs)
+            sums = tuple(starmap(whole_sum, pairs))
             yield row[:keys], int(row[keys]), sums
 
 
