@@ -96,8 +96,9 @@ def hold_rivals(traces: Traces) -> None:
 
     A rival fits by trace, payer and amount (T1, T2 or T3), lies in the entry or is the entry that
     the other is tied to (T0), may be a version of a pinned remittance, or is another row for the
-    money of a payment that is pinned or that a person took out. Where too many fit to say which, all of them are held as after a
-    release. O(n + m + k log k) for k items that share a trace and payer with a pinned one.
+    money of a payment that is pinned or that a person took out. Where too many fit to say which,
+    all of them are held as after a release. O(n + m + k log k) for k items that share a trace and
+    payer with a pinned one.
     """
     state = traces.state
     pins, aside = state.pinned, state.again.aside
