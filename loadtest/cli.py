@@ -109,6 +109,8 @@ def generate(
     try:
         if out is None or payments is None:
             raise FeedError("--out and --payments are needed: see reassoc generate --help")
+        if defects and profile not in ("", "default"):
+            raise FeedError("--defects is --profile default: give one of them")
         if files not in ("many", "one"):
             raise FeedError("--files must be many or one")
         options = FeedOptions(

@@ -115,8 +115,6 @@ class FeedOptions:
         ):
             if not low <= getattr(self, name) <= high:
                 raise FeedError(f"{name} must be between {low} and {high}")
-        if self.defects and self.profile_name != "default":
-            raise FeedError("defects are those of the profile default: give one of them")
         if self.profile_name not in PROFILES:
             raise FeedError(f"profile must be one of {', '.join(PROFILES)}")
         if not 1971 <= self.start_date.year <= 2090:

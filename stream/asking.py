@@ -23,6 +23,7 @@ from reassoc.stream.items import PAYMENT, REMITTANCE, ItemFlag, RecordKind, id_b
 from reassoc.stream.ledger import Ledger
 from reassoc.stream.ledger_rows import DecisionAnswer
 from reassoc.stream.state import Records, State
+from reassoc.stream.sums import exact_sum
 
 ANSWER_SECONDS_MAX = 30.0
 """How long an answer is waited for; the decision stands on the log all the same."""
@@ -102,7 +103,7 @@ def _asked(records: Records) -> Asked:
         # What moved is another tenant's now, and is found there.
         here = np.flatnonzero(rows["flags"] & int(ItemFlag.MOVED) == 0)
         ids += [of_kind.ids[row].tobytes() for row in here.tolist()]
-        cents = int(rows[name][here].sum())
+        cents = exact_sum(rows[name][here])
         if kind == RecordKind.REMITTANCE:
             asked.remittance_cents = cents
         else:

@@ -25,9 +25,12 @@ from reassoc.stream.items import PAIR, VETO, ItemFlag, ItemMark, ReleaseKind, id
 from reassoc.stream.live import OUT_OF_MATCHING, Columns, Live, Mask, Rows, lookup
 from reassoc.stream.records import take
 from reassoc.stream.state import Ids
+from reassoc.stream.sums import exact_sum
 
 DECISION_ITEMS_MAX = 100_000
 """Items of one decision."""
+DECISION_CENTS_MAX = 10**18
+"""Of the items of one decision in all, either way: what the ledger can hold."""
 
 
 class RefusedError(ReassocError):
@@ -94,10 +97,13 @@ def apply(live: Live, entry: DecisionEntry, position: int, day: int) -> Decision
 def _count(decision: Decision, live: Live, left: Rows, right: Rows) -> None:
     """What a match has on both sides is the same money, and counts once."""
     decision.item_count = len(left) + len(right)
-    if len(left):
-        decision.cents = int(live.remittances.rows["paid_cents"][left].sum())
-    else:
-        decision.cents = int(live.payments.rows["amount_cents"][right].sum())
+    paid, came = live.remittances.rows["paid_cents"], live.payments.rows["amount_cents"]
+    decision.cents = exact_sum(paid[left] if len(left) else came[right])
+    if abs(decision.cents) > DECISION_CENTS_MAX:
+        raise RefusedError(
+            f"more than DECISION_CENTS_MAX ({DECISION_CENTS_MAX}) cents in all: decide about fewer "
+            "at once, and look at the amounts"
+        )
 
 
 def _rows(ids: Ids, wanted: bytes, what: str) -> Rows:

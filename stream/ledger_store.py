@@ -49,6 +49,7 @@ from reassoc.stream.postgres_arrays import (
     let_send,
     text_array,
 )
+from reassoc.stream.sums import HALF_BITS, HALF_MASK
 
 STATEMENT_ROWS = 64
 """Rows of one INSERT on SQLite: half the time of one row each; more of them gain little."""
@@ -469,25 +470,11 @@ def _copy_postgres(connection: Connection, table: Table, values: Numbers) -> Non
         copy.write(b"\xff\xff")
 
 
-# ---- sums that may be above int64 ----
-
-HALF_BITS = 32
-HALF_MASK = (1 << HALF_BITS) - 1
+# ---- sums ----
 
 
 def sum_halves(cents: ColumnElement[int]) -> tuple[ColumnElement[int], ColumnElement[int]]:
-    """The sum of a column as two, see `whole_sum`: amounts are what files say, and their sum may be
-    above int64, which ends a statement of SQLite."""
+    """The sum of a column as two, for `whole_sum`: one above int64 ends a statement of SQLite."""
     high = func.coalesce(func.sum(cents.op(">>")(literal_column(str(HALF_BITS)))), 0)
     low = func.coalesce(func.sum(cents.op("&")(literal_column(str(HALF_MASK)))), 0)
     return high, low
-
-
-def whole_sum(high: int, low: int) -> int:
-    """The sum of amounts by the sums of their upper and lower halves."""
-    return (int(high) << HALF_BITS) + int(low)
-
-
-def exact_sum(cents: npt.NDArray[np.int64]) -> int:
-    """The sum of amounts, however large."""
-    return whole_sum(int((cents >> HALF_BITS).sum()), int((cents & HALF_MASK).sum()))

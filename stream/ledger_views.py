@@ -25,8 +25,9 @@ from reassoc.stream.ledger import Ledger
 from reassoc.stream.ledger_item import read_details
 from reassoc.stream.ledger_open import OpenPart, hash_texts, read_open
 from reassoc.stream.ledger_rows import DETAIL_TEXTS, ItemSide
-from reassoc.stream.ledger_store import HALF_BITS, HALF_MASK, fetch, whole_sum
+from reassoc.stream.ledger_store import fetch
 from reassoc.stream.rules import BANKING_DAYS_MAX
+from reassoc.stream.sums import HALF_BITS, HALF_MASK, whole_sum
 
 OPEN_LIMIT_MAX = 100_000
 """Rows that one open list gives; its totals are of all."""

@@ -38,7 +38,6 @@ from reassoc.stream.ledger_store import (
     pieces,
     sum_halves,
     values_text,
-    whole_sum,
 )
 from reassoc.stream.release_draft import (
     BODY_ROW,
@@ -52,6 +51,7 @@ from reassoc.stream.release_draft import (
 )
 from reassoc.stream.rules import WarehouseRules
 from reassoc.stream.sinks import Written
+from reassoc.stream.sums import whole_sum
 
 UNFINISHED_MAX = 1000
 """Intents that `unfinished` gives at a time."""

@@ -36,8 +36,9 @@ from reassoc.stream.items import ItemFlag, ReleaseKind
 from reassoc.stream.ledger_chain import DECISION_KINDS
 from reassoc.stream.ledger_open import open_mask, read_open
 from reassoc.stream.ledger_rows import AlertCode, DecisionAnswer, ItemSide
-from reassoc.stream.ledger_store import HALF_BITS, HALF_MASK, fetch, wanted_rows, whole_sum
+from reassoc.stream.ledger_store import fetch, wanted_rows
 from reassoc.stream.summary import Tally
+from reassoc.stream.sums import HALF_BITS, HALF_MASK, whole_sum
 from reassoc.stream.table import iso_date
 from reassoc.stream.warehouse_report_figures import (
     BY_PERSON,

@@ -38,7 +38,8 @@ from reassoc.stream import ledger_schema as schema
 from reassoc.stream.items import ItemFlag
 from reassoc.stream.ledger_rows import ItemSide, PairEvent
 from reassoc.stream.ledger_schema import BATCH_ROWS_MAX, RELEASE_CHAIN
-from reassoc.stream.ledger_store import fetch, is_sqlite, sum_halves, whole_sum
+from reassoc.stream.ledger_store import fetch, is_sqlite, sum_halves
+from reassoc.stream.sums import whole_sum
 
 FETCH_ROWS = 1 << 16
 """Rows that are taken from the database at a time."""

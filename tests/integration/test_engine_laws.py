@@ -37,6 +37,7 @@ from reassoc.stream.ledger_rows import (
     decode_body,
     rows_of,
 )
+from reassoc.stream.live import Live
 from reassoc.stream.matcher import Matcher
 from reassoc.stream.routing import QUARANTINE, Router
 from reassoc.stream.sqlite_file import SqliteFile, StoreError
@@ -436,14 +437,18 @@ def test_a_decision_that_no_item_can_follow_is_refused(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Should a decision ever ask for a status that an item cannot have, its tenant goes on.
-    monkeypatch.setattr(decisions, "_NO_MONEY_THERE", ())
-    entry = DecisionEntry("suspense", "n1", "me", "why", b"", _by_trace(world, "payments", b"R1"))
+    def void(live: Live, left: Any, _: Any) -> None:
+        live.remittances.rows["flags"][left] |= np.uint16(ItemFlag.CLOSED)
+        live.remittances.rows["status"][left] = RemittanceStatus.RELEASED
+
+    monkeypatch.setattr(decisions, "_void", void)
+    entry = DecisionEntry("void", "n1", "me", "why", _by_trace(world, "remittances", b"W1"), b"")
     before = world.state.dump("default")
     world.log.append([("default", entry)])
     world.settle()
     assert world.state.dump("default")[8:] == before[8:]
     _, batch = world.books.batches[-1]
-    assert "no step may do" in batch.decisions[0].refusal
+    assert "without the flag of it; nothing was changed" in batch.decisions[0].refusal
 
 
 def test_a_matcher_whose_claim_was_taken_over_stops(world: World, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ from state_memory import MemoryState
 from reassoc.loadtest.feed import FeedOptions, generate_feed
 from reassoc.stream.home_tables import read_items
 from reassoc.stream.items import ItemFlag
-from reassoc.stream.matcher import LogError, Matcher
+from reassoc.stream.matcher import LogError, Made, Matcher
 from reassoc.stream.partition import LostStateError, Partition, partition_name
 from reassoc.stream.partition_log import partition_of
 from reassoc.stream.sqlite_file import StoreError
@@ -47,6 +47,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         pieces += share.pieces(np.random.default_rng(rng.randrange(1 << 30)), 5)
     rng.shuffle(pieces)
     size = len(pieces) // len(DAYS) + 1
+    made.tick("2026-03-16T12:00")  # tenants begin with settings and a clock
     for place, day in enumerate(DAYS):
         for piece in pieces[place * size : (place + 1) * size]:
             made.log.append([piece])
@@ -143,6 +144,47 @@ def unique(reading: Reading) -> None:
     for order in reading.books.orders:
         seen[order.items] = order
     reading.books.orders = list(seen.values())
+
+
+class DiedError(Exception):
+    """A worker is gone, right behind a step."""
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_worker_that_dies_behind_any_step_makes_the_same_steps(world: World, seed: int) -> None:
+    """Above all between those with which a tenant begins: settings, clock, its first items."""
+    rng = random.Random(seed)
+    quiet, reading = (Reading(topic_of(world, 2), world.directory) for _ in range(2))
+    quiet.finish()
+    applied = reading.applied
+
+    def dies(tenant: str, made: Made, arrived_ms: int, seconds: float) -> None:
+        applied(tenant, made, arrived_ms, seconds)
+        if rng.random() < (0.5 if made.step.mark_before == 0 else 0.05):
+            raise DiedError
+
+    watched = cast(Any, reading)
+    watched.applied = dies
+    for number in range(2):
+        partition, at = reading.open(number), 0
+        records = reading.topic.records[number]
+        while at < len(records):
+            size = rng.choice([1, 2, 5])
+            try:
+                partition.take(records[at : at + size])
+                at += size
+            except DiedError:
+                partition = reading.open(number)
+                at = max(behind(reading.topic, partition) - rng.choice([0, 0, 3]), 0)
+    watched.applied = applied
+    reading.finish()
+    unique(reading)
+    check(world, reading)
+    assert steps_of(reading) == steps_of(quiet)
+
+
+def steps_of(reading: Reading) -> set[tuple[str, int, str]]:
+    return {(batch.tenant, batch.position, batch.cause) for _, batch in reading.books.batches}
 
 
 def test_a_tenant_that_only_one_node_has_lost_is_lost(world: World) -> None:
