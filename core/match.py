@@ -190,10 +190,9 @@ def match(
     late : bool[n], bool[m] items whose surroundings are not fully known: their matches wait
         (WAITS_FOR_HORIZON), unless pinned
     spoken : bool[n], bool[m] items of which a person decided something (a hold, a match undone): of
-        copies these stay, so that no copy goes around the decision
-    aside : bool[m] payments that a person took out, into suspense: they are in no pair. Of copies
-        they stay, returns and reports are told of them as of others, and other rows for the same
-        money are held (RIVAL): it does not come back by a second row
+        copies these stay
+    aside : bool[m] payments that a person took out, as into suspense: in no pair, and other rows
+        for their money are copies or reports of them, or held (RIVAL)
     surest_only : the pools are a neighbourhood, closed under `matching.neighbours`: only T0 to T3,
         T5 and what went back are looked for, and of other tiers `standing` is kept where nothing
         found speaks against it. Which checks a deposit holds is not looked for, so that matches of
