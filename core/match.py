@@ -179,20 +179,14 @@ def match(
     at_close : the banking day is at its close; False: the policy's close_tiers only show what they
         find, and with `standing` keep of it what they would still make
     pins : pairs that stand whatever the tiers would say: a person made them, or the remittance was
-        released; the pairs of one match together. They come out as AUTO with the given ids and
-        tiers, reason PINNED, whatever holds their items, which are in no other pair. What fits them
-        as well is held (RIVAL). Where money of a match went back, all of it comes out as UNMATCHED,
-        and its other items wait again
-    vetoes : pairs that a person undid: never made automatically (VETOED), but candidates as before;
-        a pin is stronger
+        released; the pairs of one match together, see `matching.pins`
+    vetoes : pairs that a person undid: only candidates (VETOED), unless pinned
     standing : pairs that were automatic at the last close. Where money of one went back, all of the
         match comes out as UNMATCHED
     late : bool[n], bool[m] items whose surroundings are not fully known: their matches wait
         (WAITS_FOR_HORIZON), unless pinned
-    spoken : bool[n], bool[m] items of which a person decided something (a hold, a match undone): of
-        copies these stay
-    aside : bool[m] payments that a person took out, as into suspense: in no pair, and other rows
-        for their money are copies or reports of them, or held (RIVAL)
+    spoken : bool[n], bool[m] items of which a person decided something: of copies these stay
+    aside : bool[m] payments that a person took out: in no pair, see `matching.pins`
     surest_only : the pools are a neighbourhood, closed under `matching.neighbours`: only T0 to T3,
         T5 and what went back are looked for, and of other tiers `standing` is kept where nothing
         found speaks against it. Which checks a deposit holds is not looked for, so that matches of
@@ -208,9 +202,8 @@ def match(
     if as_of_day is not None and calendar is None:
         raise ValueError("as_of needs a calendar: banking days decide what has settled")
     left, right = _pools(remittances, payments)
-    again = Again(
-        pins or Pairs.none(), vetoes or Pairs.none(), standing, late, released, spoken, aside
-    )
+    pins, vetoes = pins or Pairs.none(), vetoes or Pairs.none()
+    again = Again(pins, vetoes, standing, late, released, spoken, aside)
     again.check(len(left), len(right))
     rules = KeyRules.of(policy or Policy(), directory)
     state, tenants = _prepare(

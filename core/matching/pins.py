@@ -1,7 +1,12 @@
 """Pairs that stand whatever the tiers would say, and what fits them as well.
 
-A pin was made by a person, or is the match of a remittance that was released. Its items take part
-in no tier. Money that went back undoes it, and nothing else does.
+A pin was made by a person, or is the match of a remittance that was released. It comes out as AUTO
+with the given match id and tier, reason PINNED, whatever holds its items, which are in no other
+pair. Money that went back undoes it, and nothing else does: then all of the match comes out as
+UNMATCHED, and its other items wait again.
+
+A payment that a person took out, into suspense or to another tenant, is in no pair. Other rows for
+its money are copies or reports of it, or held: it does not come back by a second row.
 
 What else fits a pinned item would be matched with it if the pin did not stand: it is a rival. It is
 held, and both say so: one of the two matches may be wrong.
