@@ -17,7 +17,6 @@ import numpy as np
 from reassoc.core.directory import Directory
 from reassoc.stream.item_log import (
     ENTRY_BYTES_MAX,
-    ENTRY_ITEMS_MAX,
     DecisionEntry,
     Entry,
     ItemsEntry,
@@ -44,6 +43,8 @@ NOBODY = Directory()
 there, whatever the directory says by then."""
 MOVER = "directory"
 """Who decides that items leave the quarantine."""
+MOVE_ITEMS_MAX = 2_048
+"""Items of one such decision: it fits in the smallest message that a broker may be set to."""
 _STAYS = int(ItemFlag.RELEASED | ItemFlag.CLOSED | ItemFlag.MOVED)
 
 
@@ -111,7 +112,7 @@ def out_of_quarantine(
     state: State, directory: Directory | None, position: int
 ) -> Iterator[DecisionEntry]:
     """Decisions that move items of the quarantine to the tenants of their payees, of at most
-    ENTRY_ITEMS_MAX items each.
+    MOVE_ITEMS_MAX items each.
 
     directory : the one that holds; without one everything goes to the default tenant
     position : mark of the quarantine, for the decisions' numbers
@@ -151,10 +152,10 @@ def _going(rows: Columns, wanted: Mask) -> Rows:
 
 
 def _chunks(left: Rows, right: Rows) -> Iterator[tuple[Rows, Rows]]:
-    """Both, in pieces of at most ENTRY_ITEMS_MAX in all."""
+    """Both, in pieces of at most MOVE_ITEMS_MAX in all."""
     both = np.concatenate([left, right])
-    for start in range(0, len(both), ENTRY_ITEMS_MAX):
-        stop = start + ENTRY_ITEMS_MAX
+    for start in range(0, len(both), MOVE_ITEMS_MAX):
+        stop = start + MOVE_ITEMS_MAX
         yield left[start:stop], right[max(start - len(left), 0) : max(stop - len(left), 0)]
 
 

@@ -17,8 +17,9 @@ from reassoc.core.errors import DirectoryError, PolicyError, ReassocError
 from reassoc.core.policy import Policy
 from reassoc.stream.rules import WarehouseRules
 
-POLICY_BYTES_MAX = 16 << 20
-RULES_BYTES_MAX = 16 << 20
+POLICY_BYTES_MAX = 8 << 20
+RULES_BYTES_MAX = 2 << 20
+"""Both are in one record of the state, beside the aliases of people: see state.BODY_BYTES_MAX."""
 DIRECTORY_BYTES_MAX = 1 << 30
 POLICY_LIMIT = ("POLICY_BYTES_MAX", POLICY_BYTES_MAX)
 RULES_LIMIT = ("RULES_BYTES_MAX", RULES_BYTES_MAX)

@@ -517,7 +517,7 @@ def _lost(folder: Path, count: int) -> list[Path]:
 def test_the_quarantine_is_left_once_whatever_crashes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rerouting, "ENTRY_ITEMS_MAX", 3)
+    monkeypatch.setattr(rerouting, "MOVE_ITEMS_MAX", 3)
     home = _Home(tmp_path / "world")
     try:
         home.use(rules="", directory=NORTH)

@@ -8,8 +8,16 @@ import msgspec
 import pytest
 
 from reassoc.core.errors import PolicyError
+from reassoc.stream.item_log import ENTRY_BYTES_MAX, SettingsEntry, encode_entry
 from reassoc.stream.rules import RULES_MAX, DefaultRelease, HoldRule, WarehouseRules
-from reassoc.stream.settings import decode_rules, load_rules
+from reassoc.stream.settings import (
+    POLICY_BYTES_MAX,
+    RULES_BYTES_MAX,
+    decode_rules,
+    load_rules,
+)
+from reassoc.stream.state import BODY_BYTES_MAX
+from reassoc.stream.tenant_record import ALIASES_MAX, TenantRecord, encode_tenant
 
 GUIDE = Path(__file__).parents[2] / "docs" / "WAREHOUSE.md"
 
@@ -79,3 +87,10 @@ def test_the_rules_of_the_guide_are_usable_and_name_every_key(tmp_path: Path) ->
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(PolicyError, match=r"rules\.toml: cannot be read"):
         load_rules(tmp_path / "rules.toml")
+
+
+def test_settings_that_may_be_given_fit_in_the_record_of_a_tenant() -> None:
+    settings = SettingsEntry("#" * POLICY_BYTES_MAX, "#" * RULES_BYTES_MAX, bytes(32), bytes(400))
+    aliases = tuple((f"1{n:09d}", f"2{n:09d}") for n in range(ALIASES_MAX))
+    assert len(encode_entry(settings)) <= ENTRY_BYTES_MAX
+    assert len(encode_tenant(TenantRecord(settings, aliases=aliases))) <= BODY_BYTES_MAX
