@@ -207,20 +207,23 @@ class _New:
         """All of it, as columns; suspected duplicates of what left the state are marked."""
         records = Records.concat([its.records for its in around])
         tenants = [heading.tenant for heading in self.headings]
-        for new, side in ((self.left, ItemSide.REMITTANCE), (self.right, ItemSide.PAYMENT)):
-            known = known_business(history, tenants, new, side, self.positions)
+        known = {}
+        for new, kind in ((self.left, ItemSide.REMITTANCE), (self.right, ItemSide.PAYMENT)):
+            known[kind] = known_business(history, tenants, new, kind, self.positions)
             if len(tenants) > 1:
-                _stay_apart(np.unique(new.owner[known]).tolist())
-            mark_known_before(records, new.rows, side, known)
+                _stay_apart(np.unique(new.owner[known[kind]]).tolist())
         if len(tenants) == 1:
             owners, late = None, around[0].late
         else:
             counts = [len(its.records) for its in around]
             whose = np.repeat(np.arange(len(tenants)), counts)
             owners, late = Owners(whose, self.left.owner, self.right.owner), None
-        return Live.of(
+        live = Live.of(
             records, self.left.rows, self.right.rows, whole=False, late_ids=late, owners=owners
         )
+        mark_known_before(live.remittances, ItemSide.REMITTANCE, known[ItemSide.REMITTANCE])
+        mark_known_before(live.payments, ItemSide.PAYMENT, known[ItemSide.PAYMENT])
+        return live
 
 
 def _shared(values: npt.NDArray[Any], owner: Numbers) -> list[int]:

@@ -21,16 +21,15 @@ from reassoc.stream.items import (
     REMITTANCE,
     REMITTANCE_ITEM,
     ItemFlag,
-    RecordKind,
     id_bytes,
     payment_pool,
     remittance_pool,
 )
 from reassoc.stream.ledger_rows import ItemSide
-from reassoc.stream.live import Columns, Mask, takes_part
+from reassoc.stream.live import Columns, Mask, Side, takes_part
 from reassoc.stream.making import KeyedRows
 from reassoc.stream.records import Block, RowTable, Schema
-from reassoc.stream.state import Ids, Records, Stops
+from reassoc.stream.state import Ids, Stops
 from reassoc.stream.step_rows import business_keys
 
 Schemas = tuple[Schema, Schema]
@@ -186,29 +185,28 @@ def known_business(
     return known
 
 
-def mark_known_before(records: Records, rows: Columns, side: ItemSide, known: Mask) -> None:
+def mark_known_before(side: Side, kind: ItemSide, known: Mask) -> None:
     """Suspected duplicates of what left the state long ago, or left matching (voided, moved, a
     suspected duplicate itself): held and shown. Copies of what still takes part are the matcher's
     matter, which knows which of them is sound.
 
-    records : around the items of one tenant   known : bool[n], see `known_business`
+    side : the new items, and what is around them   known : bool[n] of the new, see `known_business`
     """
-    kind, schema, status = _AS_KNOWN[side]
-    bodies = records.bodies_of(kind)
-    here = schema.unpack(bodies)
+    rows = side.rows
     # Of what was cut off in transfer the whole one is no copy.
-    gone = ~takes_part(here) & here["valid"]
+    gone = ~side.fresh & ~takes_part(rows) & rows["valid"]
     if not known.any() and not gone.any():
         return
-    keys, here_keys = business_keys(rows, side), business_keys(here, side)
-    known = known | (keys != 0) & np.isin(keys, here_keys[gone])
-    known &= ~np.isin(keys, here_keys[~gone])
-    rows["flags"][known] |= np.uint16(ItemFlag.KNOWN_BEFORE)
-    rows["status"][known] = status
-    rows["reason"][known] |= np.int64(Reason.DUPLICATE)
+    keys = business_keys(rows, kind)
+    new, here = np.flatnonzero(side.fresh), keys[~side.fresh & ~gone]
+    known = known | (keys[new] != 0) & np.isin(keys[new], keys[gone])
+    copies = new[known & ~np.isin(keys[new], here)]
+    rows["flags"][copies] |= np.uint16(ItemFlag.KNOWN_BEFORE)
+    rows["status"][copies] = _AS_KNOWN[kind]
+    rows["reason"][copies] |= np.int64(Reason.DUPLICATE)
 
 
-_AS_KNOWN: dict[ItemSide, tuple[RecordKind, Schema, int]] = {
-    ItemSide.REMITTANCE: (RecordKind.REMITTANCE, REMITTANCE, RemittanceStatus.DUPLICATE),
-    ItemSide.PAYMENT: (RecordKind.PAYMENT, PAYMENT, PaymentStatus.DUPLICATE),
+_AS_KNOWN = {
+    ItemSide.REMITTANCE: RemittanceStatus.DUPLICATE,
+    ItemSide.PAYMENT: PaymentStatus.DUPLICATE,
 }

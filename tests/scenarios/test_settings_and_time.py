@@ -62,4 +62,4 @@ def test_payees_of_the_quarantine_that_become_known(story: Story) -> None:
     story.at("2026-03-19T12:00", era("B1", 300_00, **SOUTH))
     story.at("2026-03-20T12:00")
     story.expects(released=["B1"])
-    assert story.remittance("B1").tenant == "~quarantine"
+    assert story.remittance("B1").tenant == "south"
