@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import lzma
 import mmap
 import os
 import threading
@@ -41,7 +42,7 @@ PIECE_BYTES = 1 << 20
 Progress = Callable[[int], None]
 """Told how many more bytes on disk were consumed."""
 
-_DAMAGED = (EOFError, zlib.error, zipfile.BadZipFile, gzip.BadGzipFile)
+_DAMAGED = (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, gzip.BadGzipFile)
 
 
 class Content:
@@ -187,11 +188,10 @@ class LimitedStream(ContentStream):
         try:
             data = self._raw.read(size)
         except _DAMAGED as error:
-            raise SourceError(
-                f"compressed data is damaged or cut off after {self._taken} decompressed bytes; "
-                "nothing of it is used: ask the sender for it again"
-            ) from error
+            raise self._damaged() from error
         except OSError as error:
+            if error.errno is None:  # not the system's: bzip2 says so of damaged data
+                raise self._damaged() from error
             raise SourceError(f"reading failed: {error.strerror or 'input error'}") from error
         self._taken += len(data)
         if self._taken > self._limit:
@@ -203,6 +203,12 @@ class LimitedStream(ContentStream):
                 "should be, decompress it and give the plain file"
             )
         return data
+
+    def _damaged(self) -> SourceError:
+        return SourceError(
+            f"compressed data is damaged or cut off after {self._taken} decompressed bytes; "
+            "nothing of it is used: ask the sender for it again"
+        )
 
 
 class _Archives:
@@ -269,7 +275,7 @@ def _opened(source: Source, progress: Progress | None) -> Iterator[Content]:
             content = _open(source, progress, stack)
         except OSError as error:
             raise SourceError(f"cannot be read: {error.strerror or 'input error'}") from error
-        except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+        except (*_DAMAGED, NotImplementedError, RuntimeError, ValueError) as error:
             raise SourceError(
                 "an encrypted or damaged zip member, or a method not read here: unpack it"
             ) from error
@@ -281,11 +287,11 @@ def _open(source: Source, progress: Progress | None, stack: ExitStack) -> Conten
         raw, size = _archives.open_member(source.path, source.member)
         stack.enter_context(raw)
         # A member is a buffered reader in the library's types and a raw one in what it can do.
-        return Content(None, _stream(cast(io.RawIOBase, raw), size))
+        return Content(None, unpacked_stream(cast(io.RawIOBase, raw), size))
     file = stack.enter_context(source.path.open("rb"))
     if file.read(2) == GZIP_MAGIC:
         file.seek(0)
-        return Content(None, _stream(_Counted(file, progress), source.size_bytes))
+        return Content(None, unpacked_stream(_Counted(file, progress), source.size_bytes))
     if file.seek(0, io.SEEK_END) == 0:
         return Content(b"", None)
     mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -300,14 +306,16 @@ def _unmap(mapped: mmap.mmap) -> None:
         mapped.close()
 
 
-def _stream(raw: io.RawIOBase, compressed_bytes: int) -> LimitedStream:
+def unpacked_stream(raw: io.RawIOBase, compressed_bytes: int) -> LimitedStream:
     """Decompress gzip data, be it a file or a zip member; other zip members come decompressed
-    already.
+    already. Raises SourceError where it is damaged from the start, OSError as the system does.
     """
     buffered = io.BufferedReader(raw, 1 << 20)
     try:
         is_gzip = buffered.peek(2)[:2] == GZIP_MAGIC
-    except _DAMAGED as error:
+    except (*_DAMAGED, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
         raise SourceError(
             "compressed data is damaged from the start: ask the sender for it again"
         ) from error

@@ -25,7 +25,7 @@ from reassoc.core.windows import Buffer, bytes_view
 from reassoc.stream.chunks import NoInputError, Plan, plan
 from reassoc.stream.contents import Content, open_content, pieces
 from reassoc.stream.feed_journal import FeedJournal, Note, Progress
-from reassoc.stream.intake import reason_of
+from reassoc.stream.intake import our_faults, reason_of
 from reassoc.stream.kinds import Kind
 from reassoc.stream.message import (
     HEADER,
@@ -187,9 +187,7 @@ class Feeder:
 
     async def _feed(self, source: Source, again: bool) -> None:
         async with _opened(source, self._scratch) as view:
-            planned = await asyncio.to_thread(
-                plan, source.name, view, layouts=self._layouts, part_bytes=self._part_bytes
-            )
+            planned = await asyncio.to_thread(self._planned, source, view)
             self._check(planned)
             known = await asyncio.to_thread(self._journal.of_content, planned.head.digest)
             if _is_done(known) and not again:
@@ -203,6 +201,10 @@ class Feeder:
             await self._send(source, planned, planned.manifest, planned.findings)
         if not self._stopping:
             self.fed.sent_files += 1
+
+    def _planned(self, source: Source, view: memoryview) -> Plan:
+        with our_faults():
+            return plan(source.name, view, layouts=self._layouts, part_bytes=self._part_bytes)
 
     def _check(self, planned: Plan) -> None:
         """Refuse what cannot be sent before any of it is."""

@@ -11,6 +11,7 @@ import tempfile
 import traceback
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Protocol
@@ -216,6 +217,19 @@ def reason_of(error: ReassocError) -> str:
 def internal_error() -> str:
     """The reason where the exception being handled is a fault of ours."""
     return f"internal error, please report it: {where_it_failed()}"
+
+
+@contextmanager
+def our_faults() -> Iterator[None]:
+    """Raise SourceError for what is a fault of ours: it must not take the other inputs with it, and
+    its text may hold a value of the file.
+    """
+    try:
+        yield
+    except (ReassocError, OSError, MemoryError):
+        raise
+    except Exception:
+        raise SourceError(internal_error()) from None
 
 
 def where_it_failed() -> str:

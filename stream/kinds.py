@@ -134,6 +134,6 @@ def _is_settings(text: bytes, *, is_whole: bool) -> bool:
         text = text[: max(text.rfind(b"\n["), 0)]
     try:
         keys = set(tomllib.loads(text.decode()))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError):
+    except (ValueError, RecursionError):  # no TOML, no UTF-8, or an integer too long to convert
         return False
     return bool(keys) and any(keys <= known for known in _SETTINGS)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import gzip
 import io
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
+from typing import IO, cast
 
 from blake3 import blake3
 
 from reassoc.core.errors import LimitError
 from reassoc.core.lockbox import LockboxLayout
-from reassoc.stream.contents import Content, LimitedStream, read_whole
-from reassoc.stream.intake import told_by
+from reassoc.stream.contents import Content, LimitedStream, read_whole, unpacked_stream
+from reassoc.stream.intake import internal_error, told_by
 from reassoc.stream.kinds import ADVICE, HEAD_BYTES, Kind
 from reassoc.stream.layouts import layout_of
 from reassoc.stream.message import DIGEST_BYTES, Head, HeadError, PartHead, RawMessage, head_of
@@ -30,6 +31,7 @@ INPUT_BYTES_MAX = 64 << 20
 """Bytes that one compressed message may become: they are in memory."""
 
 _NO_DIGEST = bytes(DIGEST_BYTES)
+_NOT_OPENED = "an encrypted or damaged archive: send it unpacked"
 
 
 @dataclass(slots=True)
@@ -55,16 +57,29 @@ def inputs_of(
     """
     for number, message in enumerate(messages):
         try:
-            head = head_of(message)
-        except HeadError as error:
-            yield _refused(number, message.place, str(error))
-            continue
-        if head is None:
-            yield from _without_head(number, message, layouts)
-        elif isinstance(head, PartHead):
-            yield _of_head(number, head, message.value, layouts)
-        else:
-            yield Input(number, head, message.value)
+            yield from _of_message(number, message, layouts)
+        except MemoryError:
+            raise
+        except Exception:
+            # A fault of ours must not take the other messages with it, and its text may hold a
+            # value of this one.
+            yield _refused(number, message.place, internal_error())
+
+
+def _of_message(
+    number: int, message: RawMessage, layouts: Sequence[LockboxLayout]
+) -> Iterator[Input]:
+    try:
+        head = head_of(message)
+    except HeadError as error:
+        yield _refused(number, message.place, str(error))
+        return
+    if head is None:
+        yield from _without_head(number, message, layouts)
+    elif isinstance(head, PartHead):
+        yield _of_head(number, head, message.value, layouts)
+    else:
+        yield Input(number, head, message.value)
 
 
 def _refused(number: int, name: str, reason: str, kind: Kind = Kind.UNKNOWN) -> Input:
@@ -99,21 +114,23 @@ def _without_head(
         return
     taken = 0
     try:
-        for name, stream in _unpacked(value):
-            with closing(stream):
-                data = read_whole(Content(None, stream), INPUT_BYTES_MAX - taken, "INPUT_BYTES_MAX")
-            taken += len(data)
-            yield _whole(number, f"{message.place}{name}", data, layouts)
+        for name, opened, size in _packed(value):
+            place = f"{message.place}{name}"
+            data, reason, byte_count = _taken_from(opened, size, INPUT_BYTES_MAX - taken)
+            taken += byte_count
+            yield (
+                _refused(number, place, reason) if reason else _whole(number, place, data, layouts)
+            )
     except (SourceError, LimitError) as error:
         yield _refused(number, message.place, str(error))
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError, EOFError):
-        yield _refused(number, message.place, "an encrypted or damaged archive: send it unpacked")
+        yield _refused(number, message.place, _NOT_OPENED)
 
 
-def _unpacked(value: bytes) -> Iterator[tuple[str, LimitedStream]]:
-    """Names behind that of the message, and bytes."""
+def _packed(value: bytes) -> Iterator[tuple[str, Callable[[], IO[bytes]], int]]:
+    """Names behind that of the message, what opens the bytes, and how many are compressed."""
     if value[:2] == GZIP_MAGIC:
-        yield "", _gunzipped(io.BytesIO(value), len(value))
+        yield "", partial(io.BytesIO, value), len(value)
         return
     with zipfile.ZipFile(io.BytesIO(value)) as archive:
         members = [member for member in archive.infolist() if not member.is_dir()]
@@ -122,21 +139,43 @@ def _unpacked(value: bytes) -> Iterator[tuple[str, LimitedStream]]:
                 f"a zip archive of {len(members)} members, more than MEMBERS_MAX ({MEMBERS_MAX})"
             )
         for member in members:
-            with archive.open(member) as opened:
-                file = io.BufferedReader(opened)  # type: ignore[type-var]
-                name = f"!{printable(member.filename)}"
-                if file.peek(2)[:2] == GZIP_MAGIC:
-                    yield name, _gunzipped(file, member.compress_size)
-                else:
-                    yield name, LimitedStream(file, member.compress_size)
+            name = f"!{printable(member.filename)}"
+            yield name, partial(archive.open, member), member.compress_size
 
 
-def _gunzipped(file: io.BufferedIOBase, byte_count: int) -> LimitedStream:
-    return LimitedStream(gzip.GzipFile(fileobj=file), byte_count)
+def _taken_from(
+    opened: Callable[[], IO[bytes]], compressed_bytes: int, limit: int
+) -> tuple[bytes, str, int]:
+    """The bytes of a member, or why it cannot be read, which costs only itself; and how many bytes
+    it became, also where they are of no use. Raises LimitError above the limit.
+    """
+    stream: LimitedStream | None = None
+    reason = ""
+    try:
+        with opened() as file:
+            # A member is a buffered reader in the library's types and a raw one in what it can do.
+            stream = unpacked_stream(cast(io.RawIOBase, file), compressed_bytes)
+            with closing(stream):
+                data = read_whole(Content(None, stream), limit, "INPUT_BYTES_MAX")
+        return data, "", len(data)
+    except (LimitError, MemoryError):
+        raise
+    except SourceError as error:
+        reason = str(error)
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError, EOFError):
+        reason = _NOT_OPENED
+    except Exception:
+        reason = internal_error()
+    return b"", reason, stream.position if stream is not None else 0
 
 
 def _whole(number: int, name: str, data: bytes, layouts: Sequence[LockboxLayout]) -> Input:
-    kind, reason, layout = told_by(name, data[:HEAD_BYTES], layouts)
+    try:
+        kind, reason, layout = told_by(name, data[:HEAD_BYTES], layouts)
+    except MemoryError:
+        raise
+    except Exception:  # it costs this member of an archive, and not those behind it
+        kind, reason, layout = Kind.UNKNOWN, internal_error(), None
     if reason:
         return _refused(number, name, reason, kind)
     size = len(data)

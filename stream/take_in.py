@@ -25,7 +25,7 @@ from typing import IO, Protocol
 import numpy as np
 
 from reassoc.core.ach import EntryKind
-from reassoc.core.errors import LimitError, ParseError, ReassocError
+from reassoc.core.errors import LimitError, ParseError
 from reassoc.core.lockbox import LockboxLayout
 from reassoc.core.pool import PaymentColumns, RemittanceColumns
 from reassoc.stream.contents import Content, ContentStream, Progress, open_content, pieces
@@ -35,7 +35,7 @@ from reassoc.stream.intake import (
     WindowPayments,
     WindowRemittances,
     findings_file,
-    internal_error,
+    our_faults,
     read_windows,
     reason_of,
     recognise,
@@ -217,7 +217,8 @@ def read_in(
         unless_taken.callback(rows.close)
         try:
             with open_content(source, progress) as found:
-                items, layout = recognise(source, found, layouts)
+                with our_faults():
+                    items, layout = recognise(source, found, layouts)
                 if items.reason:
                     return TakenIn(Receipt(source, items.kind, items.reason))
                 items.findings = stack.enter_context(findings_file(scratch))
@@ -311,14 +312,8 @@ def _scan(
     progress: Progress | None,
     stored: Stored,
 ) -> Late:
-    try:
+    with our_faults():
         late = read_windows(items, content, keeper, layout, progress)
-    except (ReassocError, OSError, MemoryError):
-        raise
-    except Exception:
-        # A fault of ours must not take the other inputs with it, and its text may hold a value of
-        # the file.
-        raise SourceError(internal_error()) from None
     if items.digest != stored.digest:
         raise SourceError(
             "changed while it was read; nothing of it is used: run again when it is complete"

@@ -8,6 +8,7 @@ import os
 import zipfile
 from collections.abc import Awaitable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from blake3 import blake3
@@ -219,6 +220,26 @@ def test_a_bad_file_is_told_and_the_others_are_sent(tmp_path: Path, journal: Fee
     assert [bool(reason) for reason in reasons] == [True, False, False]
     assert (feeder.fed.sent_files, feeder.fed.refused_files, feeder.fed.passed_over) == (1, 1, 1)
     assert feeder.fed.problems[0][0] == "a"
+
+
+def test_a_fault_of_ours_costs_only_its_file(
+    tmp_path: Path, journal: FeedJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned = feed.plan
+
+    def fail(name: str, *args: Any, **more: Any) -> Any:
+        if name == "a":
+            raise ZeroDivisionError("a secret value")
+        return planned(name, *args, **more)
+
+    monkeypatch.setattr(feed, "plan", fail)
+    for name in "ab":
+        put(tmp_path / "in" / name, DATA)
+    feeder = feeder_of(Broker(), journal, tmp_path)
+    reasons = asyncio.run(feed_all(feeder, tmp_path / "in"))
+    assert (feeder.fed.sent_files, feeder.fed.refused_files) == (1, 1)
+    assert reasons[0].startswith("internal error")
+    assert "secret" not in reasons[0]
 
 
 def test_a_file_that_changes_while_it_is_sent_gets_no_manifest(

@@ -8,6 +8,7 @@ import os
 import re
 import zipfile
 from pathlib import Path
+from random import Random
 
 import pytest
 from blake3 import blake3
@@ -26,9 +27,9 @@ BARS = Marks("|", ">", "\n")
 TRUTH = b"remit_file,remit_ordinal,payment_file,payment_ordinal,payment_trace,case\n"
 
 
-def zipped(**members: bytes) -> bytes:
+def zipped(method: int = zipfile.ZIP_DEFLATED, /, **members: bytes) -> bytes:
     out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(out, "w", method) as archive:
         for name, data in members.items():
             archive.writestr(name.replace("__", "/").replace("_dot_", "."), data)
     return out.getvalue()
@@ -112,6 +113,7 @@ def test_the_output_and_earlier_runs_are_never_input(tmp_path: Path) -> None:
         (b"Dear ISAAC, STanding orders follow.\n", Kind.UNKNOWN),
         (b"101,5,7\n6,5,4\n", Kind.UNKNOWN),
         (X12.decode().encode("utf-16"), Kind.UNKNOWN),
+        (b"min_days = " + b"2" * 5000, Kind.UNKNOWN),
         (zipped(x=X12), Kind.ARCHIVE),
     ],
 )  # fmt: skip
@@ -172,6 +174,20 @@ def test_damaged_containers_say_so(tmp_path: Path) -> None:
     flipped = bytearray(archive)
     flipped[60] ^= 0xFF
     assert "damaged" in damaged(tmp_path, bytes(flipped))
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+@pytest.mark.parametrize("share", [0.05, 0.5])
+def test_damage_of_every_method_of_zip_says_so(tmp_path: Path, method: int, share: float) -> None:
+    random = Random(7)
+    archive = bytearray(zipped(method, x=X12 * 50 + random.randbytes(4 << 20)))
+    at = 31 + int(share * len(archive))
+    archive[at : at + 40] = bytes(40)
+    assert "damaged" in damaged(tmp_path, bytes(archive))
+    archive = bytearray(zipped(method, x=X12 * 50))
+    for at in range(40, 60):
+        archive[at] ^= 0xA5
+    assert "damaged" in damaged(tmp_path, bytes(archive))
 
 
 def test_a_bomb_is_stopped_at_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

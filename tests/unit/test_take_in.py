@@ -405,6 +405,7 @@ def test_bytes_that_were_stored_and_scanned_must_be_the_same(
         (b"Dear all,\n", "neither X12"),
         (gzip.compress(X12 * 99)[:-9], "damaged or cut off"),
         (b"ISA*00*", "X12_NO_SEGMENTS"),
+        (b"x = " + b"2" * 5000, "neither X12"),
     ],
 )
 def test_what_cannot_be_read_says_why(home: Warehouse, data: bytes, reason: str) -> None:
@@ -421,6 +422,23 @@ def test_a_fault_of_ours_costs_only_its_input(
         raise ZeroDivisionError("a secret value")
 
     monkeypatch.setattr(intake, "x12_findings", fail)
+    receipts = home.take_all([home.put("x", X12), home.put("y", ACH)])
+    assert "internal error" in receipts[0].reason
+    assert "secret" not in receipts[0].reason
+    assert receipts[1].payment_count == 4
+
+
+def test_a_fault_in_telling_what_it_is_costs_only_its_input(
+    home: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind_of = intake.kind_of
+
+    def fail(head: bytes) -> Kind:
+        if head == X12:
+            raise ZeroDivisionError("a secret value")
+        return kind_of(head)
+
+    monkeypatch.setattr(intake, "kind_of", fail)
     receipts = home.take_all([home.put("x", X12), home.put("y", ACH)])
     assert "internal error" in receipts[0].reason
     assert "secret" not in receipts[0].reason
