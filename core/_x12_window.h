@@ -251,12 +251,14 @@ static walk_status take_isa_segment(x12_scan *scan, segment_view *segment) {
 }
 
 /* An ISA may stand at the cursor whose segment does not end by the delimiters in use, for it has
- * its own. */
-static __attribute__((noinline)) walk_status take_isa_ahead(x12_scan *scan) {
+ * its own. No terminator stands between the cursor and `indexed`, so layout there is done with: a
+ * long run of it is walked once, and not again with each block and window. */
+static __attribute__((noinline)) walk_status take_isa_ahead(x12_scan *scan, size_t indexed) {
     const size_t at =
-        skip_layout(scan->data, scan->cursor, scan->size, scan->now.delimiters.separator);
+        skip_layout(scan->data, scan->cursor, indexed, scan->now.delimiters.separator);
     x12_header header;
-    if (!starts_isa(scan->data, at, scan->size)) return WALK_ON;
+    scan->cursor = at;
+    if (at == indexed || !starts_isa(scan->data, at, scan->size)) return WALK_ON;
     switch (read_followed_isa(scan->data, at, scan->size, scan->final, &header)) {
         case HEADER_NEEDS_MORE: scan->cursor = at; return WALK_STOP;
         case HEADER_FOUND: take_isa(scan, at, &header); return WALK_RESYNC;
@@ -330,8 +332,9 @@ static void place_segments(x12_scan *scan) {
     }
 }
 
-/* Take every whole segment of the index. The cursor ends behind the last one taken. */
-static walk_status take_segments(x12_scan *scan) {
+/* Take every whole segment of the index, which ends at `indexed`. The cursor ends behind the last
+ * one taken and the layout behind it. */
+static walk_status take_segments(x12_scan *scan, size_t indexed) {
     const size_t end_count = scan->index.end_count;
     bool inside = scan->now.mode == SET_835;
     place_segments(scan);
@@ -365,7 +368,7 @@ static walk_status take_segments(x12_scan *scan) {
     memmove(scan->index.delimiters, scan->index.delimiters + taken, left * sizeof(uint32_t));
     scan->index.delimiter_count = left;
     scan->index.end_count = 0;
-    return take_isa_ahead(scan);
+    return take_isa_ahead(scan, indexed);
 }
 
 /* The input ends without a terminator: what is left, blanks aside, is the last segment. */
@@ -512,7 +515,7 @@ static void walk_window(x12_scan *scan, bool discard) {
                 return;
             }
             fetch_rows(scan);
-            status = take_segments(scan);
+            status = take_segments(scan, indexed);
         } else if (scan->final) {
             status = take_unterminated(scan);
         } else {

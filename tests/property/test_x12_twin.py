@@ -31,6 +31,20 @@ def test_wrapped_lines(data: bytes) -> None:
     assert twin_differences(data) == []
 
 
+@given(damaged(wrapped()))
+def test_damaged_wrapped_lines(data: bytes) -> None:
+    assert twin_differences(data) == []
+
+
+@given(files(), st.sampled_from([b" ", b"\0", b"\n", b"\r\n", b"\xef\xbb\xbf", b" \x1a\n"]))
+def test_long_layout_between_and_behind_interchanges(data: bytes, fill: bytes) -> None:
+    filled = (data + fill * (40_000 // len(fill))) * 2
+    assert twin_differences(filled) == []
+    whole = whole_rows(iter_835(filled, window_bytes=len(filled)))
+    for window_bytes in (500, 20_000, 50_000):
+        assert differences(whole_rows(iter_835(filled, window_bytes=window_bytes)), whole) == []
+
+
 @given(damaged(files()))
 def test_damaged_files(data: bytes) -> None:
     assert twin_differences(data) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import time
 
 import pytest
 
@@ -71,6 +72,19 @@ def test_a_hundred_thousand_transactions_and_none() -> None:
     assert len(read.transactions) == 100_000
     assert int(read.transactions.paid_cents.sum()) == 100_000 * 1000
     assert len(read.findings) == 0
+
+
+@pytest.mark.parametrize("fill", [b" ", b"\0", b"\n"])
+def test_layout_behind_a_file_is_walked_once(fill: bytes) -> None:
+    # Were it walked again with each block this would take minutes.
+    data = HEAD + transaction(1) + TAIL % 1
+    filled = data + fill * (64 << 20)
+    began = time.process_time()
+    assert len(read_835(filled).findings) == 0
+    windows = list(iter_835(filled))
+    assert sum(len(window.transactions) for window in windows) == 1
+    assert windows[-1].window_offset > 48 << 20
+    assert time.process_time() - began < 20
 
 
 def test_terminators_doubled_behind_the_isa() -> None:
