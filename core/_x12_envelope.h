@@ -131,11 +131,23 @@ static inline void settle_overlong(const uint8_t *data, size_t at, size_t next, 
     delimiters->terminator = ending;
 }
 
-/* `at` is the place of ISA16, the byte behind the sixteenth separator. */
+/* The place of ISA16 where a line may have wrapped right before it, at `at`. Line ends that a
+ * segment follows are no such wrap: ISA16 is empty, and they end the ISA. */
+static inline size_t behind_wrap(const uint8_t *data, size_t at, size_t size, uint8_t separator) {
+    size_t place = at;
+    while (place < size && is_line_end(data[place])) place++;
+    if (place == at || place == size || is_alphanumeric(data[place]) || data[place] == separator)
+        return at;
+    const size_t next = skip_blanks(data, place, size);
+    return next_segment_ending(data, next, size, separator) != 0 ? at : place;
+}
+
+/* `at` is the byte behind the sixteenth separator: the place of ISA16. */
 static inline void settle_terminator(const uint8_t *data, size_t at, size_t size,
                                      x12_header *header) {
     x12_delimiters *delimiters = &header->delimiters;
     const uint8_t separator = delimiters->separator;
+    at = behind_wrap(data, at, size, separator);
     const uint8_t behind = at + 1 < size ? data[at + 1] : 0;
     delimiters->component = data[at];
     delimiters->terminator = behind;

@@ -138,6 +138,7 @@ def read_isa(data: bytes, offset: int) -> Isa | None:
             return None
         elements.append((at, piece))
         at += len(piece) + 1
+    at = _behind_wrap(data, separator, at)
     component, terminator, end, missing = _settle(data, separator, at)
     if component in _LINE_END:
         component = 0
@@ -145,6 +146,16 @@ def read_isa(data: bytes, offset: int) -> Isa | None:
         return None
     elements.append((at, data[at : at + 1] if component else b""))
     return Isa(offset, end, elements, Delimiters(separator, component, terminator), missing)
+
+
+def _behind_wrap(data: bytes, separator: int, at: int) -> int:
+    """Where ISA16 stands: behind line ends at `at`, unless these end the ISA and ISA16 is empty."""
+    place = at
+    while place < len(data) and data[place] in _LINE_END:
+        place += 1
+    if place == len(data) or is_alphanumeric(data[place]) or data[place] == separator:
+        return at
+    return at if ending_byte(data, skip_layout(data, at), separator) is not None else place
 
 
 def _settle(data: bytes, separator: int, at: int) -> tuple[int, int, int, bool]:

@@ -328,6 +328,6 @@ def with_odd_values(draw: st.DrawFn) -> bytes:
 @st.composite
 def wrapped(draw: st.DrawFn) -> bytes:
     """A sound file cut into lines of equal length, wherever that falls."""
-    data, width = draw(files()), draw(st.integers(20, 90))
-    line_end = draw(st.sampled_from([b"\n", b"\r\n"]))
+    data, width = draw(files()), draw(st.integers(20, 110))
+    line_end = draw(st.sampled_from([b"\n", b"\r\n", b"\r"]))
     return line_end.join(data[i : i + width] for i in range(0, len(data), width))

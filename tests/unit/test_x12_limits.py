@@ -74,6 +74,29 @@ def test_a_hundred_thousand_transactions_and_none() -> None:
     assert len(read.findings) == 0
 
 
+@pytest.mark.parametrize("line_end", [b"\n", b"\r\n", b"\r"])
+def test_a_line_may_wrap_anywhere(line_end: bytes) -> None:
+    data = HEAD + transaction(1) + transaction(2) + TAIL % 2
+    whole = read_835(data)
+    for width in range(20, 200):
+        lines = [data[at : at + width] for at in range(0, len(data), width)]
+        read = read_835(line_end.join(lines))
+        assert read.transactions.trace.to_list() == whole.transactions.trace.to_list()
+        assert read.transactions.valid.tolist() == [True, True]
+        for mark in ("element_separator", "component_separator", "segment_terminator"):
+            assert read.interchanges[mark].tolist() == whole.interchanges[mark].tolist()
+        assert set(names(read.findings.code.tolist())) <= {"X12_ISA_UNPADDED"}
+
+
+def test_line_ends_in_the_place_of_isa16_that_a_segment_follows_are_terminators() -> None:
+    for line_end in (b"\n", b"\r\n", b"\r"):
+        data = (HEAD + transaction(1) + TAIL % 1).replace(b":~", b"~").replace(b"~", line_end)
+        read = read_835(data)
+        assert read.transactions.trace.to_list() == ["T1"]
+        assert read.interchanges.component_separator.tolist() == [0]
+        assert read.interchanges.segment_terminator.tolist() == [line_end[0]]
+
+
 @pytest.mark.parametrize("fill", [b" ", b"\0", b"\n"])
 def test_layout_behind_a_file_is_walked_once(fill: bytes) -> None:
     # Were it walked again with each block this would take minutes.
