@@ -235,34 +235,48 @@ class _Reader:
 
     def _delimited(self) -> Iterator[_Row]:
         lines = self._lines()
+        line = next(lines, None)
         number = 0
-        for offset, line in lines:
+        while line is not None:
+            offset, (text, is_legible) = line[0], self._text(line[1])
+            line = next(lines, None)
             number += 1
-            text, is_legible = self._text(line)
-            quote = self._layout.quote
-            if quote and text.count(quote) % 2:
-                # A quoted field goes on in the next line: one more, else the row is broken.
-                following = next(lines, None)
-                if following is not None:
-                    text += "\n" + self._text(following[1])[0]
-            if len(text) > LINE_BYTES_MAX or (quote and text.count(quote) % 2):
-                yield _Row(offset, number, None, is_legible)
-                continue
-            yield _Row(offset, number, self._parted(text), is_legible)
+            fields, is_open = self._parted([text])
+            if is_open and line is not None:
+                # A quoted field goes on in the next line: one more. Where it does not end there,
+                # this row is broken and the next line is a row of its own.
+                following, follows = self._text(line[1])
+                fields, is_open = self._parted([text, following])
+                if fields is not None:
+                    line, is_legible = next(lines, None), is_legible and follows
+            yield _Row(offset, number, None if is_open else fields, is_legible)
 
-    def _parted(self, text: str) -> list[str] | None:
+    def _parted(self, texts: list[str]) -> tuple[list[str] | None, bool]:
+        """Fields of the first row in one or two lines, None where there is none; and whether a
+        quoted field is still open behind them. Quotes of two lines must be right, lest a row is
+        taken for a field."""
         layout = self._layout
+        if sum(map(len, texts)) > LINE_BYTES_MAX:
+            return None, False
+        is_open = False
+
+        def given() -> Iterator[str]:
+            nonlocal is_open
+            yield from texts
+            is_open = True
+
         try:
             rows = csv.reader(
-                text.split("\n"),
+                given(),
                 delimiter=layout.delimiter,
                 quotechar=layout.quote or None,
                 quoting=csv.QUOTE_MINIMAL if layout.quote else csv.QUOTE_NONE,
+                strict=len(texts) > 1,
             )
             fields = next(rows, [])
-        except (csv.Error, StopIteration):
-            return None
-        return fields if len(fields) <= FIELDS_MAX else None
+        except csv.Error:
+            return None, is_open
+        return fields if len(fields) <= FIELDS_MAX else None, is_open
 
     def _read_names(self, names: list[str]) -> None:
         self._names = {name.strip().lower(): place for place, name in enumerate(names)}

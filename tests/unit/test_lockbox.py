@@ -185,13 +185,37 @@ def test_wrong_rows_cost_only_themselves() -> None:
     assert "0003" not in delimited(LIST + b"0003,x,,,,,,").message(0)
 
 
-def test_quoted_fields_may_hold_a_line_end_and_broken_ones_cost_two_lines() -> None:
+def test_quoted_fields_may_hold_a_line_end_and_broken_ones_cost_only_their_line() -> None:
     two_lines = b'0003,1.00,3/16/2026,7,,"A\nB",,\n'
     listed = delimited(LIST + two_lines + b"0004,2.00,3/16/2026,7,,,,\n")
     assert (codes(listed), listed.items.amount_cents.tolist()[2:]) == ([], [100, 200])
-    broken = delimited(LIST + b'0003,"1.00,3/16/2026,7,,,,\nx\n0004,2.00,3/16/2026,7,,,,\n')
-    assert codes(broken) == ["LOCKBOX_ROW_BROKEN"]
-    assert broken.items.check_number.to_list() == ["0001", "0002", "0004"]
+    behind = [
+        b"0004,2.00,3/16/2026,7,,,,\n",
+        b'0004,2.00,3/16/2026,7,,"B, INC",,\n',
+        b'"0004","2.00",3/16/2026,7,,,,\n',
+        b'0004,2.00,3/16/2026,7,"",,,\n',
+    ]
+    for row in behind:
+        broken = delimited(LIST + b'0003,"1.00,3/16/2026,7,,,,\n' + row + behind[0])
+        assert codes(broken) == ["LOCKBOX_ROW_BROKEN"]
+        assert broken.items.check_number.to_list() == ["0001", "0002", "0004", "0004"]
+        assert broken.findings.file_offset.tolist() == [len(LIST)]
+    last = delimited(LIST + b'0003,"1.00,3/16/2026,7,,,,\n')
+    assert codes(last) == ["LOCKBOX_ROW_BROKEN"]
+
+
+def test_a_quote_within_a_field_opens_nothing() -> None:
+    rows = (b'0003,1.00,,7,,O"BRIEN,,\n', b'0004,2.00,,7,,12" PIPE,,\n', b"0005,3.00,,7,,C,,\n")
+    for given in (rows, rows[:1] + rows[2:], rows[1:]):
+        listed = delimited(LIST + b"".join(given))
+        assert codes(listed) == []
+        assert listed.items.check_number.to_list()[2:] == [row[:4].decode() for row in given]
+    assert delimited(LIST + rows[0]).items.payer_name[2] == 'O"BRIEN'
+
+
+def test_bytes_that_are_no_text_in_the_second_line_of_a_row_are_told() -> None:
+    listed = delimited(LIST + b'0003,1.00,,7,,"A\n\xff",,\n')
+    assert codes(listed) == ["LOCKBOX_TEXT_BAD"]
 
 
 def test_input_without_rows_or_columns_is_refused() -> None:
