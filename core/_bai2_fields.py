@@ -29,7 +29,11 @@ _REFERENCE = re.compile(rb"[ \t]*[^ \t:]{0,35}[ \t]*")
 
 def amount_of(field: bytes) -> int | None:
     """Cents of an amount, a sign allowed; None where it is none. Never a float."""
-    return int(field) if _AMOUNT.fullmatch(field) else None
+    found = _AMOUNT.fullmatch(field)
+    if found is None:
+        return None
+    cents = int(found[1])
+    return -cents if field[:1] == b"-" else cents
 
 
 def is_type_code(field: bytes) -> bool:

@@ -47,7 +47,8 @@ class AmountForm:
             digits = whole.rjust(self._decimals + 1, "0")
             whole = digits[: len(digits) - self._decimals]
             part = digits[len(digits) - self._decimals :]
-        if part[2:].strip("0") or len(whole.lstrip("0")) > AMOUNT_DIGITS_MAX - 2:
+        whole = whole.lstrip("0")
+        if part[2:].strip("0") or len(whole) > AMOUNT_DIGITS_MAX - 2:
             return None
         cents = int(whole or "0") * 100 + int(part[:2].ljust(2, "0"))
         return -cents if found[1] in ("(", "-") or found[4] == "-" else cents

@@ -285,6 +285,12 @@ def test_limits_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     assert _bai2_fields.amount_of(b"0" * 9 + b"1" * 15) == int("1" * 15)
 
 
+def test_leading_zeros_of_an_amount_are_no_limit() -> None:
+    for text, cents in ((b"0", 0), (b"12345", 12345), (b"9" * 15, 10**15 - 1)):
+        for sign, factor in ((b"", 1), (b"+", 1), (b"-", -1)):
+            assert _bai2_fields.amount_of(sign + b"0" * 9000 + text) == factor * cents
+
+
 def test_what_is_no_report_is_refused() -> None:
     for data in (b"", b"\n", b"88,TEXT\n", b"99,0,0,1/", b"hello", b"00,0004,1/2/345/\n"):
         with pytest.raises(ParseError) as caught:

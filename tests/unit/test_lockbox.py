@@ -264,7 +264,7 @@ def test_items_as_payments() -> None:
         ("9999999999999.99", 999999999999999),
         ("1.234", None), ("", None), (".", None), ("1,23.00", None), ("1 000", None), ("x", None),
         ("(1.00", None), ("1e5", None), ("99999999999999.00", None), ("\u0661", None),
-        ("--1", None),
+        ("--1", None), ("0" * 9000 + "12.30", 1230), ("-" + "0" * 9000, 0),
     ],
 )  # fmt: skip
 def test_amounts_are_exact(text: str, cents: int | None) -> None:
@@ -274,6 +274,7 @@ def test_amounts_are_exact(text: str, cents: int | None) -> None:
 def test_implied_decimals() -> None:
     assert AmountForm("implied", 2).cents("000012345") == 12345
     assert AmountForm("implied", 2).cents("5") == 5
+    assert AmountForm("implied", 2).cents("0" * 9000 + "5") == 5
     assert AmountForm("implied", 0).cents("5") == 500
     assert AmountForm("implied", 4).cents("12300") == 123
     assert AmountForm("implied", 4).cents("12345") is None
