@@ -118,13 +118,13 @@ def _is_ach(text: bytes) -> bool:
 
 
 def _pieces(text: bytes) -> Iterator[bytes]:
-    """Lines that are not blank; of longer ones what a record would be."""
+    """Lines that are not blank, without what somebody wrote behind the record; of those that have
+    room for several records each that would be one."""
     for line in text.splitlines():
-        if len(line) <= 94:
-            if line.strip():
-                yield line
-        elif line.strip():
-            yield from (line[start : start + 94] for start in range(0, len(line), 94))
+        if not line.strip():
+            continue
+        stop = len(line) if len(line) >= 2 * 94 else 1
+        yield from (line[start : start + 94] for start in range(0, stop, 94))
 
 
 def _is_settings(text: bytes, *, is_whole: bool) -> bool:

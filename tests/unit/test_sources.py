@@ -23,6 +23,7 @@ from reassoc.stream.sources import Source, SourceError, discover
 
 X12 = interchange(remittance("T1", 100))
 ACH = ach_file(Entry(100, "T1"))
+CTX = ach_file(Entry(100, payload=X12), Entry(100, payload=X12))
 BARS = Marks("|", ">", "\n")
 TRUTH = b"remit_file,remit_ordinal,payment_file,payment_ordinal,payment_trace,case\n"
 
@@ -104,6 +105,10 @@ def test_the_output_and_earlier_runs_are_never_input(tmp_path: Path) -> None:
         (ACH, Kind.ACH),
         (ACH.replace(b"\n", b""), Kind.ACH),
         (ACH.replace(b"\n", b"\r\n"), Kind.ACH),
+        (ACH.replace(b"\n", b"  *\n"), Kind.ACH),
+        (CTX.replace(b"\n", b" *\r\n"), Kind.ACH),
+        (CTX.replace(b"\n", b" 00000017" * 10 + b"\n"), Kind.ACH),
+        (CTX.replace(b"\n", b""), Kind.ACH),
         (b"\n\n" + ACH[95:], Kind.ACH),
         (ACH[190:], Kind.ACH),
         (b"", Kind.EMPTY),
