@@ -15,6 +15,8 @@ HEAD_BYTES = 64 << 10
 """How much of an input is looked at to tell what it is."""
 ACH_LINES = 12
 """How many of the first records are looked at to see whether they are ACH records."""
+SETTINGS_DOTS_MAX = 100
+"""Dots in a line of a settings file: the time that a dotted key takes grows with their square."""
 
 _BOM = b"\xef\xbb\xbf"
 _BLANKS = b" \t\r\n\x00\x1a"
@@ -132,6 +134,8 @@ def _is_settings(text: bytes, *, is_whole: bool) -> bool:
     if not is_whole:
         # What a table's beginning leaves behind it may be cut; what stands before it is whole.
         text = text[: max(text.rfind(b"\n["), 0)]
+    if any(line.count(b".") > SETTINGS_DOTS_MAX for line in text.splitlines()):
+        return False
     try:
         keys = set(tomllib.loads(text.decode()))
     except (ValueError, RecursionError):  # no TOML, no UTF-8, or an integer too long to convert

@@ -6,6 +6,7 @@ import gzip
 import io
 import os
 import re
+import time
 import zipfile
 from pathlib import Path
 from random import Random
@@ -124,6 +125,14 @@ def test_the_output_and_earlier_runs_are_never_input(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_kind_comes_from_content(data: bytes, kind: Kind) -> None:
     assert kind_of(data) is kind
+
+
+@pytest.mark.parametrize("text", [b"a." * 32_000 + b"a = 1\n", b"[" + b"a." * 32_000 + b"a]\n"])
+def test_a_key_of_many_parts_takes_no_time(text: bytes) -> None:
+    began = time.process_time()
+    assert kind_of(text) is Kind.UNKNOWN
+    assert kind_of((b"x = {" + b"a." * 90 + b"a = 1}\n") * 330) is Kind.UNKNOWN
+    assert time.process_time() - began < 5
 
 
 _BEGINNINGS = (
