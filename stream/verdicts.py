@@ -137,6 +137,8 @@ class Profiles:
         values, inverse = np.unique(pairs, return_inverse=True)
         by_pair = np.full(len(values), -1, np.int32)
         window = _WindowEnvelopes(remittances)
+        order = np.argsort(inverse, kind="stable")
+        stops = np.cumsum(np.bincount(inverse, minlength=len(values))).tolist()
         for number, pair in enumerate(values.tolist()):
             interchange, group = pair >> 32, pair & 0xFFFFFFFF
             isa, gs, delimiters = window.envelope(interchange, group)
@@ -144,7 +146,8 @@ class Profiles:
                 by_pair[number] = self._profile_row(isa, gs, delimiters, None)
                 continue
             # Without an ISA the identities are the transaction's own.
-            for transaction in np.flatnonzero(inverse == number).tolist():
+            start = stops[number - 1] if number else 0
+            for transaction in order[start : stops[number]].tolist():
                 spare = _fallback(remittances, transaction)
                 rows[transaction] = self._profile_row(isa, gs, delimiters, spare)
         common = by_pair[inverse] if len(values) else rows
