@@ -557,6 +557,9 @@ static void reset_context(x12_scan *scan) {
     fresh.group_count = scan->now.group_count;
     fresh.transaction_count = scan->now.transaction_count;
     scan->now = fresh;
+    /* An empty slot must match no date, nor eight NULs, which are looked for in the first: no text
+     * that is looked for there is 1. */
+    scan->dates_seen[0].text = 1;
 }
 
 static void scan_free(x12_scan *scan) {

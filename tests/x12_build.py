@@ -99,6 +99,7 @@ odd_values = st.sampled_from(
         b"ISA",
         b"\xff",
         b"\x00",
+        b"\x00" * 8,
     ]
 )
 

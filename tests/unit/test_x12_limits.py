@@ -8,6 +8,7 @@ import time
 import pytest
 
 from reassoc.core import FindingCode, LimitError, iter_835, read_835
+from reassoc.core.columns import DATE_NONE
 
 HEAD = (
     b"ISA*00*          *00*          *ZZ*SENDER         *ZZ*RECEIVER       *260316*1200*^"
@@ -108,6 +109,13 @@ def test_layout_behind_a_file_is_walked_once(fill: bytes) -> None:
     assert sum(len(window.transactions) for window in windows) == 1
     assert windows[-1].window_offset > 48 << 20
     assert time.process_time() - began < 20
+
+
+def test_eight_nuls_are_no_date() -> None:
+    dated = transaction(1).replace(b"N1*PR", b"DTM*405*\0\0\0\0\0\0\0\0~N1*PR").replace(b"SE*8", b"SE*9")
+    read = read_835(HEAD + dated + TAIL % 1)
+    assert names(read.findings.code.tolist()) == ["X12_DATE_BAD"]
+    assert read.dates.date.tolist() == [DATE_NONE]
 
 
 def test_terminators_doubled_behind_the_isa() -> None:
