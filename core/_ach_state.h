@@ -58,6 +58,7 @@ enum {
     ACH_ADDENDA_LIMIT = 2076,
     ACH_RETURN_CODE_UNKNOWN = 2077,
     ACH_TRN_UNCERTAIN = 2078,
+    ACH_FINDINGS_MORE = 2090,
 };
 
 /* An entry with its addenda is never cut by a window, so its size needs a limit. */
@@ -156,6 +157,9 @@ typedef struct {
     ach_file_state file;
     ach_batch_state batch;
     ach_entry_state entry;
+    uint64_t findings_left_out; /* behind findings_max, in this window */
+    int64_t left_out_offset;    /* of the first of them */
+    uint32_t left_out_record;
     size_t rows[9]; /* of the tables, while the state is kept aside */
 } ach_state;
 
@@ -175,6 +179,7 @@ typedef struct {
     ach_state now;
     ach_state kept;
     ach_tables tables;
+    size_t findings_max; /* rows of findings in one window */
     uint8_t padded[RECORD_BYTES + 2]; /* a short record, filled up with blanks */
 } ach_reader;
 
@@ -206,6 +211,13 @@ static __attribute__((noinline)) void ach_find(ach_reader *reader, uint16_t code
                                                uint32_t record_number, uint8_t type,
                                                uint8_t position, int32_t entry_row) {
     ach_finding_table *table = &reader->tables.findings;
+    if (table->rows >= reader->findings_max) {
+        if (reader->now.findings_left_out++ == 0) {
+            reader->now.left_out_offset = reader->now.window_offset + offset_in_window;
+            reader->now.left_out_record = record_number;
+        }
+        return;
+    }
     ROOM(reader, findings, ACH_FINDING_SPECS, 1);
     if (reader->now.failed) return;
     size_t row = table->rows++;
@@ -218,6 +230,24 @@ static __attribute__((noinline)) void ach_find(ach_reader *reader, uint16_t code
     table->file[row] = reader->now.file.status != FILE_NONE ? reader->now.file.row : -1;
     table->batch[row] = reader->now.batch.open ? reader->now.batch.row : -1;
     table->entry[row] = entry_row;
+}
+
+/* The last finding of a window that had more than findings_max, at the place of the first that is
+ * not there. */
+static inline void tell_left_out(ach_reader *reader) {
+    const ach_state *now = &reader->now;
+    ach_finding_table *table = &reader->tables.findings;
+    if (now->findings_left_out == 0) return;
+    ROOM(reader, findings, ACH_FINDING_SPECS, 1);
+    if (now->failed) return;
+    const size_t row = table->rows++;
+    table->code[row] = ACH_FINDINGS_MORE;
+    table->file_offset[row] = now->left_out_offset;
+    table->length[row] =
+        now->findings_left_out < UINT32_MAX ? (uint32_t)now->findings_left_out : UINT32_MAX;
+    table->record_number[row] = now->left_out_record;
+    table->record_type[row] = table->position[row] = 0;
+    table->file[row] = table->batch[row] = table->entry[row] = -1;
 }
 
 /* About one field of a record: `position` is its column, from 1. */

@@ -52,7 +52,8 @@ enum { SEVERITY_INFO = 0, SEVERITY_WARNING = 1, SEVERITY_ERROR = 2 };
     X(X12_CLAIM_CHARGE_DIFFERS, 1082, WARNING)                                                     \
     X(X12_TRANSACTION_UNBALANCED, 1083, ERROR)                                                     \
     X(X12_SUM_OVERFLOW, 1084, ERROR)                                                               \
-    X(X12_TRANSACTION_TOO_LARGE, 1090, ERROR)
+    X(X12_TRANSACTION_TOO_LARGE, 1090, ERROR)                                                      \
+    X(X12_FINDINGS_MORE, 1091, WARNING)
 
 #define FINDING_ENUM(name, number, severity) name = number,
 typedef enum { FINDING_NONE = 0, X12_FINDING_CODES(FINDING_ENUM) } finding_code;

@@ -331,6 +331,7 @@ static inline void begin_window(ach_reader *reader, const uint8_t *data, size_t 
     now->position = 0;
     now->window_offset = window_offset;
     now->entry.open = 0;
+    now->findings_left_out = 0;
     RESERVE(reader, entries, ACH_ENTRY_SPECS, expected_rows(data, size, '6'));
     RESERVE(reader, addenda, ACH_ADDENDA_SPECS, expected_rows(data, size, '7'));
     if (now->failed) return;
@@ -403,6 +404,7 @@ static inline size_t ach_read(ach_reader *reader, const uint8_t *data, size_t si
     if (!reader->now.failed) {
         if (reader->now.batch.open) settle_batch_row(reader);
         settle_file_row(reader);
+        tell_left_out(reader);
     }
     return reader->now.position;
 }

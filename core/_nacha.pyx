@@ -6,6 +6,8 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from reassoc.core._columns cimport column_spec, table_free, take_columns
 
+from reassoc.core import errors
+
 
 cdef extern from "_nacha.h" nogil:
     const column_spec ACH_FILE_SPECS[]
@@ -38,6 +40,7 @@ cdef extern from "_nacha.h" nogil:
     ctypedef struct ach_reader:
         ach_state now
         ach_tables tables
+        size_t findings_max
 
     ctypedef struct trn_span:
         unsigned int start
@@ -74,6 +77,7 @@ cdef class AchReader:
         self.reader = <ach_reader *>PyMem_RawCalloc(1, sizeof(ach_reader))
         if self.reader == NULL:
             raise MemoryError()
+        self.reader.findings_max = errors.FINDINGS_MAX
         self.portable = portable
 
     def __dealloc__(self):

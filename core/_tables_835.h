@@ -283,7 +283,8 @@ enum {
 #define FINDING_COLUMNS(X)                                                                         \
     X(uint16, code, "errors.FindingCode")                                                          \
     X(int64, file_offset, "byte in the file")                                                      \
-    X(uint32, length, "bytes concerned, 0 where the fault is at a point")                          \
+    X(uint32, length,                                                                              \
+      "bytes concerned, 0 where the fault is at a point; of X12_FINDINGS_MORE how many findings")  \
     X(uint32, segment_ordinal,                                                                     \
       "1-based number of the segment in its transaction (ST is 1), 0 outside of one")              \
     X(code4, segment, "segment id where it is one of the guide's, else empty")                     \

@@ -147,7 +147,8 @@
 #define ACH_FINDING_COLUMNS(X)                                                                     \
     X(uint16, code, "errors.FindingCode")                                                          \
     X(int64, file_offset, "byte in the input")                                                     \
-    X(uint32, length, "bytes concerned, 0 where the fault is at a point")                          \
+    X(uint32, length,                                                                              \
+      "bytes concerned, 0 where the fault is at a point; of ACH_FINDINGS_MORE how many findings")  \
     X(uint32, record_number, "1-based number of the record in the input")                          \
     X(code2, record_type, "1, 5, 6, 7, 8 or 9; empty for what is no record")                       \
     X(uint8, position, "1-based column of the field in its record, 0 for the record as a whole")   \

@@ -181,6 +181,9 @@ typedef struct {
     int64_t claim_paid_cents, provider_adjustment_cents;
     int64_t claim_adjustment_cents, line_charge_cents, line_adjustment_cents;
     int32_t range;
+    uint64_t findings_left_out; /* behind findings_max, in this window or these ranges */
+    int64_t left_out_offset;    /* of the first of them */
+    int32_t left_out_range;
 } scan_context;
 
 typedef struct {
@@ -193,6 +196,7 @@ typedef struct {
     int64_t window_offset; /* of data[0] in the file */
     bool final;            /* no more input follows */
     bool out_of_memory;
+    size_t findings_max; /* rows of findings in one scan */
     bool unterminated; /* the segment in work ends without a terminator, where its last delimiter
                           stands */
     index_kernel kernel;
@@ -290,21 +294,34 @@ ALWAYS_INLINE kind_code4 packed_id(const char *id) {
     return packed;
 }
 
+static bool has_room_for_finding(x12_scan *scan) {
+    findings_table *findings = &scan->tables.findings;
+    if (findings->rows < findings->capacity) return true;
+    const table_entry *entry = &table_directory[TABLE_FINDINGS];
+    if (table_reserve(findings, entry->specs, entry->spec_count, findings->rows + 64) == 0)
+        return true;
+    scan->out_of_memory = true;
+    return false;
+}
+
 /* `at` counts from scan->data. Cold: it reserves its own row. */
 static __attribute__((noinline, cold)) void add_finding(x12_scan *scan, finding_code code,
                                                         size_t at, uint32_t length,
                                                         kind_code4 segment, uint8_t element) {
     findings_table *findings = &scan->tables.findings;
-    if (findings->rows == findings->capacity) {
-        const table_entry *entry = &table_directory[TABLE_FINDINGS];
-        if (table_reserve(findings, entry->specs, entry->spec_count, findings->rows + 64) != 0) {
-            scan->out_of_memory = true;
-            return;
+    scan_context *now = &scan->now;
+    const bool inside = now->mode == SET_835;
+    /* Also where its row is left out. */
+    if (inside && finding_severity(code) == SEVERITY_ERROR) now->tx_failed = true;
+    if (findings->rows >= scan->findings_max) {
+        if (now->findings_left_out++ == 0) {
+            now->left_out_offset = scan->window_offset + (int64_t)at;
+            now->left_out_range = now->range;
         }
+        return;
     }
-    const scan_context *now = &scan->now;
+    if (!has_room_for_finding(scan)) return;
     size_t row = findings->rows++;
-    bool inside = now->mode == SET_835;
     findings->code[row] = (uint16_t)code;
     findings->file_offset[row] = scan->window_offset + (int64_t)at;
     findings->length[row] = length;
@@ -315,7 +332,6 @@ static __attribute__((noinline, cold)) void add_finding(x12_scan *scan, finding_
     findings->claim[row] = inside ? now->claim_row : -1;
     findings->interchange[row] = now->interchange_row;
     findings->range[row] = now->range;
-    if (inside && finding_severity(code) == SEVERITY_ERROR) scan->now.tx_failed = true;
 }
 
 /* A finding about another segment of the open transaction than the one in work. */

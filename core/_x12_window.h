@@ -543,6 +543,22 @@ static void scan_window(x12_scan *scan, bool discard) {
     if (scan->cursor == window_start) restore_state(scan, &before);
 }
 
+/* The last finding of a scan that had more than findings_max, at the place of the first that is not
+ * there. */
+static void tell_left_out(x12_scan *scan) {
+    const scan_context *now = &scan->now;
+    findings_table *table = &scan->tables.findings;
+    if (now->findings_left_out == 0 || scan->out_of_memory || !has_room_for_finding(scan)) return;
+    const size_t row = table->rows++;
+    FINDING_COLUMNS(ZERO_COLUMN)
+    table->code[row] = X12_FINDINGS_MORE;
+    table->file_offset[row] = now->left_out_offset;
+    table->length[row] =
+        now->findings_left_out < UINT32_MAX ? (uint32_t)now->findings_left_out : UINT32_MAX;
+    table->transaction[row] = table->claim[row] = table->interchange[row] = -1;
+    table->range[row] = now->left_out_range;
+}
+
 /* A new, independent input: nothing of the one before it holds. Ordinals go on counting. */
 static void reset_context(x12_scan *scan) {
     scan_context fresh = {.interchange_row = -1,
@@ -556,6 +572,9 @@ static void reset_context(x12_scan *scan) {
     fresh.interchange_count = scan->now.interchange_count;
     fresh.group_count = scan->now.group_count;
     fresh.transaction_count = scan->now.transaction_count;
+    fresh.findings_left_out = scan->now.findings_left_out;
+    fresh.left_out_offset = scan->now.left_out_offset;
+    fresh.left_out_range = scan->now.left_out_range;
     scan->now = fresh;
     /* An empty slot must match no date, nor eight NULs, which are looked for in the first: no text
      * that is looked for there is 1. */

@@ -7,11 +7,12 @@ callers see is in x12_835.py.
 
 cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, getenv
 
 from reassoc.core._columns cimport column_spec, slab_cache_clear, take_columns
 
+from reassoc.core import errors
 from reassoc.core.errors import LimitError
 
 BUFFER_BYTES_MAX = 0xFFFFFFFF - 64
@@ -60,6 +61,7 @@ cdef extern from "_x12_window.h" nogil:
     ctypedef struct scan_context:
         bint delimiters_known
         int32_t range
+        uint64_t findings_left_out
 
     ctypedef struct x12_scan:
         const uint8_t *data
@@ -71,6 +73,7 @@ cdef extern from "_x12_window.h" nogil:
         int64_t window_offset
         bint final
         bint out_of_memory
+        size_t findings_max
         index_kernel kernel
         tables_835 tables
         scan_context now
@@ -80,6 +83,7 @@ cdef extern from "_x12_window.h" nogil:
     int fill_segment_slots() noexcept
     void scan_window(x12_scan *scan, bint discard) noexcept
     void reset_context(x12_scan *scan) noexcept
+    void tell_left_out(x12_scan *scan) noexcept
     void scan_free(x12_scan *scan) noexcept
     int finding_severity(int code) noexcept
 
@@ -174,6 +178,7 @@ cdef class X12Scanner:
         if self.state == NULL:
             raise MemoryError()
         self.state.kernel = choose_kernel(kernel)
+        self.state.findings_max = errors.FINDINGS_MAX
         reset_context(self.state)
 
     def __dealloc__(self):
@@ -248,11 +253,13 @@ cdef class X12Scanner:
         self.state.final = final
         self.state.out_of_memory = False
         self.state.envelope_bytes = 0
+        self.state.now.findings_left_out = 0
         return 0
 
     cdef tuple finish(self):
         cdef size_t i
         cdef dict tables = {}
+        tell_left_out(self.state)
         if self.state.out_of_memory:
             raise MemoryError("columns of the window")
         for i in range(<size_t>TABLE_COUNT):

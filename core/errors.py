@@ -10,6 +10,11 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+FINDINGS_MAX = 100_000
+"""Findings of one window of X12 or ACH, or of one input read at once; those behind them are counted
+only, by a last finding. What makes a transaction or an entry not valid does so all the same.
+"""
+
 
 class ReassocError(Exception):
     """Root of every exception that reassoc raises on purpose."""
@@ -113,6 +118,7 @@ class FindingCode(IntEnum):
     X12_SUM_OVERFLOW = 1084
     # X12: limits
     X12_TRANSACTION_TOO_LARGE = 1090
+    X12_FINDINGS_MORE = 1091
     # ACH: the input as a whole
     ACH_NO_RECORDS = 2000
     ACH_JUNK = 2002
@@ -166,6 +172,8 @@ class FindingCode(IntEnum):
     ACH_ADDENDA_LIMIT = 2076
     ACH_RETURN_CODE_UNKNOWN = 2077
     ACH_TRN_UNCERTAIN = 2078
+    # ACH: findings themselves
+    ACH_FINDINGS_MORE = 2090
     # BAI2: the input as a whole and its records
     BAI2_NO_RECORDS = 3000
     BAI2_JUNK = 3001
@@ -232,6 +240,7 @@ class FindingCode(IntEnum):
 
 
 _I, _W, _E = Severity.INFO, Severity.WARNING, Severity.ERROR
+_MORE = "more findings than FINDINGS_MAX: the rest of them is counted only"
 
 _CATALOGUE: dict[FindingCode, tuple[Severity, str]] = {
     FindingCode.X12_NO_SEGMENTS: (_E, "no segment could be read"),
@@ -313,6 +322,7 @@ _CATALOGUE: dict[FindingCode, tuple[Severity, str]] = {
         _E,
         "the transaction is larger than TRANSACTION_BYTES_MAX; its detail was skipped",
     ),
+    FindingCode.X12_FINDINGS_MORE: (_W, _MORE),
     FindingCode.ACH_NO_RECORDS: (_E, "no record of an ACH file could be read"),
     FindingCode.ACH_JUNK: (_W, "bytes that are no record; skipped"),
     FindingCode.ACH_RECORD_SHORT: (
@@ -420,6 +430,7 @@ _CATALOGUE: dict[FindingCode, tuple[Severity, str]] = {
         _I,
         "a TRN may be there, but which characters are its trace is not sure; none was taken",
     ),
+    FindingCode.ACH_FINDINGS_MORE: (_W, _MORE),
     FindingCode.BAI2_NO_RECORDS: (_E, "no record of a BAI2 report could be read"),
     FindingCode.BAI2_JUNK: (_W, "lines that are no record; skipped"),
     FindingCode.BAI2_RECORD_UNKNOWN: (_W, "not a record code of BAI2"),

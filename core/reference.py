@@ -8,7 +8,7 @@ delimiters, `reference_835` reads between ST and SE.
 from __future__ import annotations
 
 from reassoc.core import reference_values as values
-from reassoc.core.errors import FindingCode, ParseError
+from reassoc.core.errors import FINDINGS_MAX, FindingCode, ParseError
 from reassoc.core.reference_835 import KNOWN, Body
 from reassoc.core.reference_envelope import (
     HEADER_COPY_BYTES_MAX,
@@ -56,12 +56,13 @@ class PlainRemittances:
             raise AttributeError(name) from None
 
 
-def read_835_plain(data: bytes) -> PlainRemittances:
+def read_835_plain(data: bytes, findings_max: int = FINDINGS_MAX) -> PlainRemittances:
     """Read a whole input; ParseError X12_NO_SEGMENTS when no ISA, GS or ST begins it. O(n)."""
     reader = _Reader(bytes(data))
     if not reader.find_first_header():
         raise ParseError(FindingCode.X12_NO_SEGMENTS, 0, "no ISA, GS or ST")
     reader.walk()
+    reader.tables.leave_out(findings_max, FindingCode.X12_FINDINGS_MORE)
     return PlainRemittances(reader.tables)
 
 

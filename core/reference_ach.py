@@ -12,6 +12,7 @@ from typing import Any
 
 from reassoc.core import reference_trn
 from reassoc.core.columns import DATE_NONE
+from reassoc.core.errors import FINDINGS_MAX
 from reassoc.core.errors import FindingCode as Code
 from reassoc.core.reference_ach_files import (
     BatchTwin,
@@ -488,6 +489,15 @@ class AchTwin:
         entry["original_rdfi"] = row["original_rdfi"]
 
 
-def read(data: bytes) -> dict[str, Any]:
+def read(data: bytes, findings_max: int = FINDINGS_MAX) -> dict[str, Any]:
     """Read an input. O(n), slowly."""
-    return AchTwin(data).read()
+    twin = AchTwin(data)
+    tables = twin.read()
+    rest = tables["findings"][findings_max:]
+    if rest:
+        del tables["findings"][findings_max:]
+        first = rest[0]
+        twin.find_at(
+            Code.ACH_FINDINGS_MORE, first["file_offset"], len(rest), first["record_number"], b"\0"
+        )
+    return tables

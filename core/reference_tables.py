@@ -97,6 +97,14 @@ class Tables(dict[str, list[Row]]):
             interchange=current,
         )
 
+    def leave_out(self, findings_max: int, more: FindingCode) -> None:
+        """Only so many findings, and one more for those behind them."""
+        findings = self["findings"]
+        rest = findings[findings_max:]
+        if rest:
+            del findings[findings_max:]
+            self.find(more, rest[0]["file_offset"])
+
 
 def children_start(row: Row, tables: Tables, names: tuple[str, ...]) -> None:
     """Set where the row's child ranges begin."""

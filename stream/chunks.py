@@ -303,12 +303,14 @@ class _X12Found(_Found):
         gs = np.concatenate([paid.group, other.group])[order]
         findings = window.findings
         cut_off = findings.file_offset[findings.code == FindingCode.X12_SE_MISSING]
+        # Where findings were left out it is not known which sets have no end.
+        is_known = not (findings.code == FindingCode.X12_FINDINGS_MORE).any()
         at = end + window.window_offset
         outer = _header_places(window.interchanges, window.interchanges.enveloped, isa)
         nothing = np.zeros(len(end), np.int64)
         return _Places(
             at=at,
-            free=(outer >= 0) & ~np.isin(at, cut_off),
+            free=(outer >= 0) & ~np.isin(at, cut_off) & is_known,
             outer=outer,
             inner=_header_places(window.groups, window.groups.enveloped, gs),
             remittances=self.remittances + np.cumsum(is_paid, dtype=np.int64),
@@ -320,6 +322,8 @@ class _X12Found(_Found):
         findings = window.findings
         repeated = findings.code == FindingCode.X12_ST_DUPLICATE
         self._repeats += findings.file_offset[repeated].tolist()
+        if (findings.code == FindingCode.X12_FINDINGS_MORE).any():
+            self._repeats.append(window.window_offset)  # the first set may be a repeat, too
         outside = findings.transaction < 0
         if outside.any():
             lines, only = io.BytesIO(), Remittances(b"", 0, {}, b"")
@@ -363,6 +367,7 @@ class _AchFound(_Found):
         findings = window.findings
         disordered = findings.entry[findings.code == FindingCode.ACH_TRACE_ORDER]
         free[disordered[disordered >= 0]] = False
+        free &= not (findings.code == FindingCode.ACH_FINDINGS_MORE).any()
         return _Places(
             at=entries.offset.astype(np.int64) + window.window_offset,
             free=free,
@@ -374,7 +379,8 @@ class _AchFound(_Found):
         )
 
     def _keep_findings(self, window: AchFiles) -> None:
-        of_file = is_context(window.findings.code)
+        codes = window.findings.code
+        of_file = is_context(codes) | (codes == FindingCode.ACH_FINDINGS_MORE)
         if of_file.any():
             window.findings = window.findings.take(of_file)
             lines = io.BytesIO()

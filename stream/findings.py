@@ -18,6 +18,9 @@ from reassoc.core.x12_835 import Remittances
 from reassoc.stream.table import csv_cell
 
 FINDINGS_HEADER = "file,byte_offset,segment_or_record,code,severity,message"
+_MORE = frozenset((FindingCode.X12_FINDINGS_MORE, FindingCode.ACH_FINDINGS_MORE))
+PART_FINDINGS_BYTES_MAX = 512 << 10
+"""Bytes of findings of one message, as of a manifest; what is beyond is counted only."""
 _ADDENDA_TEXT_START = 3  # 0-based column where the 80 characters of an 05 begin
 _ADDENDA_TEXT_BYTES = 80
 
@@ -131,6 +134,9 @@ def _write(
     """One line per finding, in the order of their bytes."""
     codes, inverse, totals = np.unique(findings.code, return_inverse=True, return_counts=True)
     counts.update(dict(zip(codes.tolist(), totals.tolist(), strict=True)))
+    for code in _MORE.intersection(codes.tolist()):
+        # One finding stands for as many as were left out.
+        counts[code] += int((findings.length[findings.code == code].astype(np.int64) - 1).sum())
     tails = []
     for code in codes.tolist():
         known = FindingCode(code)
@@ -141,6 +147,13 @@ def _write(
     numbers = inverse.tolist()
     lines = [f"{begin}{all_offsets[row]},{places[row]}{tails[numbers[row]]}" for row in order]
     out.write("".join(lines).encode("utf-8"))
+
+
+def first_lines(lines: bytes) -> bytes:
+    """The lines of a message's findings that are kept: PART_FINDINGS_BYTES_MAX of them."""
+    if len(lines) <= PART_FINDINGS_BYTES_MAX:
+        return lines
+    return lines[: lines.rfind(b"\n", 0, PART_FINDINGS_BYTES_MAX) + 1]
 
 
 def line_pieces(lines: bytes, size: int) -> Iterator[bytes]:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from reassoc.core.columns import Table
-from reassoc.core.errors import LimitError, ReassocError
+from reassoc.core.errors import FINDINGS_MAX, FindingCode, LimitError, ReassocError
 from reassoc.core.x12_835 import Remittances
 from reassoc.stream.envelope import Profile
 from reassoc.stream.message import KEY_BYTES, PartHead, checks_of, other_items
@@ -23,6 +23,8 @@ from reassoc.stream.verdicts import OWN_VALID, Checks, Profiles
 
 Ints32 = npt.NDArray[np.int32]
 Ints64 = npt.NDArray[np.int64]
+
+_MORE = np.array([FindingCode.X12_FINDINGS_MORE, FindingCode.ACH_FINDINGS_MORE], np.uint16)
 
 
 def name_of(head: PartHead) -> int:
@@ -98,6 +100,13 @@ class InputBatch:
         self._names = np.array([name_of(head) for head in self._heads], np.uint64)
         self._is_cut = np.array([not head.is_whole for head in self._heads])
         self._reasons: dict[int, str] = {}
+
+    def _stand_apart(self, *findings: Table) -> None:
+        """Raise LimitError where findings of one of several were left out, maybe for those of
+        another: each is then to be read alone."""
+        for table in findings:
+            if len(self._batch) > 1 and np.isin(table.code, _MORE).any():
+                raise LimitError(f"FINDINGS_MAX: more than {FINDINGS_MAX} findings in one batch")
 
     def _settle(self, checks: Checks, bounds: Ints64) -> None:
         """Put what parts cannot tell into the checks of their items, from their heads."""

@@ -36,7 +36,8 @@ class PartItems(msgspec.Struct, frozen=True, gc=False):
     tenants : among them some that nothing goes to; the numbers, uint32[rows], are rows of it
     profiles : encoded, by the keys that the remittances name
     remittance_cents : sum of BPR02    payment_cents : sum of the credits among the payments
-    finding_counts, findings : by code, and as lines of findings.csv; of a manifest its own
+    finding_counts, findings : by code, and as lines of findings.csv, the first
+        PART_FINDINGS_BYTES_MAX of them; of a manifest its own
     reason : why nothing was taken; holds no value of the message
     data : its bytes in the file
     """

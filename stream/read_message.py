@@ -15,6 +15,7 @@ from reassoc.core.ach import EntryKind
 from reassoc.core.errors import LimitError, ParseError
 from reassoc.core.lockbox import LockboxLayout
 from reassoc.stream.contents import Content
+from reassoc.stream.findings import PART_FINDINGS_BYTES_MAX, first_lines
 from reassoc.stream.input_batch import EncodedProfiles, name_of
 from reassoc.stream.intake import (
     Items,
@@ -180,7 +181,7 @@ def _read_list(found: Input, head: PartHead, router: Router, scratch: Path) -> P
         items.findings = findings
         read_windows(items, Content(found.data, None), kept, found.layout, None)
         findings.seek(0)
-        lines = findings.read()
+        lines = first_lines(findings.read(PART_FINDINGS_BYTES_MAX + 1))
     assert kept.payments is not None
     block, checks = payment_rows(kept.payments, name_of(head))
     columns = kept.payments.columns

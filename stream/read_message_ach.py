@@ -17,7 +17,7 @@ from reassoc.core.ach import EntryKind, read_ach
 from reassoc.core.errors import FindingCode, ParseError
 from reassoc.core.pool import PaymentColumns, RemittanceColumns
 from reassoc.stream.chunks import is_context
-from reassoc.stream.findings import ach_findings, payload_findings
+from reassoc.stream.findings import ach_findings, first_lines, payload_findings
 from reassoc.stream.input_batch import (
     EncodedProfiles,
     InputBatch,
@@ -74,6 +74,7 @@ class AchBatch(InputBatch):
     def __init__(self, batch: Sequence[Input]) -> None:
         super().__init__(batch, _BETWEEN)
         self._ach = ach = read_ach(self._buffer)
+        self._stand_apart(ach.findings, ach.remittances.findings)
         places = ach.files.file_offset[ach.files.has_header]
         if len(batch) > 1 and not np.isin(self._starts, places).all():
             raise ParseError(FindingCode.ACH_FILE_HEADER_MISSING, 0, "inputs do not stand apart")
@@ -204,7 +205,7 @@ class AchBatch(InputBatch):
             ach.remittances.findings = inner.take(inner_of == number)
             payload_findings(lines, counts, name, ach)
             ach_findings(lines, counts, name, ach)
-            found[number] = counts, lines.getvalue()
+            found[number] = counts, first_lines(lines.getvalue())
         return found
 
     def _records(self) -> Ints64:

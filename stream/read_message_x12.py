@@ -9,10 +9,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from reassoc.core.errors import ParseError
+from reassoc.core.errors import FindingCode, ParseError
 from reassoc.core.pool import RemittanceColumns
 from reassoc.core.x12_835 import Remittances, read_835, read_835_ranges
-from reassoc.stream.findings import x12_findings
+from reassoc.stream.findings import first_lines, x12_findings
 from reassoc.stream.input_batch import (
     EncodedProfiles,
     InputBatch,
@@ -42,6 +42,7 @@ class X12Batch(InputBatch):
     def __init__(self, batch: Sequence[Input]) -> None:
         super().__init__(batch, b"")
         self._tables = read_835_ranges(self._buffer, self._starts, self._stops)
+        self._stand_apart(self._tables.findings)
         self._bounds = self._bounds_of(self._tables.transactions.range)
         self._find_headless()
 
@@ -132,7 +133,9 @@ class X12Batch(InputBatch):
         findings = self._tables.findings
         if not len(findings):
             return {}
-        findings = findings.take(~self._is_cut[findings.range] | (findings.transaction >= 0))
+        is_more = findings.code == FindingCode.X12_FINDINGS_MORE
+        is_own = ~self._is_cut[findings.range] | (findings.transaction >= 0)
+        findings = findings.take(is_own | is_more)
         offsets = findings.file_offset + self._shift[findings.range]
         found: dict[int, tuple[Counter[int], bytes]] = {}
         for number in np.unique(findings.range).tolist():
@@ -140,5 +143,5 @@ class X12Batch(InputBatch):
             its = findings.range == number
             only.findings = with_columns(findings.take(its), file_offset=offsets[its])
             x12_findings(lines, counts, self._heads[number].name, only)
-            found[number] = counts, lines.getvalue()
+            found[number] = counts, first_lines(lines.getvalue())
         return found

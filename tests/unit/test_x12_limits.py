@@ -112,7 +112,11 @@ def test_layout_behind_a_file_is_walked_once(fill: bytes) -> None:
 
 
 def test_eight_nuls_are_no_date() -> None:
-    dated = transaction(1).replace(b"N1*PR", b"DTM*405*\0\0\0\0\0\0\0\0~N1*PR").replace(b"SE*8", b"SE*9")
+    dated = (
+        transaction(1)
+        .replace(b"N1*PR", b"DTM*405*\0\0\0\0\0\0\0\0~N1*PR")
+        .replace(b"SE*8", b"SE*9")
+    )
     read = read_835(HEAD + dated + TAIL % 1)
     assert names(read.findings.code.tolist()) == ["X12_DATE_BAD"]
     assert read.dates.date.tolist() == [DATE_NONE]
