@@ -6,7 +6,7 @@
 #include "_x12_headers.h"
 
 /* Indexed at a time, so that the index stays in the nearest caches (bench/test_bench_x12.py). */
-enum { BLOCK_BYTES = 16 * 1024 };
+enum { BLOCK_BYTES = 16 * 1024, SEGMENT_REMARKS_MAX = 5 };
 
 /* clang-format off */
 #define SEGMENT_IDS(X)                                                                             \
@@ -209,11 +209,26 @@ static void fetch_rows(x12_scan *scan) {
     }
 }
 
-/* Room for the rows that `needed` delimiters can become at most; sized ahead from what the window
- * has shown so far, or the ranges before this one and `taken` bytes of it. */
-static int reserve_rows(x12_scan *scan, size_t needed, size_t taken) {
+/* Rows of a table that so many segments, and delimiters in them, can become at most: one for each
+ * segment, but a CAS has one for three elements, a PLB for two, a TS3, TS2, MIA or MOA for each that
+ * has a number, and an MIA or MOA up to five remark codes. */
+static size_t rows_needed(const x12_scan *scan, const void *table, size_t segments,
+                          size_t delimiters) {
+    const tables_835 *all = &scan->tables;
+    if (table == &all->adjustments) return delimiters / 3;
+    if (table == &all->provider_adjustments) return delimiters / 2;
+    size_t most = segments;
+    if (table == &all->remarks) most *= SEGMENT_REMARKS_MAX;
+    if (table == &all->summaries) most *= UINT8_MAX;
+    return delimiters < most ? delimiters : most;
+}
+
+/* Room for the rows that segments can become at most; sized ahead from what the window has shown so
+ * far, or the ranges before this one and `taken` bytes of it. */
+static int reserve_rows(x12_scan *scan, size_t segments, size_t delimiters, size_t taken) {
     for (size_t i = 0; i < TABLE_COUNT; i++) {
         table_head *head = table_at(&scan->tables, i);
+        const size_t needed = rows_needed(scan, head, segments, delimiters);
         size_t wanted = head->rows + needed + 4;
         if (wanted <= head->capacity) continue;
         /* Not from less than half a block: a small range may be of nothing but findings. */

@@ -383,7 +383,7 @@ static walk_status take_unterminated(x12_scan *scan) {
         scan->index.delimiter_count--;
     }
     if (reserve_index(scan, 1) != 0 ||
-        reserve_rows(scan, scan->index.delimiter_count + 1, 0) != 0) {
+        reserve_rows(scan, 1, scan->index.delimiter_count + 1, 0) != 0) {
         scan->out_of_memory = true;
         return WALK_STOP;
     }
@@ -494,7 +494,7 @@ static void walk_window(x12_scan *scan, bool discard) {
     const size_t window_start = scan->cursor;
     scan->index.wrapped = false;
     clear_index(scan);
-    if (reserve_rows(scan, 4, 0) != 0) scan->out_of_memory = true;
+    if (reserve_rows(scan, 4, 4, 0) != 0) scan->out_of_memory = true;
     if (scan->out_of_memory) return;
     if (scan->isa.open) add_interchange_row(scan);
     if (scan->gs.open) add_group_row(scan);
@@ -510,7 +510,10 @@ static void walk_window(x12_scan *scan, bool discard) {
             scan->kernel(scan->data, indexed, stop, scan->now.delimiters.separator,
                          scan->now.delimiters.terminator, &scan->index);
             indexed = stop;
-            if (reserve_rows(scan, scan->index.delimiter_count, scan->cursor - window_start) != 0) {
+            /* Only for segments that end in the block: one of nothing but separators has none. */
+            const size_t segments = scan->index.end_count;
+            const size_t delimiters = segments > 0 ? scan->index.ends[segments - 1] + 1 : 0;
+            if (reserve_rows(scan, segments, delimiters, scan->cursor - window_start) != 0) {
                 scan->out_of_memory = true;
                 return;
             }

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import mmap
+import subprocess
+import sys
 import time
 
 import pytest
@@ -120,6 +122,56 @@ def test_eight_nuls_are_no_date() -> None:
     read = read_835(HEAD + dated + TAIL % 1)
     assert names(read.findings.code.tolist()) == ["X12_DATE_BAD"]
     assert read.dates.date.tolist() == [DATE_NONE]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux how much memory was reserved")
+def test_a_segment_of_nothing_but_separators_reserves_no_rows() -> None:
+    code = """if True:
+        import sys
+        from pathlib import Path
+        from reassoc.core import iter_835, read_835
+        data = sys.stdin.buffer.read()
+        def reserved():
+            return int(Path("/proc/self/status").read_text().split("VmPeak:")[1].split()[0]) << 10
+        before = reserved()
+        assert len(read_835(data).transactions) == 1
+        assert sum(len(window.transactions) for window in iter_835(data)) == 1
+        print(reserved() - before)
+    """
+    data = HEAD + b"ST*835*0001~CAS*CO" + b"*" * (16 << 20) + b"~SE*3*0001~" + TAIL % 1
+    done = subprocess.run(
+        [sys.executable, "-c", code], input=data, stdout=subprocess.PIPE, check=True, timeout=300
+    )
+    assert int(done.stdout) < 120 * len(data)  # 1,400 when each of them reserved rows of all tables
+
+
+@pytest.mark.parametrize(
+    ("segment", "table", "rows"),
+    [
+        (b"CAS*C*1~", "adjustments", 1),
+        (b"CAS*C*1***1~", "adjustments", 2),
+        (b"CAS*C*1***1***1~", "adjustments", 3),
+        (b"PLB***1~", "provider_adjustments", 1),
+        (b"PLB***1**1**1~", "provider_adjustments", 3),
+        (b"MOA***1*1*1*1*1~", "remarks", 5),
+        (b"MIA*****1***************1*1*1*1~", "remarks", 5),
+        (b"MOA***1*1*1*1*1~", "summaries", 5),
+        (b"TS3*1*1*1*1*1*1*1*1~", "summaries", 8),
+        (b"LQ*HE*1~", "remarks", 1),
+        (b"REF~", "references", 1),
+        (b"DTM~", "dates", 1),
+        (b"N3~", "addresses", 1),
+        (b"CLP~", "claims", 1),
+    ],
+)
+def test_segments_that_give_most_rows_have_room_for_them(
+    segment: bytes, table: str, rows: int
+) -> None:
+    count = 30_000
+    many = transaction(1).replace(b"~SE*", b"~" + segment * count + b"SE*")
+    whole = read_835(HEAD + many + TAIL % 1)
+    few = read_835(HEAD + transaction(1) + TAIL % 1)
+    assert len(getattr(whole, table)) - len(getattr(few, table)) == rows * count
 
 
 def test_terminators_doubled_behind_the_isa() -> None:
