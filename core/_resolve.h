@@ -21,6 +21,7 @@
 #define BLOCK_EDGES_MAX                                                                            \
     4096 /* remittances times payments of a block that are looked at pair by pair */
 #define BLOCK_SIDE_MAX 512     /* remittances, and payments, of such a block */
+#define NOBODY BLOCK_SIDE_MAX  /* no place in a block */
 #define BLOCK_CANDIDATES_MAX 8 /* candidates shown for each item of a larger block; */
 #define BLOCK_SHOWN_MAX 65536  /* fewer, but never none, where that would come to more than this */
 
@@ -287,23 +288,32 @@ static inline int is_written_elsewhere(block *b, size_t i, size_t j) {
     return 0;
 }
 
-/* One tier: every pair that has only itself at this tier. Pairs found are alone, so their order
- * does not matter. */
-static inline void settle_tier(block *b, int tier) {
+/* What is alone with an item at this tier and may match with it by itself; NOBODY for none. */
+static inline size_t lone_partner(block *b, size_t i, int tier) {
     const matching *m = b->m;
+    if (b->left_used[i] || b->left_degree[i] != 1 || b->conflict[i]) return NOBODY;
+    for (size_t j = 0; j < b->right_count; j++) {
+        int edge = *block_edge(b, i, j);
+        if (edge < TIER_1 || edge > tier || b->right_used[j]) continue;
+        if (b->right_degree[j] != 1 || is_barred(m, b->left[i], b->right[j]) ||
+            m->to_review[edge] || is_written_elsewhere(b, i, j))
+            return NOBODY;
+        return j;
+    }
+    return NOBODY;
+}
+
+/* One tier: every pair that has only itself at this tier. All are found before any is taken: what
+ * one of them takes may be what speaks against another, and no order of the rows decides that. */
+static inline void settle_tier(block *b, int tier) {
+    size_t partner[BLOCK_SIDE_MAX];
     count_edges(b, tier);
+    for (size_t i = 0; i < b->left_count; i++) partner[i] = lone_partner(b, i, tier);
     for (size_t i = 0; i < b->left_count; i++) {
-        if (b->left_used[i] || b->left_degree[i] != 1 || b->conflict[i]) continue;
-        for (size_t j = 0; j < b->right_count; j++) {
-            int edge = *block_edge(b, i, j);
-            if (edge < TIER_1 || edge > tier || b->right_used[j]) continue;
-            if (b->right_degree[j] != 1 || is_barred(m, b->left[i], b->right[j]) ||
-                m->to_review[edge] || is_written_elsewhere(b, i, j))
-                break;
-            put_edge(m, b->left[i], b->right[j], STATUS_AUTO, edge, 0, 0, 0);
-            b->left_used[i] = b->right_used[j] = 1;
-            break;
-        }
+        size_t j = partner[i];
+        if (j == NOBODY) continue;
+        put_edge(b->m, b->left[i], b->right[j], STATUS_AUTO, *block_edge(b, i, j), 0, 0, 0);
+        b->left_used[i] = b->right_used[j] = 1;
     }
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from pools import DAY, payments, remittances
 from reassoc.core.ach import EntryKind
 from reassoc.core.calendar import BankingCalendar
 from reassoc.core.match import Matches, match
-from reassoc.core.policy import Policy
+from reassoc.core.policy import PayerRule, Policy
 from reassoc.core.statuses import (
     MatchStatus,
     PaymentSource,
@@ -178,6 +179,20 @@ def test_an_equal_trace_of_other_cents_stands_against_one_equal_in_a_normal_form
     more = {"trace": "104547948", "amount_cents": 50000}
     assert automatic(run([other], [payment, more])) == []
     assert automatic(run([other], [payment, more | {"trace": "10454-7948"}])) == [(0, 0, Tier.T2)]
+
+
+def test_what_one_pair_takes_speaks_against_another_in_any_order_of_rows() -> None:
+    """Y has the trace of A as it is written, and is B's, by alias, at the same tier as A with X."""
+    rule = PayerRule(ids=("1234567890", "1341858386"))
+    one = {"trace": "0012345", "paid_cents": 10000, "id_offset": 1}
+    other = {**one, "paid_cents": 20000, "id_offset": 2, "payer_id": "1341858386"}
+    money = {"trace": "12345", "amount_cents": 10000, "id_offset": 3}
+    exact = {"trace": "0012345", "amount_cents": 20000, "id_offset": 4}
+    for left in permutations([one, other]):
+        for right in permutations([money, exact]):
+            m = run([*left], [*right], payers=(rule,))
+            assert automatic(m) == [(left.index(other), right.index(exact), Tier.T3)]
+            assert m.release.tolist() == [row is other for row in left]
 
 
 def test_an_item_without_a_day_keeps_a_sum_without_a_trace_from_matching() -> None:
