@@ -517,7 +517,9 @@ class Oracle:
             sums = [s for s in found if (s.tier, s.one) == (tier, one)]
             if len(sums) > 1:
                 self.several[tier, one] = sums
-        for s in [s for s in found if self._stands_alone(s, found, edges)]:
+        conflicts = {i for i in self.left if self.conflict(i)}
+        clear = [s for s in found if not conflicts & {i for i, _ in members(s)}]
+        for s in [s for s in clear if self._stands_alone(s, found, edges)]:
             if self.allowed(s.tier):
                 self._take(members(s), s.tier)
         return found

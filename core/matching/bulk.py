@@ -21,7 +21,7 @@ from reassoc.core.statuses import Rail, Reason, Tier
 SOLUTIONS_SHOWN = _bulk.SOLUTIONS_SHOWN
 """Solutions of one single item that become candidates; all are counted."""
 
-_CONTESTED = np.int64(Reason.SUM_NOT_UNIQUE | Reason.TIE | Reason.BULK_CAPPED)
+_CONTESTED = np.int64(Reason.SUM_NOT_UNIQUE | Reason.TIE | Reason.BULK_CAPPED | Reason.CONFLICT)
 
 
 def find_sums(state: State, singles: Candidates, loose: Candidates) -> Candidates:
@@ -73,8 +73,9 @@ def find_sums(state: State, singles: Candidates, loose: Candidates) -> Candidate
 
 def take_unique(state: State, found: Candidates, tier: int, may: bool) -> Candidates:
     """Match by themselves, if they `may`, the sums of one tier that are the only one of their
-    single item, share no item with another one and hold no item that is held; hand back the rest.
-    Nor where items without a day, which no search takes, could be part of another sum.
+    single item, share no item with another one and hold no item that is held or in conflict with
+    another remittance; hand back the rest. Nor where items without a day, which no search takes,
+    could be part of another sum.
 
     Where they may not, they are handed back with TIER_TO_REVIEW. O(k log k).
     """

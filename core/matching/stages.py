@@ -91,6 +91,7 @@ def _loose_tiers(state: State, undecided: Candidates, on_stage: OnStage) -> Cand
     loose = singles.tier == Tier.T5
     sums = bulk.find_sums(state, singles.where(~loose), singles.where(loose))
     set_flag(sums.reason, traces.is_contested(sums, singles), Reason.TIE)
+    set_flag(sums.reason, traces.has_versions(state, sums), Reason.CONFLICT)
     bulk_may = state.policy.may_match_unrooted(state.at_close)
     split_may = bool(state.policy.may_match(state.at_close) >> int(Tier.T9) & 1)
     sums = bulk.take_unique(state, sums, Tier.T8, bulk_may)

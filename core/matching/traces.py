@@ -474,6 +474,14 @@ def is_contested(sums: Candidates, others: Candidates) -> Mask:
     return contested
 
 
+def has_versions(state: State, sums: Candidates) -> Mask:
+    """bool[k]: rows of sums without a shared trace root of which a remittance is `conflicting`:
+    the money may be that of another version, be it that the sum then does not come out."""
+    conflict = np.isin(sums.left, conflicting(state, sums.left))
+    whole: Mask = np.isin(sums.group, sums.group[conflict])
+    return whole
+
+
 def _pair_keys(pairs: Candidates) -> Int64s:
     return pair_keys(pairs.left, pairs.right)
 

@@ -158,6 +158,23 @@ def test_a_version_of_a_remittance_keeps_it_from_tiers_that_lean_on_less() -> No
         assert automatic(run([one, other_payee], [payment], auto_tiers=(tier,)))
 
 
+def test_a_version_of_a_remittance_keeps_a_sum_without_a_trace_from_matching() -> None:
+    one, other = ({"trace": f"A777{k}", "paid_cents": 10000 * k} for k in (7, 5))
+    untraced = {"trace": ""}
+    parts = [untraced | {"amount_cents": row["paid_cents"]} for row in (one, other)]
+    whole = one | {"paid_cents": 120000}
+    for tier, left, right in (("T8", [one, other], [untraced]), ("T9", [whole], parts)):
+        assert len(automatic(run(left, right, auto_tiers=(tier,)))) == 2
+        for cents in (75000, 125000):
+            corrected = left[0] | {"paid_cents": cents}
+            m = run([*left, corrected], right, auto_tiers=(tier,))
+            assert automatic(m) == []
+            assert (m.reason[m.tier == Tier[tier]] & Reason.CONFLICT != 0).all()
+            assert not m.release.any()
+            other_payee = corrected | {"payee_tin": "999888777", "trace": one["trace"]}
+            assert len(automatic(run([*left, other_payee], right, auto_tiers=(tier,)))) == 2
+
+
 def test_a_sum_of_remittances_for_several_payees_waits() -> None:
     parts = [
         {"paid_cents": cents, "payee_account": account}
