@@ -193,7 +193,8 @@ def _funding(
     calendar: BankingCalendar | None,
 ) -> npt.NDArray[np.uint8]:
     """Settled when the settlement date, or the effective date rolled to a banking day, has come;
-    posted where a bank's report shows it, unless its value date is still to come."""
+    posted where a bank's report shows it, unless its value date is still to come. On no day that
+    is known nothing has come."""
     funding = np.where(money, np.uint8(Funding.EXPECTED), np.uint8(Funding.NONE))
     settlement = right.settlement_date
     blank = np.flatnonzero(settlement == DATE_NONE)
@@ -202,12 +203,11 @@ def _funding(
         settlement[blank] = calendar.roll_forward(right.effective_date[blank])
     never = money & (right.settlement_date == DATE_NONE) & (right.effective_date == DATE_NONE)
     set_flag(reason, never, Reason.NO_SETTLEMENT_DATE)
-    if as_of is not None:
-        funding[money & (settlement != DATE_NONE) & (settlement <= as_of)] = Funding.SETTLED
+    if as_of is None:
+        return funding
+    funding[money & (settlement != DATE_NONE) & (settlement <= as_of)] = Funding.SETTLED
     lines = np.flatnonzero(right.report >= 0)
-    come = money[lines]
-    if as_of is not None:
-        come = come & (settlement[lines] <= as_of)
+    come = money[lines] & (settlement[lines] <= as_of)
     funding[lines[come]] = Funding.POSTED
     return funding
 

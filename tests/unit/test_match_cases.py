@@ -215,6 +215,19 @@ def test_case_22_funded_on_the_settlement_day_or_the_rolled_effective_day(
     assert not run([{}], right, as_of=None).funded.any()
 
 
+@pytest.mark.parametrize("value_date", [None, DAY - 1, DAY + 10])
+def test_without_a_day_nothing_is_funded_that_a_bank_reports_either(value_date: int | None) -> None:
+    line = {"source": 1, "report": 0, "id_digest": 3, "settlement_date": value_date}
+    entry = {"settlement_date": value_date}
+    for right in ([line], [entry, line]):
+        m = run([{}], right, as_of=None)
+        assert payment_statuses(m)[1:] == [PaymentStatus.REPORTED] * (len(right) - 1)
+        assert [pair[2:] for pair in pairs(m)] == [(AUTO, Tier.T1)]
+        assert not m.funded.any()
+        assert not m.release.any()
+        assert m.payment_funding[0] == Funding.EXPECTED
+
+
 def test_case_23_unbalanced_is_matched_but_invalid_and_not_released() -> None:
     m = run([{"valid": False}], [{}])
     assert pairs(m) == [(0, 0, AUTO, Tier.T1)]
