@@ -414,7 +414,8 @@ class LinksOracle:
             if agrees == self._same_place:
                 sure = {pair for pair in sure if all(date_of(rows[i]) is not None for i in pair)}
             for i, o in sure:
-                self.funding[o] = max(self.funding[o], self.funding[i])
+                if rows[i]["valid"]:
+                    self.funding[o] = max(self.funding[o], self.funding[i])
                 self.reason[o] |= Reason.REPORTED_BY_BANK
                 self._close(i)
                 self.links.add((i, o, int(LinkKind.REPORT_OF), int(MatchStatus.AUTO)))

@@ -7,7 +7,8 @@ Which checks a deposit holds is told, in this order, by
     account, day and exact sum of the checks of one list or stretch of a report
     account and day, where there is one deposit for all that is left
 
-Where the sum is right the checks are the payments, posted, and the deposit is no second one. Where
+Where the sum is right the checks are the payments, posted (where the deposit's report adds up), and
+the deposit is no second one. Where
 it is not, or several fit, all of them are held: which money is there twice is for a person to say.
 A deposit without listed checks is a payment itself, and so is a check without a deposit.
 """
@@ -40,7 +41,7 @@ from reassoc.core.matching.pairing import (
     rows_of,
     window,
 )
-from reassoc.core.matching.reports import close_report
+from reassoc.core.matching.reports import close_report, fund
 from reassoc.core.matching.screening import ScreenedPayments
 from reassoc.core.matching.texts import numbers
 from reassoc.core.policy import Policy
@@ -167,8 +168,7 @@ class _Tying:
         deposits = self.deposits.rows[np.concatenate(self.deposit_at)]
         sure = np.concatenate(self.sure)
         hold(self.paid, np.concatenate([checks[~sure], deposits[~sure]]), Reason.DEPOSIT_DIFFERS)
-        funding = self.paid.funding
-        funding[checks[sure]] = np.maximum(funding[checks[sure]], funding[deposits[sure]])
+        fund(self.right, self.paid, checks[sure], deposits[sure])
         self.paid.reason[checks[sure]] |= np.int64(Reason.REPORTED_BY_BANK)
         close_report(self.paid, deposits[sure])
         self.paid.reason[deposits[sure]] |= np.int64(Reason.PART_OF_DEPOSIT)

@@ -244,11 +244,11 @@ def link_reports(
 ) -> list[Found]:
     """Link the bank's lines to the entries, or listed checks, that they report.
 
-
     Equal trace numbers of ACH first, then equal traces, then what is left; unique both ways each
     time, and what fitted several is not linked by less. Linked: the entry is POSTED
-    (once the line's value date has come) and the line REPORTED. Writes status, reason, open,
-    money and funding. O(m + k log k) for k rows with an account and amount that lines have.
+    (once the line's value date has come, and where its report adds up) and the line REPORTED.
+    Writes status, reason, open, money and funding. O(m + k log k) for k rows with an account and
+    amount that lines have.
     """
     check = right.source == PaymentSource.CHECK
     reported = (right.source == PaymentSource.BANK_ACH) | check & (right.report >= 0)
@@ -270,7 +270,7 @@ def link_reports(
         taken[fits.few[fits.sure]] = taken[fits.many[fits.sure]] = True
         doubtful |= fits.touched(sure=False)
         doubtful |= (fits.count > 0) & ~taken
-        _post(paid, fits)
+        _post(right, paid, fits)
         stages.append(fits)
     _leave_unclear(paid, lines, stages)
     return [fits.links(LinkKind.REPORT_OF) for fits in stages]
@@ -384,11 +384,18 @@ def hold_lines_of_returned(right: PaymentColumns, paid: ScreenedPayments, policy
     hold(paid, np.concatenate([pairs.few, pairs.crowded_few]), Reason.REPORT_UNCLEAR)
 
 
-def _post(paid: ScreenedPayments, fits: Fits) -> None:
+def _post(right: PaymentColumns, paid: ScreenedPayments, fits: Fits) -> None:
     lines, entries = fits.few[fits.sure], fits.many[fits.sure]
-    paid.funding[entries] = np.maximum(paid.funding[entries], paid.funding[lines])
+    fund(right, paid, entries, lines)
     paid.reason[entries] |= np.int64(Reason.REPORTED_BY_BANK)
     close_report(paid, lines)
+
+
+def fund(right: PaymentColumns, paid: ScreenedPayments, rows: Rows, told_by: Rows) -> None:
+    """Rows are as far as the report of them says; one that does not add up says nothing of that."""
+    sound = right.valid[told_by]
+    rows, told_by = rows[sound], told_by[sound]
+    paid.funding[rows] = np.maximum(paid.funding[rows], paid.funding[told_by])
 
 
 def close_report(paid: ScreenedPayments, rows: Rows) -> None:

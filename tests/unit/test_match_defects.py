@@ -175,6 +175,21 @@ def test_a_version_of_a_remittance_keeps_a_sum_without_a_trace_from_matching() -
             assert len(automatic(run([*left, other_payee], right, auto_tiers=(tier,)))) == 2
 
 
+def test_a_report_that_does_not_add_up_releases_nothing_before_it_settles() -> None:
+    later = {"effective_date": DAY + 40, "settlement_date": DAY + 40}
+    line = LINE | {"account": "5566778", "settlement_date": DAY + 39}
+    for valid in (True, False):
+        m = match(
+            remittances({"effective_date": DAY + 40}),
+            payments(CREDIT | later, line | {"valid": valid}),
+            calendar=CALENDAR,
+            as_of=DAY + 39,
+        )
+        assert automatic(m) == [(0, 0, Tier.T1)]
+        assert m.payment_status[1] == PaymentStatus.REPORTED
+        assert m.release.tolist() == [valid]
+
+
 def test_a_sum_of_remittances_for_several_payees_waits() -> None:
     parts = [
         {"paid_cents": cents, "payee_account": account}

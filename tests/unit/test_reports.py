@@ -133,6 +133,22 @@ def test_a_line_with_a_value_date_to_come_posts_nothing_yet() -> None:
     assert found.open == [0]
 
 
+def test_a_report_that_does_not_add_up_links_and_posts_nothing() -> None:
+    entry = {"settlement_date": DAY + 9, "effective_date": DAY + 1}
+    line = LINE | {"trace": "0012345678", "settlement_date": DAY + 8, "id_offset": 7}
+    for valid, funding in ((True, Funding.POSTED), (False, Funding.EXPECTED)):
+        found = Linked(entry, line | {"valid": valid}, as_of=DAY + 8)
+        assert found.links == [(1, 0, LinkKind.REPORT_OF, AUTO)]
+        assert found.funding(0) == funding
+        assert found.reason(0) == Reason.REPORTED_BY_BANK
+        assert found.status(1) == PaymentStatus.REPORTED
+        checks = two_checks(settlement_date=DAY + 1, effective_date=DAY + 1)
+        deposit = DEPOSIT | {"valid": valid}
+        found = Linked(*checks, deposit, as_of=DAY)
+        assert {link[1:] for link in found.links} == {(2, LinkKind.PART_OF, AUTO)}
+        assert [found.funding(k) for k in range(3)] == [funding, funding, Funding.NONE]
+
+
 def test_a_returned_entry_is_still_what_the_line_reports() -> None:
     returned = {"kind": 5, "original_trace": 77, "ach_trace": 78, "settlement_date": DAY + 2}
     found = Linked({"ach_trace": 77}, returned, LINE)
