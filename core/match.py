@@ -279,8 +279,8 @@ def _prepare(
     on_stage("normal forms")
     left_items = remittance_items(left, rules, seen.hold)
     kept_left, kept_right = _kept(again, len(left), len(right))
-    hold_duplicate_remittances(left, left_items, seen, kept_left)
     hold_duplicate_payments(right, paid, kept_right)
+    hold_duplicate_remittances(left, left_items, seen, [_has_carrier(left, paid), *kept_left])
     on_stage("returns and reports")
     calendar = calendar or BankingCalendar(np.zeros(0, np.int32))
     links = link(right, paid, calendar, policy, kept=kept_right, with_deposits=with_deposits)
@@ -311,6 +311,18 @@ def _kept(again: Again, left_count: int, right_count: int) -> tuple[list[Mask], 
     if again.released is not None:
         left.append(again.released)
     return left, right
+
+
+def _has_carrier(left: RemittanceColumns, paid: ScreenedPayments) -> Mask:
+    """bool[n]: false for 835s inside an entry that is held as a duplicate: of equal ones that stays
+    whose entry does, for it is its money. The weakest reason of all to stay."""
+    carried = np.flatnonzero(left.payment_row >= 0)
+    carriers, count = left.payment_row[carried], len(paid.status)
+    if len(carried) and carriers.max() >= count:
+        raise ValueError(f"payment_row {carriers.max()} is no row of the {count} payments")
+    stands = np.ones(len(left), np.bool_)
+    stands[carried] = paid.status[carriers] != PaymentStatus.DUPLICATE
+    return stands
 
 
 def _quarantine(

@@ -97,11 +97,12 @@ class Oracle:
 
     def __post_init__(self) -> None:
         left, right = self.remittances, self.payments
-        self.left_duplicates = self._duplicates(left, self._remittance_business_key)
+        self.right_duplicates: set[int] = set()
         self.right_duplicates = self._duplicates(
             [row if self._has_business_key(row) else None for row in right],
             self._payment_business_key,
         )
+        self.left_duplicates = self._duplicates(left, self._remittance_business_key)
         self.a = [self._item(row, self.doubtful(row)) for row in left]
         self.b = [self._item(row, False) for row in right]
         self.left = {i for i, row in enumerate(left) if self.expects_money(row)}
@@ -164,13 +165,14 @@ class Oracle:
                     continue
                 if business_key(row) != business_key(other):
                     continue
-                ids = (
-                    (not other["valid"], other["id_digest"], other["id_offset"], k),
-                    (not row["valid"], row["id_digest"], row["id_offset"], i),
-                )
-                if ids[0] < ids[1]:
+                if (*self._stays(other), k) < (*self._stays(row), i):
                     held.add(i)
         return held
+
+    def _stays(self, row: Row) -> tuple[Any, ...]:
+        """The lowest of equals stays: not carried by a duplicate, valid, of the lowest id."""
+        lost = row.get("payment_row", -1) in self.right_duplicates
+        return lost, not row["valid"], row["id_digest"], row["id_offset"]
 
     def _remittance_business_key(self, row: Row) -> object:
         content = row["body_hash"] or ("id", row["id_digest"], row["id_offset"])

@@ -89,11 +89,11 @@ def kept_first(ids: Keys, kept: npt.NDArray[np.bool_]) -> Keys:
 def later_of_equals(columns: list[npt.NDArray[Any]], ids: Keys) -> npt.NDArray[np.bool_]:
     """bool[n]: rows whose columns all equal those of another row with a lower id.
 
-    Where ids are equal too, one of the rows stays. The columns hold whole numbers and are compared
-    themselves; a hash only brings equal ones together. O(n log n).
+    Where ids are equal too, the first of the rows stays. The columns hold whole numbers and are
+    compared themselves; a hash only brings equal ones together. O(n log n).
     """
     mixed = mix(*columns)
-    order = np.argsort(mixed)
+    order = np.argsort(mixed, kind="stable")
     same = np.ones(max(len(order) - 1, 0), np.bool_)
     for column in columns:
         same &= column[order[1:]] == column[order[:-1]]

@@ -225,8 +225,8 @@ def hold_duplicate_remittances(
     is kept stays, the last of its masks first, else the lowest id, a valid one before any invalid
     one.
 
-    kept : bool[n] each: what a person decided something of, whose match stands, what was handed on
-        earlier, so that its resend is not handed on again
+    kept : bool[n] each: what is not carried by a duplicate, what a person decided something of,
+        whose match stands, what was handed on earlier, so that its resend is not handed on again
 
     A file cut off in transfer and its resend have equal transactions, and only those of the resend
     can be released: they must not be held as duplicates of the others. Where the hash of the body

@@ -333,8 +333,6 @@ def carried(state: State) -> tuple[Rows, Rows, Int64s]:
     duplicate = state.seen.status[rows] == RemittanceStatus.DUPLICATE
     rows = rows[(left.paid_cents[rows] != 0) & ~duplicate]
     carriers = left.payment_row[rows]
-    if len(rows) and carriers.max() >= len(right):
-        raise ValueError(f"payment_row {carriers.max()} is no row of the {len(right)} payments")
     moved = state.paid.money[carriers]
     rows, carriers = rows[moved], carriers[moved]
     siblings = np.bincount(carriers, minlength=len(right))[carriers]

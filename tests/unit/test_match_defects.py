@@ -117,6 +117,24 @@ def test_a_copy_of_a_carried_remittance_takes_no_money_by_itself() -> None:
     assert automatic(m) == [(0, 0, Tier.T0), (1, 1, Tier.T1)]
 
 
+def test_of_two_copies_of_a_file_the_835s_stay_whose_entries_do() -> None:
+    for count, first_valid, digests in ((1, False, (1, 2)), (1, False, (2, 1)), (40, True, (1, 1))):
+        left: list[Row] = []
+        right: list[Row] = []
+        for digest, valid in zip(digests, (first_valid, True), strict=True):
+            for k in range(count):
+                carrier = CARRIER | {"id_digest": digest, "id_offset": 10 * k, "valid": valid}
+                inside = {"id_digest": digest, "id_offset": 10 * k + 1, "body_hash": 1 + k}
+                left.append(inside | {"payment_row": len(right), "trace": f"7766{k}"})
+                right.append(carrier | {"ach_trace": 91000010000001 + k, "trace": ""})
+        m = run(left, right)
+        stands = range(count, 2 * count) if not first_valid else range(count)
+        assert automatic(m) == [(k, k, Tier.T0) for k in stands]
+        assert np.flatnonzero(m.release).tolist() == [*stands]
+        copies = m.payment_status == PaymentStatus.DUPLICATE
+        assert (m.remittance_status[copies] == RemittanceStatus.DUPLICATE).all()
+
+
 def test_a_sum_with_two_versions_of_one_remittance_waits() -> None:
     whole = {"trace": "12345678", "amount_cents": 120000}
     parts = [{"trace": f"12345678-0{k}", "paid_cents": 10000 * k} for k in (7, 5)]
