@@ -286,15 +286,14 @@ class Oracle:
             return False
         if x.tenant != y.tenant or x.rail != y.rail:
             return False
+        return self._in_window(x.day, y.day) and not self._for_another(i, k)
+
+    def _for_another(self, i: int, k: int) -> bool:
+        """Whether two remittances are known to be for two payees."""
+        payees = {self.a[i].payee, self.a[k].payee} - {None}
         a, b = self.remittances[i], self.remittances[k]
-        if x.payee is not None and y.payee is not None and x.payee != y.payee:
-            return False
-        if a["payee_tin"] and b["payee_tin"]:
-            other_payee = a["payee_tin"] != b["payee_tin"]
-        else:
-            entities = a["payee_entity_id"], b["payee_entity_id"]
-            other_payee = all(entities) and entities[0] != entities[1]
-        return self._in_window(x.day, y.day) and not other_payee
+        known = "payee_tin" if a["payee_tin"] and b["payee_tin"] else "payee_entity_id"
+        return len(payees) > 1 or len({a[known], b[known]} - {""}) > 1
 
     def edges(self) -> dict[tuple[int, int], int]:
         """All pairs of open items with their tier."""
@@ -458,21 +457,23 @@ class Oracle:
             rooted = "T8" not in self.policy.review_tiers
             may = rooted if s.tier == 8 else "T9" in self.policy.auto_tiers
             may &= self.at_close or f"T{s.tier}" not in self.policy.close_tiers
-            said = [self._said(*pair) for pair in members(s)] if s.tier == 8 else []
+            twice = any(self._said_twice(*two) for two in combinations(members(s), 2))
             payees = {self.a[i].payee for i, _ in members(s)} | {
                 self.b[j].payee for _, j in members(s)
             }
-            clear = len({*said}) == len(said) and len(payees - {None}) < 2
-            if may and not held and not contested and clear:
+            one_payee = len(payees - {None}) < 2
+            if may and not held and not contested and one_payee and not (twice and s.tier == 8):
                 self._take(members(s), s.tier)
         return [s for s in found if all(i in self.left for i, _ in members(s))]
 
-    def _said(self, i: int, j: int) -> object:
-        """All that tells remittances of a payment apart but their content; with numbered parts not
-        even the amount."""
-        x, row = self.a[i], self.remittances[i]
-        cents = x.cents if x.n4 == self.b[j].n4 else None
-        return x.n1, x.payer, cents, row["payee_tin"], row["payee_entity_id"]
+    def _said_twice(self, one: Edge, other: Edge) -> bool:
+        """Whether nothing but their content tells two remittances of a payment apart; with numbered
+        parts not even the amount."""
+        said = []
+        for i, j in (one, other):
+            x = self.a[i]
+            said.append((x.n1, x.payer, x.cents if x.n4 == self.b[j].n4 else None))
+        return said[0] == said[1] and not self._for_another(one[0], other[0])
 
     def _block(self, item: Item) -> object:
         return item.tenant, item.rail, item.group, item.n4

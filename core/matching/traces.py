@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 
 from reassoc.core import _keys, _tiers
-from reassoc.core._keys import mix
 from reassoc.core.columns import TextColumn, build_table
 from reassoc.core.matching.again import pair_keys
 from reassoc.core.matching.keys import KeyRules, remittance_items
@@ -275,21 +274,21 @@ def conflicting(state: State, rows: Rows) -> Rows:
 def versions(state: State, rows: Rows, others: Rows) -> Pairs:
     """Pairs of remittances with usable traces and payers, of which one may be a version of the
     other; see `conflicting`."""
-    side, pool = state.remittances, state.left
+    return sharing_trace(state, rows, others, lambda one, other: _may_replace(state, one, other))
 
-    def may_replace(one: Rows, other: Rows) -> Mask:
-        differs = np.zeros(len(one), np.bool_)
-        unknown = np.ones(len(one), np.bool_)
-        for column in (pool.payee_tin, pool.payee_entity_id):
-            a, b = (_keys.text_hashes(*text_parts(column[some])) for some in (one, other))
-            differs |= unknown & (a != 0) & (b != 0) & (a != b)
-            unknown &= (a == 0) | (b == 0)
-        payee, its = side.payee[one], side.payee[other]
-        differs |= (payee != 0) & (its != 0) & (payee != its)
-        kept: Mask = ~differs & (one != other)
-        return kept
 
-    return sharing_trace(state, rows, others, may_replace)
+def _may_replace(state: State, one: Rows, other: Rows) -> Mask:
+    """bool[p]: two remittances, and not known to be for two payees."""
+    pool, payee = state.left, state.remittances.payee
+    differs = np.zeros(len(one), np.bool_)
+    unknown = np.ones(len(one), np.bool_)
+    for column in (pool.payee_tin, pool.payee_entity_id):
+        a, b = (_keys.text_hashes(*text_parts(column[some])) for some in (one, other))
+        differs |= unknown & (a != 0) & (b != 0) & (a != b)
+        unknown &= (a == 0) | (b == 0)
+    differs |= (payee[one] != 0) & (payee[other] != 0) & (payee[one] != payee[other])
+    kept: Mask = ~differs & (one != other)
+    return kept
 
 
 def sharing_trace(
@@ -425,25 +424,26 @@ def _distinct(tables: list[tuple[Candidates, Statuses]]) -> tuple[Candidates, St
 def _of_versions(state: State, sums: Candidates) -> Mask:
     """bool[k]: rows of a sum whose remittance is in it twice: one of the two may replace the other,
     and a third may be missing. Two are one where nothing but their content tells them apart, with
-    numbered parts not even the amount: the numbers would."""
-    rows = np.flatnonzero(sums.group != 0)
+    numbered parts not even the amount: the numbers would. A payee that is not known tells nothing.
+    """
+    rows = rows_of((sums.group != 0) & (sums.tier == Tier.T8))
     left, right = sums.left[rows], sums.right[rows]
-    items, pool = state.remittances.items, state.left
+    items = state.remittances.items
     unnumbered = items.keys[left] == state.payments.items.keys[right]
-    said = mix(
+    said = (
         sums.group[rows],
         items.trace_hashes(left),
         items.payers(left),
         np.where(unnumbered, state.remittances.cents[left], 0),
-        _keys.text_hashes(*text_parts(pool.payee_tin[left])),
-        _keys.text_hashes(*text_parts(pool.payee_entity_id[left])),
     )
-    order = np.lexsort((left, said))
-    said, left = said[order], left[order]
-    again = (said[1:] == said[:-1]) & (left[1:] != left[:-1])
-    found = np.zeros(len(sums), np.bool_)
-    found[rows[order[1:][again]]] = found[rows[order[:-1][again]]] = True
-    return found
+    parts = Keyed(rows, tuple(column.astype(np.int64) for column in said))
+    any_day = np.zeros(len(rows), np.int64)
+
+    def may_replace(one: Rows, other: Rows) -> Mask:
+        return _may_replace(state, sums.left[one], sums.left[other])
+
+    twice = pair_up(parts, any_day, any_day, parts, any_day, may_replace)
+    return rows_mask(len(sums), _fitting(twice))
 
 
 def _of_several_payees(state: State, sums: Candidates) -> Mask:

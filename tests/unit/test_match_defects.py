@@ -145,6 +145,19 @@ def test_a_sum_with_two_versions_of_one_remittance_waits() -> None:
     assert m.remittance_reason[2] & Reason.CONFLICT
 
 
+def test_a_version_that_does_not_tell_its_payee_is_one_of_a_sum_too() -> None:
+    one = {"trace": "X1234567", "paid_cents": 70000}
+    other = one | {"paid_cents": 20000}
+    whole = {"trace": "X1234567", "amount_cents": 110000}
+    elsewhere = {"payee_tin": "999888777"}
+    assert len(automatic(run([one, other, other | elsewhere], [whole]))) == 3
+    for untold in ({"payee_tin": ""}, {"payee_tin": "", "payee_entity_id": ""}):
+        m = run([one, other, other | untold], [whole])
+        assert automatic(m) == []
+        assert (m.remittance_reason & Reason.CONFLICT != 0).tolist() == [False, True, True]
+        assert not m.release.any()
+
+
 def test_a_sum_is_not_all_of_a_block_too_large_to_look_at() -> None:
     parts = [{"trace": "12345678", "paid_cents": cents} for cents in (70000, 50000)]
     more = [{"trace": f"12345678-{k}", "paid_cents": 100 + k} for k in range(600)]
