@@ -269,22 +269,25 @@ static inline void count_edges(block *b, int tier) {
     }
 }
 
-/* Whether a trace of one of the two stands on another item as it is written, though the amounts
- * differ: where their own traces are equal only in a normal form, that one may be meant. */
+/* Whether two items of a block have one trace, as it is written, though amounts or payees differ. */
+static inline int is_of_one_trace(block *b, size_t i, size_t j) {
+    const matching *m = b->m;
+    int edge = *block_edge(b, i, j);
+    if (b->left_used[i] || b->right_used[j] || (edge != TIER_5 && !(edge & PAYEES_DIFFER)))
+        return 0;
+    return same_n1(m->left, &m->left->items[b->left[i]], m->right, &m->right->items[b->right[j]]);
+}
+
+/* Whether a trace of one of the two stands on another item as it is written: where their own traces
+ * are equal only in a normal form, that one may be meant. */
 static inline int is_written_elsewhere(block *b, size_t i, size_t j) {
     const matching *m = b->m;
     const match_item *r = &m->left->items[b->left[i]], *p = &m->right->items[b->right[j]];
     if (same_n1(m->left, r, m->right, p)) return 0;
-    if (b->left_loose[i] > 0)
-        for (size_t k = 0; k < b->right_count; k++)
-            if (!b->right_used[k] && *block_edge(b, i, k) == TIER_5 &&
-                same_n1(m->left, r, m->right, &m->right->items[b->right[k]]))
-                return 1;
-    if (b->right_loose[j] > 0)
-        for (size_t k = 0; k < b->left_count; k++)
-            if (!b->left_used[k] && *block_edge(b, k, j) == TIER_5 &&
-                same_n1(m->left, &m->left->items[b->left[k]], m->right, p))
-                return 1;
+    for (size_t k = 0; k < b->right_count; k++)
+        if (is_of_one_trace(b, i, k)) return 1;
+    for (size_t k = 0; k < b->left_count; k++)
+        if (is_of_one_trace(b, k, j)) return 1;
     return 0;
 }
 

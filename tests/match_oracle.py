@@ -393,13 +393,14 @@ class Oracle:
         }
         better = [pair for pair, tier in all_edges.items() if tier in surer]
         better += [pair for s in sums for pair in members(s)]
-        exact = [pair for pair, tier in all_edges.items() if tier == 5 and self._as_written(*pair)]
+        other = {p for p, tier in all_edges.items() if tier == 5 or self.contradict(*p)}
+        exact = {pair for pair in other if self._as_written(*pair)}
         taken = [
             ((i, j), tier)
             for (i, j), tier in able.items()
             if sum(e[0] == i or e[1] == j for e in able) == 1
             and not any(e[0] == i or e[1] == j for e in better)
-            and (self._as_written(i, j) or tier > 3 or not touching(set(exact), (i, j)))
+            and (self._as_written(i, j) or tier > 3 or not touching(exact, (i, j)))
             and i not in barred
             and self.allowed(tier, self.a[i].group)
         ]

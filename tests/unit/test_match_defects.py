@@ -244,6 +244,20 @@ def test_an_equal_trace_of_other_cents_stands_against_one_equal_in_a_normal_form
     assert automatic(run([other], [payment, more | {"trace": "10454-7948"}])) == [(0, 0, Tier.T2)]
 
 
+def test_an_equal_trace_of_another_account_stands_against_one_equal_in_a_normal_form() -> None:
+    exact, near = {"trace": "12345"}, {"trace": "0012345"}
+    elsewhere = {"account": "999"}
+    assert automatic(run([exact], [near])) == [(0, 0, Tier.T2)]
+    m = run([exact], [exact | elsewhere, near])
+    assert automatic(m) == []
+    assert set(m.tier.tolist()) == {Tier.T1, Tier.T2}
+    assert automatic(run([exact | {"payee_account": "999"}, near], [exact])) == []
+    assert automatic(run([exact], [{"trace": "12-345"} | elsewhere, near])) == [(0, 1, Tier.T2)]
+    own = exact | {"payee_account": "999"}
+    m = run([exact, own], [exact | elsewhere, near])
+    assert automatic(m) == [(0, 1, Tier.T2), (1, 0, Tier.T1)]
+
+
 def test_what_one_pair_takes_speaks_against_another_in_any_order_of_rows() -> None:
     """Y has the trace of A as it is written, and is B's, by alias, at the same tier as A with X."""
     rule = PayerRule(ids=("1234567890", "1341858386"))
