@@ -86,7 +86,7 @@ class _Money:
 class _Groups:
     """Checks that can only be in one deposit together. `of_check` is -1 for those in none.
 
-    of_check : int64[k]; first : int64[g], one check of each; cents : int64[g]
+    of_check : int64[k]; first : int64[g], one check of each; cents : int64[g], see `_sums`
     """
 
     of_check: Keys
@@ -100,9 +100,16 @@ class _Groups:
         _, first = np.unique(of_row, return_index=True)
         of_check = np.full(len(on), -1, np.int64)
         of_check[rows] = of_row
-        sums = np.zeros(len(first), np.int64)
-        np.add.at(sums, of_row, cents[rows])
-        return cls(of_check, rows[first], sums)
+        return cls(of_check, rows[first], _sums(len(first), of_row, cents[rows]))
+
+
+def _sums(size: int, of_row: Keys, cents: Keys) -> Keys:
+    """int64[size]: exact sums of cents, none below zero, by number; -1 for those beyond int64."""
+    high, low = np.zeros((2, size), np.int64)
+    np.add.at(high, of_row, cents >> 32)
+    np.add.at(low, of_row, cents & 0xFFFFFFFF)
+    high += low >> 32
+    return np.where(high >> 31 == 0, high << 32 | low & 0xFFFFFFFF, -1)
 
 
 class _Tying:
@@ -129,11 +136,10 @@ class _Tying:
         """Tie every check of each group to the group's deposit; sure where their sum is right."""
         deposit_of = np.full(len(groups.first), -1, np.int64)
         deposit_of[group] = deposit_at
-        sums = np.zeros(len(self.deposits.rows), np.int64)
-        np.add.at(sums, deposit_at, groups.cents[group])
         check_at = np.flatnonzero(groups.of_check >= 0)
         its = deposit_of[groups.of_check[check_at]]
         check_at, its = check_at[its >= 0], its[its >= 0]
+        sums = _sums(len(self.deposits.rows), its, self.check_cents[check_at])
         self.tie(check_at, its, (sums == self.deposit_cents)[its])
 
     def doubt_groups(self, groups: _Groups, fits: Fits) -> None:
@@ -355,8 +361,7 @@ def _tie_what_is_left(tying: _Tying) -> None:
     deposit_at, deposit_block = deposit_at[order], deposit_block[order]
     starts = np.searchsorted(deposit_block, check_block)
     counts = np.searchsorted(deposit_block, check_block, side="right") - starts
-    sums = np.zeros(size, np.int64)
-    np.add.at(sums, check_block, tying.check_cents[check_at])
+    sums = _sums(size, check_block, tying.check_cents[check_at])
     several = counts > FITS_MAX
     crowded = rows_mask(size, check_block[several])
     tying.hold(check_at[several], deposit_at[crowded[deposit_block]])

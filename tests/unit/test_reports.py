@@ -270,6 +270,18 @@ def test_a_deposit_of_another_sum_holds_all(text: str) -> None:
     assert found.open == [0, 1, 2]
 
 
+@pytest.mark.parametrize("text", ["", "D1"])
+@pytest.mark.parametrize("report", [{}, {"report": -1, "id_digest": 6}])
+def test_a_sum_of_checks_beyond_all_amounts_is_no_deposit(text: str, report: Row) -> None:
+    large = {"amount_cents": 1 << 62, "deposit": text}
+    checks = [CHECK_LINE | large | report | {"trace": f"100{k}"} for k in range(5)]
+    found = Linked(DEPOSIT | large, *checks)
+    assert {link[3] for link in found.links} == {REVIEW}
+    assert found.open == list(range(6))
+    found = Linked(DEPOSIT | large, *checks[:1])
+    assert found.links == [(1, 0, LinkKind.PART_OF, AUTO)]
+
+
 def test_a_deposit_without_listed_checks_is_a_payment() -> None:
     found = Linked(DEPOSIT, *two_checks(account="999"))
     assert found.links == []
