@@ -193,14 +193,13 @@ def match(
         checks wait unless they stood
     on_stage : told the name of each stage as it begins
 
-    Raises ValueError for `as_of` without a calendar, for a payment_row that is none, for masks of
-    another length and for pairs that name rows that are not there, DirectoryError where the
-    directory lists an identifier that the policy ignores. O(n + m) on average, for blocks of equal
-    trace and payer see _resolve.h, for sums _bulk.h; about 200 bytes a row beside the pools.
+    Raises ValueError for `as_of` without a calendar or with a time, for a payment_row that is none,
+    for masks of another length and for pairs that name rows that are not there, DirectoryError
+    where the directory lists an identifier that the policy ignores. O(n + m) on average, for blocks
+    of equal trace and payer see _resolve.h, for sums _bulk.h; about 200 bytes a row beside the
+    pools.
     """
-    as_of_day = (as_of - EPOCH).days if isinstance(as_of, datetime.date) else as_of
-    if as_of_day is not None and calendar is None:
-        raise ValueError("as_of needs a calendar: banking days decide what has settled")
+    as_of_day = _day_of(as_of, calendar)
     left, right = _pools(remittances, payments)
     pins, vetoes = pins or Pairs.none(), vetoes or Pairs.none()
     again = Again(pins, vetoes, standing, late, released, spoken, aside)
@@ -215,6 +214,15 @@ def match(
     columns = describe(state, pairs, kernel)
     on_stage("statuses")
     return _concluded(state, columns, tenants)
+
+
+def _day_of(as_of: int | datetime.date | None, calendar: BankingCalendar | None) -> int | None:
+    """Days since 1970-01-01."""
+    if isinstance(as_of, datetime.datetime):
+        raise ValueError(f"as_of is a day, not a moment: {as_of}")
+    if as_of is not None and calendar is None:
+        raise ValueError("as_of needs a calendar: banking days decide what has settled")
+    return (as_of - EPOCH).days if isinstance(as_of, datetime.date) else as_of
 
 
 def _concluded(state: State, columns: dict[str, Any], tenants: tuple[str, ...]) -> Matches:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, date, datetime
 from typing import Any
 
 import numpy as np
@@ -418,6 +419,14 @@ def test_reason_text_says_every_reason_and_nothing_of_the_data() -> None:
 def test_as_of_needs_a_calendar() -> None:
     with pytest.raises(ValueError, match="calendar"):
         match(remittances({}), payments({}), as_of=DAY)
+
+
+def test_as_of_is_a_day_and_no_moment() -> None:
+    day = date(2026, 3, 16)
+    assert match(remittances({}), payments({}), calendar=CALENDAR, as_of=day).funded.all()
+    moment = datetime(2026, 3, 16, 8, 30, tzinfo=UTC)
+    with pytest.raises(ValueError, match="as_of is a day"):
+        match(remittances({}), payments({}), calendar=CALENDAR, as_of=moment)
 
 
 def test_empty_pools() -> None:
