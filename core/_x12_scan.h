@@ -210,8 +210,8 @@ static void fetch_rows(x12_scan *scan) {
 }
 
 /* Rows of a table that so many segments, and delimiters in them, can become at most: one for each
- * segment, but a CAS has one for three elements, a PLB for two, a TS3, TS2, MIA or MOA for each that
- * has a number, and an MIA or MOA up to five remark codes. */
+ * segment, but a CAS has one for three elements, a PLB for two, a TS3, TS2, MIA or MOA for each of
+ * its first 255, and an MIA or MOA up to five remark codes. */
 static size_t rows_needed(const x12_scan *scan, const void *table, size_t segments,
                           size_t delimiters) {
     const tables_835 *all = &scan->tables;
