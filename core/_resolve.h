@@ -269,7 +269,7 @@ static inline void count_edges(block *b, int tier) {
     }
 }
 
-/* Whether two items of a block have one trace, as it is written, though amounts or payees differ. */
+/* Whether two items of a block have one trace as it is written, though amounts or payees differ. */
 static inline int is_of_one_trace(block *b, size_t i, size_t j) {
     const matching *m = b->m;
     int edge = *block_edge(b, i, j);

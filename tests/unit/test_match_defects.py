@@ -191,10 +191,14 @@ def test_a_version_of_a_remittance_keeps_it_from_tiers_that_lean_on_less() -> No
 
 def test_a_version_of_a_remittance_keeps_a_sum_without_a_trace_from_matching() -> None:
     one, other = ({"trace": f"A777{k}", "paid_cents": 10000 * k} for k in (7, 5))
-    untraced = {"trace": ""}
+    untraced: Row = {"trace": ""}
     parts = [untraced | {"amount_cents": row["paid_cents"]} for row in (one, other)]
     whole = one | {"paid_cents": 120000}
-    for tier, left, right in (("T8", [one, other], [untraced]), ("T9", [whole], parts)):
+    sums: list[tuple[str, list[Row], list[Row]]] = [
+        ("T8", [one, other], [untraced]),
+        ("T9", [whole], parts),
+    ]
+    for tier, left, right in sums:
         assert len(automatic(run(left, right, auto_tiers=(tier,)))) == 2
         for cents in (75000, 125000):
             corrected = left[0] | {"paid_cents": cents}
