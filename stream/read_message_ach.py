@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from reassoc.core.ach import EntryKind, read_ach
-from reassoc.core.errors import FindingCode, ParseError
+from reassoc.core.errors import FindingCode, LimitError, ParseError
 from reassoc.core.pool import PaymentColumns, RemittanceColumns
 from reassoc.stream.chunks import is_context
 from reassoc.stream.findings import ach_findings, first_lines, payload_findings
@@ -39,6 +39,11 @@ from reassoc.stream.records import Block
 from reassoc.stream.routing import Router, Tenants
 from reassoc.stream.verdicts import batches_of, closed_checks, enclosing
 
+LINE_BYTES_MEAN_MIN = 32
+"""Of the lines of a message: each may be a row of some hundred bytes in memory, and a record has
+94. A small message may unpack to millions of lines that are none."""
+LINES_FREE_MAX = 4096
+"""Lines that are not counted: small files have blank ones."""
 _RECORD_BYTES = 94
 _BEGIN = re.compile(rb"101[^\r\n]{9}")
 _BETWEEN = b"\n" * 4
@@ -65,6 +70,15 @@ def _front(found: Input) -> bytes:
     return (isinstance(head, PartHead) and head.envelope) or found.data
 
 
+def _check_lines(data: bytes) -> None:
+    lines = max(data.count(b"\n"), data.count(b"\r"))
+    if (lines - LINES_FREE_MAX) * LINE_BYTES_MEAN_MIN > len(data):
+        raise LimitError(
+            f"LINE_BYTES_MEAN_MIN: its {lines} lines have fewer than {LINE_BYTES_MEAN_MIN} bytes "
+            "each, and ACH records have 94: nothing of it is used, ask the sender for it again"
+        )
+
+
 class AchBatch(InputBatch):
     """ACH inputs. Each of several begins with a file's header, which ends what was before.
 
@@ -73,6 +87,7 @@ class AchBatch(InputBatch):
 
     def __init__(self, batch: Sequence[Input]) -> None:
         super().__init__(batch, _BETWEEN)
+        _check_lines(self._buffer)
         self._ach = ach = read_ach(self._buffer)
         self._stand_apart(ach.findings, ach.remittances.findings)
         places = ach.files.file_offset[ach.files.has_header]

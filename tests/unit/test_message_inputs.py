@@ -10,7 +10,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from small_feed import interchange, remittance
+from small_feed import Entry, ach_file, interchange, remittance
 
 from reassoc.stream import message_inputs
 from reassoc.stream.message import RawMessage
@@ -114,3 +114,13 @@ def test_text_with_a_number_that_python_does_not_convert_is_unknown(tmp_path: Pa
     parts = read(tmp_path, b"x = " + b"2" * 5000, FILES[0])
     assert "neither X12" in parts[0].reason
     assert counts_of(parts) == [0, 50]
+
+
+def test_a_small_message_of_millions_of_lines_is_refused_and_no_other(tmp_path: Path) -> None:
+    sound = ach_file(Entry(700, "T1"))
+    hostile = gzip.compress(sound + b"6\n" * (1 << 20))
+    parts = read(tmp_path, hostile, sound)
+    assert [len(part.payments) for part in parts] == [0, 1]
+    assert "ask the sender for it again" in parts[0].reason
+    spaced = sound.replace(b"\n", b"\n\n\n")
+    assert [len(part.payments) for part in read(tmp_path, spaced)] == [1]
