@@ -157,12 +157,12 @@ def test_what_is_told_of_a_moved_payment_where_it_was(story: Story) -> None:
 def test_a_match_of_more_pairs_than_a_key_brings_is_undone_whole(
     story: Story, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    few = 8
+    few = 5
     for name in ("_CROWDED", "_FIRST_OF_KEY"):
         query = getattr(state_sqlite, name).replace(str(KEY_RECORDS_MAX), str(few))
         monkeypatch.setattr(state_sqlite, name, query)
     monkeypatch.setattr(state_sqlite, "KEY_RECORDS_MAX", few)
-    traces = [f"T{n}X{n * 7919}" for n in range(3 * few)]
+    traces = [f"T{n}X{n * 7919}" for n in range(few + 1)]
     story.at("2026-03-16T12:00", *(era(each, 1_00) for each in traces),
              eft("BULK", len(traces) * 1_00, "2026-03-18"))  # fmt: skip
     story.decides("match", *map(story.remittance, traces), story.payment("BULK"))
