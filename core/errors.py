@@ -234,6 +234,7 @@ class FindingCode(IntEnum):
     LOCKBOX_ROUTING_BAD = 3508
     LOCKBOX_NUMBER_MISSING = 3509
     LOCKBOX_TEXT_BAD = 3510
+    LOCKBOX_ROW_LONG = 3511
     LOCKBOX_TOTAL_COUNT = 3520
     LOCKBOX_TOTAL_AMOUNT = 3521
     LOCKBOX_TOTAL_BAD = 3522
@@ -515,6 +516,10 @@ _CATALOGUE: dict[FindingCode, tuple[Severity, str]] = {
     ),
     FindingCode.LOCKBOX_ROW_SHORT: (_E, "the row ends before a field that the layout asks for"),
     FindingCode.LOCKBOX_ROW_BROKEN: (_E, "the row cannot be parted into fields"),
+    FindingCode.LOCKBOX_ROW_LONG: (
+        _E,
+        "the row has more fields than the header names: a delimiter may stand in one of them",
+    ),
     FindingCode.LOCKBOX_RECORD_UNKNOWN: (
         _W,
         "the layout does not say what this kind of row is; skipped",

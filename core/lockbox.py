@@ -168,6 +168,10 @@ def _findings(rows: _Rows) -> Table:
     return Table("findings", columns, kinds, {name: doc for name, *_, doc in _FINDING_COLUMNS})
 
 
+_PARTED = re.compile(r"\s*[-(]?\s*\$?\s*[0-9]{1,3},[0-9]{3}(\.[0-9]*)?\)?-?\s*")
+"""An amount with a thousands separator, as it stands in two fields."""
+
+
 class _Reader:
     """Rows of a list by its layout."""
 
@@ -290,6 +294,13 @@ class _Reader:
 
     # ---- fields ----
 
+    def _column(self, place: Place) -> int:
+        """The number of a column, from 0."""
+        if isinstance(place.column, str):
+            return self._names.get(place.column.lower(), FIELDS_MAX)
+        assert place.column is not None
+        return place.column - 1
+
     def _value(self, place: Place | None) -> str | None:
         """The field at a place, without blanks around it; None where the row ends before it."""
         fields = self._row.fields
@@ -299,11 +310,7 @@ class _Reader:
         if place.value is not None:
             return place.value
         if place.column is not None:
-            column = (
-                self._names.get(place.column.lower(), FIELDS_MAX)
-                if isinstance(place.column, str)
-                else place.column - 1
-            )
+            column = self._column(place)
             return fields[column].strip() if column < len(fields) else None
         assert place.start is not None
         assert place.length is not None
@@ -341,6 +348,19 @@ class _Reader:
                 if isinstance(place, DatePlace):
                     self._header_dates = DateForm(place.format)
 
+    def _is_long(self) -> bool:
+        """Whether the row has more than the header names: something behind that, or an amount that
+        its own thousands separator parts, which would be read as far less than it is. Blank fields
+        behind a row's last are usual."""
+        fields, count = self._row.fields, len(self._names)
+        assert fields is not None
+        if not count or len(fields) <= count:
+            return False
+        amount = self._layout.fields.amount
+        column = self._column(amount) if amount is not None and amount.column is not None else count
+        near = fields[column : column + 2]
+        return any(map(str.strip, fields[count:])) or _PARTED.fullmatch(",".join(near)) is not None
+
     def _text_of(self, name: str, item: int) -> str:
         place = getattr(self._layout.fields, name)
         if place is None:
@@ -356,6 +376,8 @@ class _Reader:
         numbers, texts = self._rows.numbers, self._rows.texts
         item = len(numbers["offset"])
         errors = len(self._rows.findings)
+        if self._is_long():
+            self._find(FindingCode.LOCKBOX_ROW_LONG, item)
         cents = self._cents(item)
         values = {name: self._text_of(name, item) for name in _TEXTS}
         if self._layout.source == "check" and not values["check_number"]:

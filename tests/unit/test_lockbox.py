@@ -167,6 +167,7 @@ def test_wrong_rows_cost_only_themselves() -> None:
         (b"0003,,3/16/2026,7,,,,", "LOCKBOX_AMOUNT_BAD", False),
         (b"0003,-1.00,3/16/2026,7,,,,", "LOCKBOX_AMOUNT_NEGATIVE", False),
         (b"0003", "LOCKBOX_ROW_SHORT", False),
+        (b"0003,1.00,3/16/2026,7,,,,,stray", "LOCKBOX_ROW_LONG", False),
         (b"0003,1.00,16.3.2026,7,,,,", "LOCKBOX_DATE_BAD", True),
         (b",1.00,3/16/2026,7,,,,", "LOCKBOX_NUMBER_MISSING", True),
         (b"0003,1.00,3/16/2026,7,,\xff,,", "LOCKBOX_TEXT_BAD", True),
@@ -177,6 +178,11 @@ def test_wrong_rows_cost_only_themselves() -> None:
         assert listed.findings.file_offset.tolist() == [len(LIST)]
         assert listed.findings.record_number.tolist() == [4]
         assert listed.items.valid.tolist() == [True, True, valid, True]
+    for amount in (b"$1,234.50", b"1,234"):
+        parted = delimited(LIST + b"0003," + amount + b",3/16/2026,7,,,,\n")
+        assert "LOCKBOX_ROW_LONG" in codes(parted)
+        assert parted.items.valid.tolist() == [True, True, False]
+    assert codes(delimited(LIST + b"0003,1.00,3/16/2026,7,,,,,,\n")) == []
     routing = {"amount": {"column": "Amount"}, "payee_routing": {"column": "RT"}}
     assert "LOCKBOX_ROUTING_BAD" in codes(
         delimited(LIST.replace(b"021000089", b"021000088"), fields=routing)
