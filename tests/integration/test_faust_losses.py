@@ -25,6 +25,7 @@ RECORDS = 20
 TROUBLE_AT = 6
 SETTLE_SECONDS = 2.0
 """Ten intervals of commits: enough for one too many."""
+STOCK_RUNS_MAX = 4
 ONE_RECORD = {"partition_fetch_bytes_max": 1, "finish_seconds_max": 0.5}
 """Options of the strict driver: a batch is one record."""
 
@@ -80,10 +81,21 @@ def test_the_stock_driver_loses_a_record_and_the_strict_one_does_not(
     case: Case, kafka: str, tmp_path: Path
 ) -> None:
     with ThreadPoolExecutor(2) as pool:
-        stock = pool.submit(_run, case, "stock", kafka, tmp_path)
+        stock = pool.submit(_loses, case, kafka, tmp_path)
         strict = pool.submit(_run, case, "strict", kafka, tmp_path)
         assert strict.result() == set()
-        assert case.lost <= stock.result()
+        assert stock.result()
+
+
+def _loses(case: Case, kafka: str, folder: Path) -> bool:
+    """Whether the stock driver loses what the case says: what it commits last as it ends hangs on
+    the moment, so a run may go well."""
+    for number in range(STOCK_RUNS_MAX):
+        own = folder / f"{number}"
+        own.mkdir()
+        if case.lost <= _run(case, "stock", kafka, own):
+            return True
+    return False
 
 
 def _run(case: Case, driver: str, kafka: str, folder: Path) -> set[int]:

@@ -17,7 +17,7 @@ from reassoc.stream.sqlite_file import SqliteFile
 from reassoc.stream.state import KEY_RECORDS_MAX
 from reassoc.stream.state_sqlite import SqliteState
 
-COPIES = range(2, 8)
+COPIES = range(2, 6)
 """Files of one content: of so many ids some are below that of the first."""
 PAID = entry("A1", 1200_00, "2026-03-19")
 BACK = returned(PAID, effective="260320")

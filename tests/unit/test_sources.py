@@ -194,7 +194,7 @@ def test_damaged_containers_say_so(tmp_path: Path) -> None:
 @pytest.mark.parametrize("share", [0.05, 0.5])
 def test_damage_of_every_method_of_zip_says_so(tmp_path: Path, method: int, share: float) -> None:
     random = Random(7)
-    archive = bytearray(zipped(method, x=X12 * 50 + random.randbytes(4 << 20)))
+    archive = bytearray(zipped(method, x=X12 * 50 + random.randbytes(2 << 20)))
     at = 31 + int(share * len(archive))
     archive[at : at + 40] = bytes(40)
     assert "damaged" in damaged(tmp_path, bytes(archive))
