@@ -120,7 +120,7 @@ class Replay:
         return found
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(changes=_CHANGES, first=st.integers(0, 6), length=st.integers(0, 6))
 def test_a_report_says_what_a_replay_does(
     changes: list[tuple[str, int, int]], first: int, length: int

@@ -6,7 +6,7 @@ import io
 
 import pytest
 from corpus import Sample
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from x12_build import damaged, files, with_odd_values, wrapped
 from x12_compare import compiled_rows, differences, twin_differences, whole_rows
@@ -36,6 +36,7 @@ def test_damaged_wrapped_lines(data: bytes) -> None:
     assert twin_differences(data) == []
 
 
+@settings(max_examples=12)  # the twin is slow
 @given(files(), st.sampled_from([b" ", b"\0", b"\n", b"\r\n", b"\xef\xbb\xbf", b" \x1a\n"]))
 def test_long_layout_between_and_behind_interchanges(data: bytes, fill: bytes) -> None:
     filled = (data + fill * (40_000 // len(fill))) * 2
