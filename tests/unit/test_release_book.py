@@ -103,7 +103,7 @@ def calls(draw: st.DrawFn) -> list[list[ReleaseOrder]]:
     return orders + [orders[number] for number in again]
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(
     calls(),
     st.integers(1, 4),
