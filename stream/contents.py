@@ -43,6 +43,9 @@ Progress = Callable[[int], None]
 """Told how many more bytes on disk were consumed."""
 
 _DAMAGED = (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, gzip.BadGzipFile)
+NOT_OPENED = (*_DAMAGED, NotImplementedError, RuntimeError, ValueError)
+"""What zipfile raises for an archive or a member that is encrypted or damaged, or of a method that
+is not read here."""
 
 
 class Content:
@@ -275,7 +278,7 @@ def _opened(source: Source, progress: Progress | None) -> Iterator[Content]:
             content = _open(source, progress, stack)
         except OSError as error:
             raise SourceError(f"cannot be read: {error.strerror or 'input error'}") from error
-        except (*_DAMAGED, NotImplementedError, RuntimeError, ValueError) as error:
+        except NOT_OPENED as error:
             raise SourceError(
                 "an encrypted or damaged zip member, or a method not read here: unpack it"
             ) from error

@@ -14,7 +14,13 @@ from blake3 import blake3
 
 from reassoc.core.errors import LimitError
 from reassoc.core.lockbox import LockboxLayout
-from reassoc.stream.contents import Content, LimitedStream, read_whole, unpacked_stream
+from reassoc.stream.contents import (
+    NOT_OPENED,
+    Content,
+    LimitedStream,
+    read_whole,
+    unpacked_stream,
+)
 from reassoc.stream.intake import internal_error, told_by
 from reassoc.stream.kinds import ADVICE, HEAD_BYTES, Kind
 from reassoc.stream.layouts import layout_of
@@ -31,7 +37,7 @@ INPUT_BYTES_MAX = 64 << 20
 """Bytes that one compressed message may become: they are in memory."""
 
 _NO_DIGEST = bytes(DIGEST_BYTES)
-_NOT_OPENED = "an encrypted or damaged archive: send it unpacked"
+_SEND_UNPACKED = "an encrypted or damaged archive: send it unpacked"
 
 
 @dataclass(slots=True)
@@ -123,8 +129,8 @@ def _without_head(
             )
     except (SourceError, LimitError) as error:
         yield _refused(number, message.place, str(error))
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError, EOFError):
-        yield _refused(number, message.place, _NOT_OPENED)
+    except NOT_OPENED:
+        yield _refused(number, message.place, _SEND_UNPACKED)
 
 
 def _packed(value: bytes) -> Iterator[tuple[str, Callable[[], IO[bytes]], int]]:
@@ -162,8 +168,8 @@ def _taken_from(
         raise
     except SourceError as error:
         reason = str(error)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError, EOFError):
-        reason = _NOT_OPENED
+    except NOT_OPENED:
+        reason = _SEND_UNPACKED
     except Exception:
         reason = internal_error()
     return b"", reason, stream.position if stream is not None else 0

@@ -8,9 +8,9 @@ Which checks a deposit holds is told, in this order, by
     account and day, where there is one deposit for all that is left
 
 Where the sum is right the checks are the payments, posted (where the deposit's report adds up), and
-the deposit is no second one. Where
-it is not, or several fit, all of them are held: which money is there twice is for a person to say.
-A deposit without listed checks is a payment itself, and so is a check without a deposit.
+the deposit is no second one. Where it is not, or several fit, all of them are held: which money is
+there twice is for a person to say. A deposit without listed checks is a payment itself, and so is a
+check without a deposit.
 """
 
 from __future__ import annotations

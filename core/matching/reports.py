@@ -392,7 +392,8 @@ def _post(right: PaymentColumns, paid: ScreenedPayments, fits: Fits) -> None:
 
 
 def fund(right: PaymentColumns, paid: ScreenedPayments, rows: Rows, told_by: Rows) -> None:
-    """Rows are as far as the report of them says; one that does not add up says nothing of that."""
+    """Raise the funding of rows to that of what reports them, one for each; a report that does not
+    add up says nothing of it."""
     sound = right.valid[told_by]
     rows, told_by = rows[sound], told_by[sound]
     paid.funding[rows] = np.maximum(paid.funding[rows], paid.funding[told_by])

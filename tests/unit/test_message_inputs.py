@@ -25,7 +25,7 @@ FILES = [interchange(remittance(f"T{n}", 700 + n), number=n) * 50 for n in range
 def read(folder: Path, *values: bytes) -> list[PartItems]:
     messages = [RawMessage(value, (), f"raw/0@{row}") for row, value in enumerate(values)]
     parts = read_parts(messages, router=Router(None), scratch=folder)
-    return sorted(parts, key=lambda part: part.head.name)  # type: ignore[union-attr]
+    return sorted(parts, key=lambda part: part.head.name)
 
 
 def zipped(method: int, files: Sequence[bytes] = FILES) -> bytes:
@@ -52,7 +52,7 @@ def test_a_damaged_member_costs_only_itself(tmp_path: Path, method: int, packed:
     parts = read(tmp_path, bytes(archive), FILES[0])
     assert counts_of(parts) == [50, 0, 50, 50]
     assert "damaged" in parts[1].reason
-    assert parts[1].head.name == "raw/0@0!f1"  # type: ignore[union-attr]
+    assert parts[1].head.name == "raw/0@0!f1"
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -85,7 +85,7 @@ def test_a_fault_of_ours_costs_only_its_input(
     def failing(name: str, head: bytes, layouts: Sequence[object]) -> object:
         if b"T2" in head:
             raise ZeroDivisionError("a secret value")
-        return told_by(name, head, layouts)  # type: ignore[arg-type]
+        return told_by(name, head, layouts)
 
     monkeypatch.setattr(message_inputs, "told_by", failing)
     parts = read(tmp_path, *([zipped(zipfile.ZIP_DEFLATED)] if packed else FILES))
